@@ -1,0 +1,38 @@
+# Needs python3 (3.11 or newer), make and a network. Everything is installed into .venv beside this file.
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := $(wildcard crdtsync adapters tests benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/installed ## Run a real week of sales through ten processes, offline and back
+	$(BIN)/crdtsync demo
+
+test: .venv/installed ## Run the tests
+	$(BIN)/pytest
+
+lint: .venv/installed ## ruff and mypy over everything, tests included
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(CODE)
+
+format: .venv/installed ## Write the code the way lint wants it
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+clean: ## Remove what the other targets made
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The stamp is written last, so an interrupted installation starts over.
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11. Install a newer one, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 3; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; exit 3; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
