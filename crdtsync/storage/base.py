@@ -1,0 +1,327 @@
+"""What a store keeps and what it promises: the rows, the commit, the view and the four verbs.
+
+Every store (SQLite in a file, its in-memory twin, a third party's) has exactly this interface, and
+`crdtsync.testing.storage_contract` is its test. A store keeps bytes and rows; it never decodes a document, never
+folds, never decides what a pendency is, and reads no clock.
+
+The promises (design section 6):
+
+- one `Commit` is one transaction: all of it is durable when `commit` returns, or none of it is there;
+- ordering is by integer sequence, never by time;
+- every row carries a CRC-32 of itself, so a flipped bit is found (`View.integrity`) instead of merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+T = TypeVar("T")
+
+Wire: TypeAlias = int | str | None
+"""The value of a field, equal to its SQL value."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""A record of the read model: `(doc, key, *columns of its TableSpec, deleted 0/1, conflicts JSON text or None)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """How far one replica's log in one document has come.
+
+    Attributes:
+        doc: document id.
+        replica: the writer, 1 to 2**53 - 1.
+        seq: the newest batch held.
+        hash: 16 bytes, the hash chain's head at `seq`.
+        visible: the newest batch shown to readers (the rest waits for the other parts of its transaction).
+        cut: the newest batch inside the last causally closed cut.
+    """
+
+    doc: str
+    replica: int
+    seq: int
+    hash: bytes
+    visible: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """The record keys that one batch touched: the by-sequence index that counts records to send, no document loaded."""
+
+    doc: str
+    replica: int
+    seq: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A batch that is well formed but could not be folded: kept whole, with the reason."""
+
+    doc: str
+    replica: int
+    seq: int
+    reason: str
+    detail: str
+    batch: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRow:
+    """Who a replica is: the registry that tells whether a sender may write a document."""
+
+    replica: int
+    device: str
+    role: str
+    store: str | None
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendencyRow:
+    """One open pendency.
+
+    Attributes:
+        id: `category/key#rule`, the same on every node.
+        rule: the invariant's code (C01).
+        category: the category whose rule it is.
+        doc: the document of the record.
+        key: the record's key.
+        about: what else to find it by (a group's identity, a referred record's address), or None.
+        owner: the role that should resolve it.
+        severity: B, A, M or I.
+        title: one line, in Portuguese.
+        message: what happened.
+        evidence: canonical JSON text.
+        opened_ms: milliseconds since 1970 UTC.
+    """
+
+    id: str
+    rule: str
+    category: str
+    doc: str
+    key: str
+    about: str | None
+    owner: str
+    severity: str
+    title: str
+    message: str
+    evidence: str
+    opened_ms: int
+
+
+@dataclass(slots=True)
+class PendencyChanges:
+    """What `Commit.inside` found: rows to insert or replace, ids to remove."""
+
+    opened: list[PendencyRow] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCategoryRow:
+    """What one run moved of one category in one direction (`download` or `upload`)."""
+
+    category: str
+    direction: str
+    records: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One synchronization of a link: one row of history. `ended_ms` is None while it runs; times are ms since 1970."""
+
+    id: int
+    link: str
+    trigger: str
+    started_ms: int
+    ended_ms: int | None
+    result: str
+    detail: str
+    records_down: int
+    records_up: int
+    bytes_down: int
+    bytes_up: int
+    categories: tuple[RunCategoryRow, ...] = ()
+
+
+@dataclass(slots=True)
+class Commit:
+    """Everything that one transaction writes, applied in the order of the attributes below.
+
+    Attributes:
+        journal: `(doc, update)`, appended in order; each gets the next journal id.
+        snapshots: doc -> `(encoded document, last journal id it covers)`; replaces that document's journal rows up to
+            and including the id.
+        heads: inserted or replaced.
+        changes: inserted or replaced.
+        recompacted: `(doc, replica, upto, rows)`: that log's change rows with seq <= upto go, `rows` come instead.
+        dropped_docs: a rebuild: every record of these documents goes before `records` are written.
+        records: category -> whole rows (see `Row`), inserted or replaced.
+        parked: inserted or replaced.
+        unparked: `(doc, replica, seq)`, removed.
+        acked: `(link, doc, replica, seq)`: what the peer durably holds; never goes down.
+        meta: small values by name; None removes.
+        replicas: inserted or replaced.
+        runs: inserted or replaced by id, with all their categories.
+        inside: called last, in the same transaction, with a view that sees all of the above; what it returns is
+            written too. If it raises, nothing of the commit is there.
+    """
+
+    journal: list[tuple[str, bytes]] = field(default_factory=list)
+    snapshots: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    heads: list[HeadRow] = field(default_factory=list)
+    changes: list[ChangeRow] = field(default_factory=list)
+    recompacted: list[tuple[str, int, int, list[ChangeRow]]] = field(default_factory=list)
+    dropped_docs: list[str] = field(default_factory=list)
+    records: dict[str, list[Row]] = field(default_factory=dict)
+    parked: list[ParkedRow] = field(default_factory=list)
+    unparked: list[tuple[str, int, int]] = field(default_factory=list)
+    acked: list[tuple[str, str, int, int]] = field(default_factory=list)
+    meta: dict[str, bytes | None] = field(default_factory=dict)
+    replicas: list[ReplicaRow] = field(default_factory=list)
+    runs: list[RunRow] = field(default_factory=list)
+    inside: Callable[[View], PendencyChanges] | None = None
+
+
+class View(Protocol):
+    """Synchronous reads, consistent with each other, valid only during the callback that received the view.
+
+    Methods about a document or link that the store has never seen answer empty. A category or column that the tables
+    do not have raises `StoreMismatch`; a row of the store's own tables whose checksum is wrong raises `StoreCorrupt`.
+    """
+
+    def documents(self, category: str | None = None) -> list[str]:
+        """Ids of every document ever written, in order of first appearance; of one category when given."""
+
+    def heads(self) -> list[HeadRow]:
+        """Every head: what start-up reads instead of documents."""
+
+    def snapshot(self, doc: str) -> tuple[bytes, int] | None:
+        """The document's newest snapshot and the journal id it covers. Raises `JournalCorrupt` on a bad checksum."""
+
+    def journal(self, doc: str) -> list[tuple[int, bytes]]:
+        """`(id, update)` after the snapshot, in order. Raises `JournalCorrupt` naming the document and the row."""
+
+    def changes(self, doc: str, replica: int, after: int) -> int:
+        """How many keys the change rows with seq > after name, repeats counted each time."""
+
+    def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
+        """How many distinct (doc, key) the change rows of all `(doc, replica, after)` together name: exact."""
+
+    def meta(self, key: str) -> bytes | None:
+        """A value of `Commit.meta`, None when absent."""
+
+    def get(self, category: str, doc: str, key: str) -> Row | None:
+        """One record, deleted or not; None when absent."""
+
+    def get_many(self, category: str, doc: str, keys: Collection[str]) -> dict[str, Row]:
+        """The records of one document that exist among `keys`, deleted or not, by key."""
+
+    def exists(self, category: str, doc: str, key: str) -> bool:
+        """Whether the record is there and not deleted."""
+
+    def select(
+        self,
+        category: str,
+        *,
+        doc: str | None = None,
+        where: Mapping[str, Wire] | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+        include_deleted: bool = False,
+    ) -> list[Row]:
+        """Records whose columns equal `where` (None matches NULL), ordered by document, then key.
+
+        `after` is the `(doc, key)` of the last row of the page before.
+        """
+
+    def count(
+        self,
+        category: str,
+        *,
+        doc: str | None = None,
+        where: Mapping[str, Wire] | None = None,
+        include_deleted: bool = False,
+    ) -> int:
+        """How many records `select` would return."""
+
+    def parked(self) -> list[ParkedRow]:
+        """Every parked batch, by document, replica and seq."""
+
+    def pendencies(
+        self,
+        *,
+        rule: str | None = None,
+        category: str | None = None,
+        owner: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[PendencyRow]:
+        """Open pendencies by id; `after` is the last id of the page before."""
+
+    def pendency(self, pendency_id: str) -> PendencyRow | None:
+        """One open pendency, None when it is not open."""
+
+    def pendencies_about(self, about: str) -> list[str]:
+        """Ids of the open pendencies whose `about` is this."""
+
+    def acked(self, link: str) -> dict[tuple[str, int], int]:
+        """(doc, replica) -> seq that the link's peer durably holds."""
+
+    def replicas(self) -> list[ReplicaRow]:
+        """The registry, by replica."""
+
+    def runs(self, *, since_ms: int = 0, limit: int | None = None) -> list[RunRow]:
+        """History that started at or after `since_ms`, greatest id first."""
+
+    def check_rows(self, category: str) -> Iterator[str]:
+        """Addresses (`doc/key`) of the category's records whose checksum is wrong."""
+
+    def integrity(self) -> list[str]:
+        """Everything wrong with the store, one sentence each: the engine's own check and every row's checksum."""
+
+
+class Storage(Protocol):
+    """Where a node's state survives. All verbs but `open` raise `StoreClosed` when the store is not open.
+
+    A verb whose caller is cancelled still finishes; it is never left half done.
+    """
+
+    async def open(self) -> None:
+        """Open or create the store.
+
+        Raises:
+            StoreLocked: another process (or another storage in this one) has it open.
+            StoreTooNew: a newer version of crdtsync wrote it.
+            StoreCorrupt: the file is damaged or is something else.
+            StoreMismatch: a column changed its type.
+            StoreUnavailable: the disk refused.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun, then close. Closing twice is harmless."""
+
+    async def commit(self, commit: Commit) -> int:
+        """Write all of `commit` durably, or nothing of it; returns the greatest journal id given out so far.
+
+        Raises:
+            StoreUnavailable: the disk refused (full, read-only, failing); nothing was written.
+            StoreCorrupt: the engine found the file damaged; nothing was written.
+        """
+
+    async def read(self, fn: Callable[[View], T]) -> T:
+        """Run `fn` with a view of the committed state and return what it returns."""
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close."""
