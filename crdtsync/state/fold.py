@@ -1,0 +1,306 @@
+"""The fold: the join of all batches of one document, and the rows that it reads as.
+
+A record that one bulk write created stays packed in the batch that brought it; cells are made only when a second
+write touches the record. The fold is a pure function of the set of batches: order and repetition do not matter. It
+never touches yrs, storage or time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+
+from crdtsync import limits
+from crdtsync.errors import BatchInvalid
+from crdtsync.schema.shape import Shape
+from crdtsync.schema.fields import Kind
+from crdtsync.state import cells as lattice
+from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
+from crdtsync.state.codec import Batch, Group, decode_batch
+
+# (document, key, *columns, deleted, conflicts): the order of a read-model row.
+ReadRow = tuple[Any, ...]
+
+_DECODED_BATCHES_MAX = 8
+_BULK_ROWS_MIN = 8
+_DIGEST_BYTES = 16
+_DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
+
+
+def _check_counter(values: Sequence[Any]) -> str | None:
+    for value in values:
+        if not (
+            type(value) is tuple
+            and len(value) == 2
+            and type(value[0]) is int
+            and abs(value[0]) <= limits.AMOUNT_MAX
+            and type(value[1]) is str
+            and len(value[1]) <= limits.CAUSE_CHARS_MAX
+        ):
+            return "a counter's total is not (integer, cause)"
+    return None
+
+
+def _check_count(values: Sequence[Any]) -> str | None:
+    for value in values:
+        if not (
+            type(value) is tuple
+            and len(value) == 2
+            and type(value[0]) is int
+            and abs(value[0]) <= limits.AMOUNT_MAX
+            and type(value[1]) is dict
+            and len(value[1]) <= limits.VECTOR_ENTRIES_MAX
+            and all(type(r) is int and type(total) is int for r, total in value[1].items())
+        ):
+            return "a count is not (integer, totals by replica)"
+    return None
+
+
+def _check_flag(values: Sequence[Any]) -> str | None:
+    if set(map(type, values)) <= {int} and set(values) <= {0, 1}:
+        return None
+    return "a mark is neither 0 nor 1"
+
+
+def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
+    if slot == DELETION:
+        return _check_flag(values)
+    field = shape.fields.get(lattice.field_of(slot))
+    if field is None:
+        # A newer version's field: kept and relayed unchanged, shown after an upgrade.
+        return None
+    if slot.endswith(COUNT_MARK):
+        return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
+    if ELEMENT_MARK in slot:
+        if field.kind is not Kind.SET:
+            return "an element of a field that is no set"
+        return _check_flag(values) or field.check_column([slot.partition(ELEMENT_MARK)[2]])
+    if field.kind is Kind.COUNTER:
+        return _check_counter(values)
+    return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)
+
+
+def check_batch(shape: Shape, batch: Batch) -> None:
+    """Check every key and value of a batch against the schema, column by column.
+
+    Raises:
+        BatchInvalid: the batch cannot be folded by this schema; it names the category and the field.
+    """
+    for group in batch.groups:
+        columns = list(zip(*group.rows, strict=True))
+        for key in columns[0]:
+            problem = shape.validate_key(key)
+            if problem:
+                raise BatchInvalid(f"{shape.category}: {problem}")
+        for slot, values in zip(group.fields, columns[1:], strict=True):
+            problem = _check_slot(shape, slot, values)
+            if problem:
+                field = lattice.field_of(slot)
+                raise BatchInvalid(f"{shape.category}.{field}: {problem}")
+
+
+class Fold:
+    """The folded records of one document."""
+
+    def __init__(self, doc: str, shape: Shape) -> None:
+        self.doc = doc
+        self.shape = shape
+        self._home: dict[str, int] = {}
+        self._cells: dict[str, Record] = {}
+        self._sources: dict[int, tuple[int, bytes]] = {}
+        self._next_source = 0
+        self._decoded: OrderedDict[int, dict[str, tuple[int, Group, tuple[Any, ...], Batch]]] = OrderedDict()
+        self._names = tuple(shape.fields)
+        self.superseded = 0
+
+    def __len__(self) -> int:
+        return len(self._home) + len(self._cells)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._home or key in self._cells
+
+    def keys(self) -> Iterator[str]:
+        """Yield every record key, deleted ones included."""
+        yield from self._home
+        yield from self._cells
+
+    def add(self, replica: int, batch: Batch, data: bytes) -> None:
+        """Join a checked batch of ``replica``; ``data`` is its encoded form, kept while records live packed in it."""
+        token = self._next_source
+        used = False
+        for group in batch.groups:
+            if len(group.rows) >= _BULK_ROWS_MIN and self._add_bulk(group, token):
+                used = True
+                continue
+            for row in group.rows:
+                used = self._add_row(replica, batch, group, row, token) or used
+        if used:
+            self._sources[token] = (replica, data)
+            self._next_source += 1
+
+    def _add_bulk(self, group: Group, token: int) -> bool:
+        fresh = dict.fromkeys([row[0] for row in group.rows], token)
+        known = self._home.keys() | self._cells.keys() if self._cells and not self._home else None
+        if len(fresh) != len(group.rows) or not self._home.keys().isdisjoint(fresh):
+            return False
+        if self._cells and not (known or self._cells.keys()).isdisjoint(fresh):
+            return False
+        self._home.update(fresh)
+        return True
+
+    def _add_row(self, replica: int, batch: Batch, group: Group, row: tuple[Any, ...], token: int) -> bool:
+        """Join one row; tell whether the record now lives packed in this batch."""
+        key = row[0]
+        record = self._cells.get(key)
+        if record is None:
+            home = self._home.get(key)
+            if home is None:
+                self._home[key] = token
+                return True
+            if home == token:
+                record = self._unpack_from(replica, batch, key, group)
+            else:
+                at, known, _, source = self._packed(key, home)
+                if at == replica and _stamp(source, known)[0] == (group.seq or batch.seq):
+                    return False
+                record = self.cells(key)
+            del self._home[key]
+            self._cells[key] = record
+        seq, hlc = _stamp(batch, group)
+        for slot, value in zip(group.fields, row[1:], strict=True):
+            known_cell = record.get(slot, {}).get(replica)
+            changed = lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
+            if changed and known_cell is not None:
+                self.superseded += 1
+        return False
+
+    def _unpack_from(self, replica: int, batch: Batch, key: str, upto: Group) -> Record:
+        """Cells of a record that this very batch brought in an earlier group (a compaction does)."""
+        record: Record = {}
+        for group in batch.groups:
+            seq, hlc = _stamp(batch, group)
+            for row in group.rows:
+                if row[0] == key:
+                    for slot, value in zip(group.fields, row[1:], strict=True):
+                        lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
+            if group is upto:
+                break
+        return record
+
+    def _packed(self, key: str, token: int) -> tuple[int, Group, tuple[Any, ...], Batch]:
+        rows = self._decoded.get(token)
+        if rows is None:
+            replica, data = self._sources[token]
+            batch = decode_batch(data)
+            rows = {row[0]: (replica, group, row, batch) for group in batch.groups for row in group.rows}
+            self._decoded[token] = rows
+            if len(self._decoded) > _DECODED_BATCHES_MAX:
+                self._decoded.popitem(last=False)
+        return rows[key]
+
+    def cells(self, key: str) -> Record:
+        """Return a record's cells (a copy for a packed record; do not change them). Empty if there is none."""
+        record = self._cells.get(key)
+        if record is not None:
+            return record
+        token = self._home.get(key)
+        if token is None:
+            return {}
+        replica, group, row, batch = self._packed(key, token)
+        seq, hlc = _stamp(batch, group)
+        return {
+            slot: {replica: Cell(seq, hlc, value, group.seen)}
+            for slot, value in zip(group.fields, row[1:], strict=True)
+        }
+
+    def rows(self, keys: Iterable[str]) -> list[ReadRow]:
+        """Return the read-model rows of records, in the order of ``keys``."""
+        return [read_row(self.doc, self.shape, key, self.cells(key)) for key in keys]
+
+    def rows_of(self, batch: Batch) -> list[ReadRow]:
+        """Return the read-model rows of the records that a batch, already joined, touched."""
+        plain = self._names
+        result: list[ReadRow] = []
+        single = len(self.shape.keys) == 1
+        for group in batch.groups:
+            if single and group.fields == plain and len(group.rows) >= _BULK_ROWS_MIN and self._all_packed(group):
+                doc = self.doc
+                result += [(doc, *row, 0, None) for row in group.rows]
+            else:
+                result += self.rows(dict.fromkeys(row[0] for row in group.rows))
+        return result
+
+    def _all_packed(self, group: Group) -> bool:
+        if any(self.shape.fields[name].kind in {Kind.COUNTER, Kind.SET} for name in group.fields):
+            return False
+        # A record of the group may have been touched by an earlier write; those in cells are read the long way.
+        return self._cells.keys().isdisjoint([row[0] for row in group.rows])
+
+    def digest(self) -> bytes:
+        """Return the canonical digest of the folded state: equal digests mean equal cells, whatever the history.
+
+        The digest is the sum, modulo 2**128, of the BLAKE2b hashes of each record's canonical form.
+        """
+        total = 0
+        pack = msgpack.Packer().pack
+        for key in self.keys():
+            data = pack([key, lattice.canonical(self.cells(key))])
+            total += int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
+        return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
+
+    def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
+        """Yield (key, slot, cell) of every cell that ``replica`` wrote."""
+        for key in self.keys():
+            for slot, by_replica in self.cells(key).items():
+                cell = by_replica.get(replica)
+                if cell is not None:
+                    yield key, slot, cell
+
+
+def _stamp(batch: Batch, group: Group) -> tuple[int, int]:
+    if group.seq is None or group.hlc is None:
+        return batch.seq, batch.hlc
+    return group.seq, group.hlc
+
+
+def _json(values: Sequence[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]]:
+    """Return (wire value, concurrent values) of a field."""
+    field = shape.fields[name]
+    if field.kind is Kind.COUNTER:
+        return lattice.balance(record, name)
+    if field.kind is Kind.SET:
+        return _json(sorted(lattice.elements(record, name))), []
+    slot = record.get(name)
+    if slot is None:
+        return field.default_wire, []
+    if field.kind is Kind.ONCE:
+        values = list(dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0]))))
+    else:
+        values = list(dict.fromkeys(cell.value for _, cell in lattice.siblings(slot)))
+    return values[0], values if len(values) > 1 else []
+
+
+def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> ReadRow:
+    """Return the read-model row of one record: (doc, key, *columns, deleted, conflicts as JSON or None)."""
+    cells = dict(record)
+    conflicts: dict[str, list[Any]] = {}
+    values: list[Any] = list(shape.key_columns(key)) if len(shape.keys) > 1 else []
+    for name in shape.fields:
+        value, rivals = _read_field(shape, cells, name)
+        values.append(value)
+        if rivals:
+            conflicts[name] = rivals
+    deleted, contested = lattice.deletion_state(cells)
+    if contested:
+        conflicts[DELETION] = [0, 1]
+    text = json.dumps(conflicts, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if conflicts else None
+    return (doc, key, *values, int(deleted), text)
