@@ -1,7 +1,7 @@
 """Every error crdtsync raises, in one tree; it never decides what to do about one.
 
     CrdtsyncError
-    └── StorageError            what the store could not do
+    ├── StorageError            what the store could not do
         ├── StoreClosed         a verb on a store that is not open
         ├── StoreLocked         somebody else has the store open
         ├── StoreTooNew         a newer version wrote the store
@@ -9,6 +9,14 @@
         ├── StoreUnavailable    the disk refused
         └── StoreCorrupt        the file is damaged or is not a store
             └── JournalCorrupt  one row of the journal or one snapshot is damaged
+    └── StateError              what could not be merged
+        ├── BatchInvalid        bytes that are no batch, or values that the schema refuses
+        ├── UpdateInvalid       an update that this design does not write
+        ├── UpdateGap           an update that starts behind what is held
+        ├── Fork                a log that does not continue the chain that is held
+        ├── CompactionLoss      a compaction that would drop a write
+        ├── LogBroken           yrs refused or panicked
+        └── TransactionTooLarge one transaction writes too much to one document
 
 Each carries its facts as attributes, and its message says what happened, where, and what to do. A pendency is never
 an exception.
@@ -98,3 +106,72 @@ class JournalCorrupt(StoreCorrupt):
         super().__init__(path, f"{what} of document {doc} fails its checksum")
         self.doc = doc
         self.row = row
+
+
+class StateError(CrdtsyncError):
+    """What could not be merged. The document that raised it is thrown away and loaded again."""
+
+
+class BatchInvalid(StateError):
+    """Bytes that are no batch of a known format, or values that the schema refuses; the message says which."""
+
+
+class UpdateInvalid(StateError):
+    """An update that this design does not write: refused before yrs sees it."""
+
+
+class UpdateGap(StateError):
+    """An update that starts behind what is held; the link hands the heads over again."""
+
+    def __init__(self, doc: str, replica: int, held: int, offered: int) -> None:
+        super().__init__(
+            f"{doc}: the log of replica {replica:x} is held up to {held}, the update starts after {offered}; "
+            "a new handshake sends what is missing"
+        )
+        self.doc = doc
+        self.replica = replica
+        self.held = held
+        self.offered = offered
+
+
+class Fork(StateError):
+    """A log that does not continue the chain that is held: a cloned disk or a restored backup wrote under one id."""
+
+    def __init__(self, doc: str, replica: int, seq: int) -> None:
+        super().__init__(
+            f"{doc}: the log of replica {replica:x} forks after sequence {seq}; the device that owns it was cloned or "
+            "restored and needs a new incarnation"
+        )
+        self.doc = doc
+        self.replica = replica
+        self.seq = seq
+
+
+class CompactionLoss(StateError):
+    """A compaction that would drop a write."""
+
+    def __init__(self, doc: str, replica: int, what: str) -> None:
+        super().__init__(f"{doc}: a compaction by replica {replica:x} would lose {what}; it was refused")
+        self.doc = doc
+        self.replica = replica
+
+
+class LogBroken(StateError):
+    """yrs refused an update or panicked; the document is loaded again from the journal."""
+
+    def __init__(self, doc: str, detail: str) -> None:
+        super().__init__(f"{doc}: the log could not take an update ({detail})")
+        self.doc = doc
+        self.detail = detail
+
+
+class TransactionTooLarge(StateError):
+    """One transaction writes too much to one document; nothing was written."""
+
+    def __init__(self, doc: str, size: int, size_max: int) -> None:
+        super().__init__(
+            f"{doc}: the transaction takes {size} bytes, at most {size_max} are allowed; split it into several"
+        )
+        self.doc = doc
+        self.size = size
+        self.size_max = size_max

@@ -10,3 +10,63 @@ STORE_WAL_CHECKPOINT_PAGES = 4_000
 
 STORE_STATEMENTS_CACHED = 512
 """Prepared statements kept by a store's connection: every statement of every category stays prepared."""
+
+REPLICA_MAX = (1 << 53) - 1
+"""Greatest replica number: a yrs client id survives as an exact integer up to here."""
+
+SEQ_MAX = 1 << 40
+"""Greatest sequence of a log: a batch a millisecond for 34 years."""
+
+BATCH_BYTES_MAX = 128 * 1024
+"""Encoded size of one transaction in one document, bytes."""
+
+ROWS_PER_BATCH = 128
+"""Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
+
+CHUNK_BYTES_MAX = 192 * 1024
+"""Element bytes of one piece of a diff; with its overhead it stays below the 256 KiB of a data frame."""
+
+ELEMENT_OVERHEAD_BYTES = 40
+"""Upper bound of what one element costs in an update beside its own bytes."""
+
+FIELDS_MAX = 512
+"""Slots of one group of a batch."""
+
+KEY_CHARS_MAX = 256
+"""Length of a record key, characters."""
+
+ACTOR_CHARS_MAX = 64
+"""Length of the name of who wrote a batch, characters."""
+
+CAUSE_CHARS_MAX = 128
+"""Length of the cause of a counter movement, characters."""
+
+VECTOR_ENTRIES_MAX = 10_000
+"""Replicas named by one vector."""
+
+AMOUNT_MAX = (1 << 63) - 1
+"""Greatest scaled amount: what an SQLite integer holds."""
+
+COMPACTION_CELLS_MIN = 4_096
+"""Superseded writes below which a log is not worth compacting."""
+
+DOCUMENTS_LOADED_MAX = 64
+"""Documents kept in memory by one node."""
+
+CLOCK_DRIFT_MS_MAX = 24 * 3600 * 1000
+"""How far ahead of this node's clock a stamp may be, milliseconds."""
+
+RECONNECT_SECONDS_MAX = 60.0
+"""Longest full-jitter wait before the link to the upstream is tried again."""
+
+RECONNECT_SECONDS_MIN = 1.0
+"""Shortest ceiling of the full-jitter wait."""
+
+CHECK_SECONDS = 15 * 60.0
+"""Time between two routine checks of a scheduled link."""
+
+HELLO_SECONDS_MAX = 5.0
+"""How long a new connection may take to say hello."""
+
+STORE_GROUP_COMMITS = 64
+"""Commits that may share one transaction: bounds the write-ahead log and how long the last of them waits."""

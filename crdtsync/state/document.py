@@ -1,0 +1,448 @@
+"""A document: the replica logs of one category and partition, what of them is shown, and what they fold to.
+
+Every change is computed here and returned as a ``Change`` for storage to make durable; the caller commits it and then
+calls ``settle``. When the commit fails the document is thrown away and loaded again. Nothing here reads a clock, a
+socket or a file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from crdtsync import limits
+from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
+from crdtsync.schema.shape import Shape
+from crdtsync.state import cells as lattice
+from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
+from crdtsync.state.fold import Fold, ReadRow, check_batch
+from crdtsync.state.log import Log
+from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
+
+
+@dataclass(slots=True)
+class Head:
+    """How far one replica's log has come: received, its chain hash, shown to readers, causally closed."""
+
+    seq: int = 0
+    hash: bytes = GENESIS
+    visible: int = 0
+    cut: int = 0
+
+
+Heads = dict[int, Head]
+
+
+class Op(NamedTuple):
+    """One intended write: ``kind`` is ``write``, ``add`` or ``count``; amounts are scaled integers."""
+
+    kind: str
+    slot: str
+    value: Any
+    cause: str = ""
+
+
+@dataclass(slots=True)
+class Parked:
+    """A batch that is kept but not folded, and why."""
+
+    replica: int
+    seq: int
+    detail: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Change:
+    """What one step did to one document, for one storage transaction."""
+
+    doc: str
+    category: str
+    journal: list[bytes] = field(default_factory=list)
+    touched: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    recompacted: list[tuple[int, int, list[tuple[int, tuple[str, ...]]]]] = field(default_factory=list)
+    rows: list[ReadRow] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    heads: set[int] = field(default_factory=set)
+    hlc: int = 0
+
+
+class _Unit(NamedTuple):
+    """What becomes visible at once: a batch, or all batches of one compaction."""
+
+    end: int
+    batches: list[tuple[Batch, bytes]]
+
+
+def heads_digest(doc: str, heads: Mapping[int, Head]) -> bytes:
+    """Return 8 bytes that are equal when two nodes hold the same logs of a document."""
+    digest = blake2b(doc.encode(), digest_size=8)
+    for replica in sorted(heads):
+        head = heads[replica]
+        digest.update(b"%d:%d:" % (replica, head.seq) + head.hash)
+    return digest.digest()
+
+
+class Document:
+    """See the module. ``heads`` is shared with the caller, who keeps it when the document leaves memory."""
+
+    def __init__(self, doc: str, shape: Shape, replica: int, heads: Heads) -> None:
+        self.doc = doc
+        self.shape = shape
+        self.replica = replica
+        self.heads = heads
+        self.fold = Fold(doc, shape)
+        self.log: Log | None = None
+        self._pending: dict[int, deque[_Unit]] = {}
+        self._building: dict[int, list[tuple[Batch, bytes]]] = {}
+        self._parked: set[tuple[int, int]] = set()
+        self._promised: dict[int, int] = {}
+
+    def load(self, updates: Iterable[bytes], parked: Iterable[tuple[int, int]] = ()) -> None:
+        """Fold stored updates: what the heads call visible is folded, the rest waits for its transaction."""
+        self._parked = set(parked)
+        for data in updates:
+            for replica, runs in read_update(data).runs.items():
+                for run in runs:
+                    for element in run.elements:
+                        self._load_element(replica, element)
+
+    def _load_element(self, replica: int, data: bytes) -> None:
+        batch = decode_batch(data)
+        head = self.heads.get(replica)
+        if head is None or batch.seq > head.seq:
+            raise UpdateInvalid(f"{self.doc}: the journal holds more of replica {replica:x} than the head says")
+        if batch.seq <= head.visible:
+            if (replica, batch.seq) not in self._parked:
+                self.fold.add(replica, batch, data)
+        else:
+            self._enqueue(replica, batch, data)
+
+    # -- local writes ------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        ops: Mapping[str, list[Op]],
+        *,
+        hlc: int,
+        txid: bytes,
+        parts: Mapping[str, int] | None = None,
+        actor: str = "",
+    ) -> Change:
+        """Append one batch with the given writes per record key.
+
+        Raises:
+            TransactionTooLarge: the batch would exceed the limit of one transaction in one document.
+        """
+        head = self.heads.get(self.replica) or Head()
+        seq = head.seq + 1
+        groups = self._groups(ops)
+        batch = Batch(seq, hlc, head.hash, txid, dict(parts or {}), actor, groups)
+        data = encode_batch(batch)
+        if len(data) > limits.BATCH_BYTES_MAX:
+            raise TransactionTooLarge(self.doc, len(data), limits.BATCH_BYTES_MAX)
+        batch = decode_batch(data)
+        check_batch(self.shape, batch)
+        self.fold.add(self.replica, batch, data)
+        self.heads[self.replica] = Head(seq, batch_hash(data), seq, seq)
+        change = Change(self.doc, self.shape.category, hlc=hlc)
+        change.journal.append(append_update(self.replica, seq - 1, [data]))
+        change.touched.append((self.replica, seq, batch.keys()))
+        change.rows = self.fold.rows_of(batch)
+        change.heads.add(self.replica)
+        return change
+
+    def _groups(self, ops: Mapping[str, list[Op]]) -> tuple[Group, ...]:
+        merged: dict[tuple[tuple[str, ...], tuple[tuple[int, int], ...]], list[tuple[Any, ...]]] = {}
+        for key, writes in ops.items():
+            known = self.fold.cells(key) if key in self.fold else {}
+            values: dict[str, Any] = {}
+            for op in writes:
+                values[op.slot] = self._value(known, values, op)
+            seen = {
+                replica: self.heads[replica].cut
+                for replica in lattice.replicas_of(known)
+                if replica != self.replica and self.heads[replica].cut
+            }
+            at = (tuple(values), tuple(sorted(seen.items())))
+            merged.setdefault(at, []).append((key, *values.values()))
+        return tuple(Group(fields, tuple(rows), dict(seen)) for (fields, seen), rows in merged.items())
+
+    def _value(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        if op.kind == "add":
+            before = values.get(op.slot)
+            if before is None:
+                cell = known.get(op.slot, {}).get(self.replica)
+                before = cell.value if cell else (0, "")
+            return (before[0] + op.value, op.cause)
+        if op.kind == "count":
+            base = lattice.totals(known, op.slot.removesuffix(lattice.COUNT_MARK))
+            moved = values.get(op.slot.removesuffix(lattice.COUNT_MARK))
+            if moved is not None:
+                base[self.replica] = moved[0]
+            return (op.value, base)
+        return op.value
+
+    # -- what peers send ---------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, may_write: Callable[[int], bool]) -> Change:
+        """Take an update through structure, rights, contiguity, chain and validity; nothing is shown yet.
+
+        Raises:
+            UpdateInvalid, BatchInvalid: not what this design writes.
+            UpdateGap: the update starts behind what is held; a handshake is needed.
+            Fork: the log does not continue the chain that is held.
+            CompactionLoss: a compaction would drop a write.
+        """
+        update = read_update(data)
+        change = Change(self.doc, self.shape.category)
+        fresh: dict[int, list[tuple[Batch, bytes]]] = {}
+        for replica, runs in update.runs.items():
+            if not may_write(replica):
+                raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
+            fresh[replica] = self._check_runs(replica, runs)
+        for replica, upto in update.deleted.items():
+            if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
+                raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
+        for replica, batches in fresh.items():
+            for batch, element in batches:
+                self._take(replica, batch, element, change)
+        if any(fresh.values()):
+            change.journal.append(self._trimmed(update.runs, update.deleted, fresh))
+        return change
+
+    def _trimmed(
+        self,
+        runs: Mapping[int, list[Run]],
+        deleted: Mapping[int, int],
+        fresh: Mapping[int, list[tuple[Batch, bytes]]],
+    ) -> bytes:
+        kept: dict[int, list[Run]] = {}
+        for replica, batches in fresh.items():
+            if not batches:
+                continue
+            start = batches[0][0].seq - 1
+            gone = [Run(run.clock, gone=run.gone) for run in runs[replica] if run.gone and run.end == start]
+            kept[replica] = [*gone, Run(start, [element for _, element in batches])]
+        return write_update(kept, {r: upto for r, upto in deleted.items() if r in kept})
+
+    def _check_runs(self, replica: int, runs: list[Run]) -> list[tuple[Batch, bytes]]:
+        """Return the batches that are new, checked against the chain."""
+        head = self.heads.get(replica) or Head()
+        if runs[0].clock > head.seq:
+            raise UpdateGap(self.doc, replica, head.seq, runs[0].clock)
+        seq, chain = head.seq, head.hash
+        result: list[tuple[Batch, bytes]] = []
+        for run in runs:
+            if run.gone and run.end > seq:
+                seq, chain = run.end, None
+            for clock, element in enumerate(run.elements, run.clock):
+                if clock < head.seq:
+                    continue
+                batch = decode_batch(element)
+                if batch.seq != clock + 1 or clock != seq:
+                    raise UpdateInvalid(f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {clock}")
+                if chain is None and (batch.compaction is None or batch.compaction[0] != clock):
+                    raise UpdateInvalid(f"{self.doc}: deleted elements that no compaction replaces")
+                if chain is not None and batch.prev != chain:
+                    raise Fork(self.doc, replica, clock)
+                seq, chain = batch.seq, batch_hash(element)
+                result.append((batch, element))
+        if chain is None:
+            raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
+        return result
+
+    def _take(self, replica: int, batch: Batch, data: bytes, change: Change) -> None:
+        try:
+            check_batch(self.shape, batch)
+        except BatchInvalid as problem:
+            change.parked.append(Parked(replica, batch.seq, str(problem), data))
+            self._parked.add((replica, batch.seq))
+        head = self.heads.setdefault(replica, Head())
+        head.seq, head.hash = batch.seq, batch_hash(data)
+        change.heads.add(replica)
+        change.hlc = max(change.hlc, batch.hlc)
+        unit = self._enqueue(replica, batch, data)
+        if batch.compaction is None:
+            change.touched.append((replica, batch.seq, batch.keys()))
+        elif unit is not None:
+            self._check_compaction(replica, unit, change)
+
+    def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
+        """Add a batch to what waits to be shown; return the unit that it completes."""
+        building = self._building.setdefault(replica, [])
+        building.append((batch, data))
+        if batch.compaction is not None and batch.seq < batch.compaction[1]:
+            return None
+        unit = _Unit(batch.seq, building)
+        del self._building[replica]
+        self._pending.setdefault(replica, deque()).append(unit)
+        return unit
+
+    def _check_compaction(self, replica: int, unit: _Unit, change: Change) -> None:
+        upto = unit.batches[0][0].compaction[0] if unit.batches[0][0].compaction else 0
+        kept: dict[tuple[str, str], int] = {}
+        newest: dict[str, int] = {}
+        for batch, _ in unit.batches:
+            for group in batch.groups:
+                seq = group.seq or batch.seq
+                for row in group.rows:
+                    newest[row[0]] = max(newest.get(row[0], 0), seq)
+                    for slot in group.fields:
+                        kept[row[0], slot] = max(kept.get((row[0], slot), 0), seq)
+        for key, slot, cell in self.fold.own_cells(replica):
+            if kept.get((key, slot), 0) < cell.seq <= upto:
+                raise CompactionLoss(self.doc, replica, f"{key}.{slot}")
+        by_seq: dict[int, list[str]] = {}
+        for key, seq in newest.items():
+            by_seq.setdefault(seq, []).append(key)
+        change.recompacted.append((replica, upto, [(seq, tuple(keys)) for seq, keys in sorted(by_seq.items())]))
+
+    # -- what becomes visible ----------------------------------------------------------------------------------
+
+    def waiting(self) -> set[int]:
+        """Return the replicas that have received batches not shown yet."""
+        return {replica for replica, units in self._pending.items() if units}
+
+    def showable(self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None) -> int:
+        """Return the newest sequence that may be shown, given which parts of transactions are there.
+
+        ``ceiling`` is an earlier answer: the result never exceeds it.
+        """
+        upto = self.heads[replica].visible
+        for unit in self._pending.get(replica, ()):
+            if ceiling is not None and unit.end > ceiling:
+                break
+            if not all(satisfied(batch.parts) for batch, _ in unit.batches if batch.parts):
+                break
+            upto = unit.end
+        return upto
+
+    def show(self, replica: int, upto: int, change: Change) -> None:
+        """Fold what waits of ``replica`` up to sequence ``upto`` and add its rows to ``change``."""
+        units = self._pending.get(replica, deque())
+        keys: dict[str, None] = {}
+        fast: list[ReadRow] = []
+        while units and units[0].end <= upto:
+            for batch, data in units.popleft().batches:
+                if (replica, batch.seq) in self._parked:
+                    continue
+                self.fold.add(replica, batch, data)
+                if len(batch.groups) == 1 and len(batch.groups[0].rows) > 1:
+                    fast += self.fold.rows_of(batch)
+                else:
+                    keys.update(dict.fromkeys(batch.keys()))
+        change.rows += fast
+        change.rows += self.fold.rows(keys)
+        self.heads[replica].visible = max(self.heads[replica].visible, upto)
+        change.heads.add(replica)
+
+    def promise(self, cut: Mapping[int, int], change: Change) -> None:
+        """Take note of a peer's causally closed cut; it becomes ours when all of it is visible here."""
+        for replica, seq in cut.items():
+            self._promised[replica] = max(self._promised.get(replica, 0), seq)
+        self.advance_cut(change)
+
+    def advance_cut(self, change: Change) -> None:
+        """Advance the cut when everything promised is visible."""
+        if not self._promised:
+            return
+        if all(r in self.heads and self.heads[r].visible >= seq for r, seq in self._promised.items()):
+            for replica, seq in self._promised.items():
+                head = self.heads[replica]
+                if head.cut < seq:
+                    head.cut = seq
+                    change.heads.add(replica)
+            self._promised.clear()
+
+    # -- for peers and storage ---------------------------------------------------------------------------------
+
+    def settle(self, change: Change) -> None:
+        """Bring the yrs log, if it is loaded, up to a change that is now durable."""
+        if self.log is not None:
+            for update in change.journal:
+                self.log.apply(update)
+
+    def diff(self, clocks: Mapping[int, int], size_max: int) -> Iterator[tuple[bytes, dict[int, int]]]:
+        """Yield (update, sequence reached per replica) pieces of what a peer with the given log lengths lacks."""
+        if self.log is None:
+            raise UpdateInvalid(f"{self.doc}: the log is not loaded")
+        for piece in split_update(read_update(self.log.diff(clocks)), size_max):
+            reached = {replica: runs[-1].end for replica, runs in piece.runs.items()}
+            yield write_update(piece.runs, piece.deleted), reached
+
+    def wants_compaction(self) -> bool:
+        """Tell whether the log holds more superseded writes than live records."""
+        return self.fold.superseded > limits.COMPACTION_CELLS_MIN and self.fold.superseded > 2 * len(self.fold)
+
+    def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
+        """Return the compacted document as bytes, and the change; the caller stores both and loads again.
+
+        The own log becomes the join of what is alive in it. The result is loaded into a fresh document and its
+        digest compared before it is returned.
+
+        Raises:
+            CompactionLoss: the compacted document does not fold to the same state.
+        """
+        if self.log is None:
+            raise UpdateInvalid(f"{self.doc}: the log is not loaded")
+        head = self.heads[self.replica]
+        parts: dict[str, int] = {}
+        for element in self.log.elements(self.replica):
+            for doc, seq in decode_batch(element).parts.items():
+                parts[doc] = max(parts.get(doc, 0), seq)
+        batches, rows = self._compaction_batches(head, hlc, txid, parts)
+        copy = Log(self.doc, self.replica, [self.log.encode()])
+        copy.compact(batches)
+        encoded = copy.encode()
+        heads = {r: Head(h.seq, h.hash, h.visible, h.cut) for r, h in self.heads.items()}
+        end = head.seq + len(batches)
+        heads[self.replica] = Head(end, batch_hash(batches[-1]), end, end)
+        check = Document(self.doc, self.shape, self.replica, heads)
+        check.load([encoded], self._parked)
+        if check.fold.digest() != self.fold.digest():
+            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
+        change = Change(self.doc, self.shape.category, hlc=hlc)
+        change.recompacted.append((self.replica, head.seq, rows))
+        change.heads.add(self.replica)
+        self.heads[self.replica] = heads[self.replica]
+        return encoded, change
+
+    def _compaction_batches(
+        self, head: Head, hlc: int, txid: bytes, parts: Mapping[str, int]
+    ) -> tuple[list[bytes], list[tuple[int, tuple[str, ...]]]]:
+        writes: dict[str, dict[int, list[tuple[str, lattice.Cell]]]] = {}
+        for key, slot, cell in self.fold.own_cells(self.replica):
+            writes.setdefault(key, {}).setdefault(cell.seq, []).append((slot, cell))
+        merged: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        newest: dict[int, list[str]] = {}
+        for key, by_seq in writes.items():
+            newest.setdefault(max(by_seq), []).append(key)
+            for seq, entries in by_seq.items():
+                cell = entries[0][1]
+                at = (seq, cell.hlc, tuple(slot for slot, _ in entries), tuple(sorted(cell.seen.items())))
+                merged.setdefault(at, []).append((key, *(c.value for _, c in entries)))
+        groups = [
+            Group(fields, tuple(rows[i : i + limits.ROWS_PER_BATCH]), dict(seen), seq, stamp)
+            for (seq, stamp, fields, seen), rows in merged.items()
+            for i in range(0, len(rows), limits.ROWS_PER_BATCH)
+        ]
+        packs: list[list[Group]] = [[]]
+        count = 0
+        for group in groups:
+            if count + len(group.rows) > limits.ROWS_PER_BATCH and packs[-1]:
+                packs.append([])
+                count = 0
+            packs[-1].append(group)
+            count += len(group.rows)
+        result: list[bytes] = []
+        chain = head.hash
+        end = head.seq + len(packs)
+        for seq, pack in enumerate(packs, head.seq + 1):
+            data = encode_batch(Batch(seq, hlc, chain, txid, parts, "", tuple(pack), (head.seq, end)))
+            chain = batch_hash(data)
+            result.append(data)
+        return result, [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]

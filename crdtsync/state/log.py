@@ -1,0 +1,80 @@
+"""One document's replica logs in a yrs ``Doc``: the only place that touches pycrdt.
+
+A log is a root array of byte elements that one replica appends to. yrs keeps the state vectors, makes the diffs and
+applies updates idempotently; nothing reaches it that ``update.read_update`` has not accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pycrdt import Array, Doc
+
+from crdtsync.errors import LogBroken
+from crdtsync.state.update import root_name
+
+
+def _state_vector(clocks: Mapping[int, int]) -> bytes:
+    out = bytearray()
+    for value in [len(clocks), *(part for entry in sorted(clocks.items()) for part in entry)]:
+        rest = value
+        while rest > 0x7F:
+            out.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        out.append(rest)
+    return bytes(out)
+
+
+class Log:
+    """A yrs document whose root arrays are logs. After a ``LogBroken`` the object must be thrown away."""
+
+    def __init__(self, doc: str, replica: int, updates: Iterable[bytes] = ()) -> None:
+        self.doc = doc
+        self._replica = replica
+        self._yrs: Doc[Array[bytes]] = Doc(client_id=replica)
+        for update in updates:
+            self.apply(update)
+
+    def apply(self, update: bytes) -> None:
+        """Apply an update that the structural reader accepted and that is contiguous.
+
+        Raises:
+            LogBroken: yrs refused it or panicked; the log may be half changed.
+        """
+        try:
+            self._yrs.apply_update(update)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # yrs panics derive from BaseException
+            raise LogBroken(self.doc, f"{type(error).__name__}: {error}") from error
+
+    def diff(self, clocks: Mapping[int, int]) -> bytes:
+        """Return the update that a peer lacks whose logs have the given lengths."""
+        return self._yrs.get_update(_state_vector(clocks))
+
+    def encode(self) -> bytes:
+        """Return the whole document as one update."""
+        return self._yrs.get_update()
+
+    def elements(self, replica: int) -> list[bytes]:
+        """Return the elements of a replica's log that are not compacted away."""
+        array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
+        return [bytes(element) for element in array]
+
+    def compact(self, batches: list[bytes]) -> None:
+        """Replace the whole log of the own replica by ``batches``, in one yrs transaction.
+
+        Raises:
+            LogBroken: yrs panicked.
+        """
+        array: Array[bytes] = self._yrs.get(root_name(self._replica), type=Array)
+        old = len(array)
+        try:
+            with self._yrs.transaction():
+                for batch in batches:
+                    array.append(batch)
+                del array[0:old]
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # yrs panics derive from BaseException
+            raise LogBroken(self.doc, f"{type(error).__name__}: {error}") from error
