@@ -18,11 +18,15 @@ from crdtsync.storage.base import (
     View,
     Wire,
 )
+from crdtsync.storage.memory import MemoryStorage
+from crdtsync.storage.sqlite import SqliteStorage
+from crdtsync.storage.tables import TableSpec
 
 __all__ = [
     "ChangeRow",
     "Commit",
     "HeadRow",
+    "MemoryStorage",
     "ParkedRow",
     "PendencyChanges",
     "PendencyRow",
@@ -30,7 +34,9 @@ __all__ = [
     "Row",
     "RunCategoryRow",
     "RunRow",
+    "SqliteStorage",
     "Storage",
+    "TableSpec",
     "View",
     "Wire",
 ]

@@ -1,0 +1,478 @@
+"""Writes: one store over one sqlite3 connection, synchronous, all SQL that changes anything.
+
+`sqlite.py` runs it in a thread over a file, `memory.py` inline over memory. It never opens a file, starts a thread or
+decides when to run; whoever owns the connection calls it from one thread at a time.
+"""
+
+# ruff: noqa: S608 - names come from TableSpec, which accepts a-z, 0-9 and _ only, or from here; values are bound.
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgpack
+
+from crdtsync import limits
+from crdtsync.errors import StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
+from crdtsync.storage.tables import (
+    APPLICATION_ID,
+    DDL,
+    FORMAT,
+    PARTITION_PARTS_MAX,
+    RecordTable,
+    TableSpec,
+    checksum,
+    stamp,
+)
+from crdtsync.storage.view import Documents, SqlView, unknown_category
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from crdtsync.storage.base import ChangeRow, Commit, RunRow, View
+
+T = TypeVar("T")
+
+_TABLES_KEY = "storage/tables"
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_REFUSED = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn what the disk did into the errors of base.py. Constraint and SQL errors are bugs and pass unchanged."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED or "Could not decode to UTF-8" in str(error):
+            raise StoreCorrupt(path, f"the file is damaged or is not a store ({error})") from error
+        if code in _REFUSED:
+            raise StoreUnavailable(path, str(error)) from error
+        raise
+
+
+class Database:
+    """One store: its tables kept up to date with the adapters, commits, reads.
+
+    Args:
+        connection: opened with `isolation_level=None`; this object closes it.
+        tables: one for each category.
+        path: for messages.
+
+    Raises:
+        StoreCorrupt, StoreTooNew, StoreMismatch, StoreUnavailable: as `Storage.open`; the connection is closed then.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, tables: Sequence[TableSpec], path: str) -> None:
+        self.connection = connection
+        self.path = path
+        self._documents = Documents()
+        self._tables = {spec.category: RecordTable(spec) for spec in tables}
+        self._journal_id = 0
+        try:
+            with translated(path):
+                self._refuse_bad_names(tables)
+                new = self._is_new()
+                self._set_pragmas()
+                self._prepare(new=new)
+                self._load()
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; an open transaction is rolled back."""
+        self.connection.close()
+
+    def read(self, fn: Callable[[View], T]) -> T:
+        """Run `fn` with a view; see Storage.read."""
+        view = self._view()
+        try:
+            with translated(self.path):
+                return fn(view)
+        except StopIteration as error:
+            # It cannot cross a future or a generator: the caller would wait for ever.
+            raise RuntimeError("the callback raised StopIteration") from error
+        finally:
+            view.end()
+
+    def commit(self, commit: Commit) -> int:
+        """One commit, one transaction; see Storage.commit."""
+        with translated(self.path), self._transaction():
+            self._apply(commit)
+        return self._journal_id
+
+    def commit_group(self, commits: Sequence[Commit]) -> list[int | BaseException]:
+        """Several commits in one transaction and one fsync; each stands or falls alone (a savepoint each).
+
+        Returns:
+            For each commit what `commit` would have returned or raised.
+        """
+        if len(commits) == 1:
+            return [_outcome(self.commit, commits[0])]
+        outcomes: list[int | BaseException] = []
+        try:
+            with translated(self.path), self._transaction():
+                outcomes.extend(_outcome(self._savepoint, commit) for commit in commits)
+        except BaseException as error:  # noqa: BLE001 - every caller of the group gets it
+            if not outcomes:
+                return [error] * len(commits)
+            return [outcome if isinstance(outcome, BaseException) else error for outcome in outcomes]
+        return outcomes
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _refuse_bad_names(self, tables: Sequence[TableSpec]) -> None:
+        views: dict[str, str] = {}
+        for spec in tables:
+            problem = spec.problem()
+            for view in (spec.category, *(f"{spec.category}_{column}" for column in spec.rows_views)):
+                if view in views:
+                    problem = f"categories {views[view]!r} and {spec.category!r} both make the view {view}; rename one"
+                views[view] = spec.category
+            if problem:
+                raise StoreMismatch(self.path, f"{self.path}: {problem}")
+
+    def _is_new(self) -> bool:
+        """Whether the file is empty. Looks only: a file that is not ours must be left as it is."""
+        application = self._pragma("application_id")
+        found = self._pragma("user_version")
+        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application == 0 and found == 0 and tables == 0:
+            return True
+        if application != APPLICATION_ID:
+            raise StoreCorrupt(self.path, "the file is a SQLite database of another program")
+        if found > FORMAT:
+            raise StoreTooNew(self.path, found, FORMAT)
+        return False
+
+    def _set_pragmas(self) -> None:
+        mode = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode not in {"wal", "memory"}:
+            raise StoreUnavailable(
+                self.path, f"the file system does not allow a write-ahead log, only {mode!r}"
+            )
+        for pragma in (
+            # An acknowledged commit survives a power cut.
+            "synchronous = FULL",
+            f"cache_size = -{limits.STORE_CACHE_KIB}",
+            f"wal_autocheckpoint = {limits.STORE_WAL_CHECKPOINT_PAGES}",
+            "temp_store = MEMORY",
+        ):
+            self.connection.execute(f"PRAGMA {pragma}")
+
+    def _prepare(self, *, new: bool) -> None:
+        """Create the tables, or bring them up to what the adapters now declare, in one transaction."""
+        stored: dict[str, Any] = {}
+        if not new:
+            row = self.connection.execute("SELECT * FROM meta WHERE key = ?", (_TABLES_KEY,)).fetchone()
+            if row is None or checksum(row[:-1]) != row[-1]:
+                raise StoreCorrupt(self.path, f"meta row {_TABLES_KEY!r} is missing or fails its checksum")
+            stored = json.loads(row[1])
+        wanted = {name: table.spec.description for name, table in self._tables.items()}
+        if not new and stored == stored | wanted:
+            return
+        with self._transaction():
+            if new:
+                for statement in _statements(DDL):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.connection.execute(f"PRAGMA user_version = {FORMAT}")
+            for name, table in self._tables.items():
+                if stored.get(name) != wanted[name]:
+                    self._prepare_table(table, stored.get(name))
+            described = json.dumps(stored | wanted, separators=(",", ":")).encode()
+            self._insert("meta", [(_TABLES_KEY, described)])
+
+    def _prepare_table(self, table: RecordTable, stored: dict[str, Any] | None) -> None:
+        execute = self.connection.execute
+        if stored is None:
+            execute(table.create())
+        else:
+            old = TableSpec.from_description(stored)
+            damaged = {
+                row[:2] for row in execute(RecordTable(old).everything) if checksum(row[:-1]) != row[-1]
+            }
+            present = {row[1]: row[2] for row in execute(f"PRAGMA table_info({table.name})")}
+            for column, sql_type in table.spec.columns:
+                if column not in present:
+                    execute(table.add_column(column, sql_type))
+                elif present[column] != sql_type:
+                    raise StoreMismatch(
+                        self.path,
+                        f"{self.path}: column {column!r} of category {table.spec.category!r} holds {present[column]}, "
+                        f"the adapter now says {sql_type}; give the field a new name, or start with a new store",
+                    )
+            if old.column_names != table.spec.column_names:
+                # The checksum covers other columns now. A row that was damaged must not come out as sound.
+                fresh = [
+                    (checksum(row[:-1]), row[0], row[1])
+                    for row in execute(table.everything)
+                    if row[:2] not in damaged
+                ]
+                self.connection.executemany(table.restamp, fresh)
+        for statement in table.indexes():
+            execute(statement)
+        for name, statement in table.views().items():
+            execute(f"DROP VIEW IF EXISTS {name}")
+            execute(statement)
+
+    def _load(self) -> None:
+        """What a commit needs to know: document numbers and the greatest journal id."""
+        for row in self.connection.execute("SELECT * FROM documents ORDER BY id"):
+            if checksum(row[:-1]) != row[-1] or self._documents.add(row[1]) != row[0]:
+                raise StoreCorrupt(
+                    self.path, f"documents row {row[0]} is damaged or one before it is missing"
+                )
+        # Snapshots too: the rows they cover are gone, and an id that came back would be taken for covered.
+        sql = "SELECT max(coalesce((SELECT max(id) FROM journal), 0), coalesce((SELECT max(covers) FROM snapshots), 0))"
+        self._journal_id = self.connection.execute(sql).fetchone()[0]
+
+    # -- committing ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE ... COMMIT; on any exception nothing is left, in the file or in this object."""
+        documents, journal_id = len(self._documents.names), self._journal_id
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._documents.truncate(documents)
+            self._journal_id = journal_id
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def _savepoint(self, commit: Commit) -> int:
+        if not self.connection.in_transaction:
+            # A full disk makes SQLite roll back on its own, savepoints and all: nothing more may be written here.
+            raise StoreUnavailable(self.path, "the transaction shared with other commits was rolled back")
+        documents, journal_id = len(self._documents.names), self._journal_id
+        self.connection.execute("SAVEPOINT one")
+        try:
+            with translated(self.path):
+                self._apply(commit)
+                self.connection.execute("RELEASE one")
+        except BaseException:
+            self._documents.truncate(documents)
+            self._journal_id = journal_id
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO one")
+                self.connection.execute("RELEASE one")
+            raise
+        return self._journal_id
+
+    def _apply(self, commit: Commit) -> None:
+        """Write everything, in the order that Commit documents."""
+        self._apply_logs(commit)
+        self._apply_records(commit)
+        number = self._number
+        execute = self.connection.execute
+        if commit.parked:
+            self._insert(
+                "parked",
+                [
+                    (number(row.doc), row.replica, row.seq, row.reason, row.detail, row.batch)
+                    for row in commit.parked
+                ],
+            )
+        for doc, replica, seq in commit.unparked:
+            execute(
+                "DELETE FROM parked WHERE doc = ? AND replica = ? AND seq = ?", (number(doc), replica, seq)
+            )
+        if commit.acked:
+            self.connection.executemany(
+                "INSERT INTO acked VALUES (?, ?, ?, ?, ?) ON CONFLICT (link, doc, replica) "
+                "DO UPDATE SET seq = excluded.seq, crc = excluded.crc WHERE excluded.seq > seq",
+                [stamp((link, number(doc), replica, seq)) for link, doc, replica, seq in commit.acked],
+            )
+        for key, value in commit.meta.items():
+            if value is None:
+                execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                self._insert("meta", [(key, value)])
+        if commit.replicas:
+            self._insert(
+                "replicas",
+                [(row.replica, row.device, row.role, row.store, row.account) for row in commit.replicas],
+            )
+        for run in commit.runs:
+            self._apply_run(run)
+        if commit.inside is not None:
+            self._apply_inside(commit.inside)
+
+    def _apply_logs(self, commit: Commit) -> None:
+        number = self._number
+        execute = self.connection.execute
+        if commit.journal:
+            first = self._journal_id + 1
+            self._journal_id += len(commit.journal)
+            self._insert(
+                "journal",
+                [(place, number(doc), data) for place, (doc, data) in enumerate(commit.journal, first)],
+            )
+        for doc, (data, covers) in commit.snapshots.items():
+            self._insert("snapshots", [(number(doc), data, covers)])
+            execute("DELETE FROM journal WHERE doc = ? AND id <= ?", (number(doc), covers))
+        if commit.heads:
+            self._insert(
+                "heads",
+                [
+                    (number(row.doc), row.replica, row.seq, row.hash, row.visible, row.cut)
+                    for row in commit.heads
+                ],
+            )
+        self._apply_changes(commit.changes)
+        for doc, replica, upto, rows in commit.recompacted:
+            execute(
+                "DELETE FROM changes WHERE doc = ? AND replica = ? AND seq <= ?", (number(doc), replica, upto)
+            )
+            self._apply_changes(rows)
+
+    def _apply_changes(self, rows: Sequence[ChangeRow]) -> None:
+        if rows:
+            number = self._number
+            self._insert(
+                "changes",
+                [
+                    (number(row.doc), row.replica, row.seq, len(row.keys), msgpack.packb(row.keys))
+                    for row in rows
+                ],
+            )
+
+    def _apply_records(self, commit: Commit) -> None:
+        for doc in commit.dropped_docs:
+            self.connection.execute(self._table(doc.partition("/")[0]).drop_doc, (self._number(doc),))
+        for category, rows in commit.records.items():
+            table = self._table(category)
+            numbers = {doc: self._number(doc) for doc in {row[0] for row in rows}}
+            stamped = (stamp((numbers[row[0]], *row[1:])) for row in rows)
+            self.connection.executemany(table.upsert, stamped)
+
+    def _apply_run(self, run: RunRow) -> None:
+        self._insert(
+            "runs",
+            [
+                (
+                    run.id,
+                    run.link,
+                    run.trigger,
+                    run.started_ms,
+                    run.ended_ms,
+                    run.result,
+                    run.detail,
+                    run.records_down,
+                    run.records_up,
+                    run.bytes_down,
+                    run.bytes_up,
+                )
+            ],
+        )
+        self.connection.execute("DELETE FROM run_categories WHERE run = ?", (run.id,))
+        if run.categories:
+            self._insert(
+                "run_categories",
+                [
+                    # SQLite gives a float back; the checksum must be of one.
+                    (run.id, part.category, part.direction, part.records, part.bytes, float(part.seconds))
+                    for part in run.categories
+                ],
+            )
+
+    def _apply_inside(self, inside: Callable[[View], Any]) -> None:
+        view = self._view()
+        try:
+            changes = inside(view)
+        finally:
+            view.end()
+        self.connection.executemany("DELETE FROM pendencies WHERE id = ?", [(row,) for row in changes.closed])
+        if changes.opened:
+            self._insert(
+                "pendencies",
+                [
+                    (
+                        row.id,
+                        row.rule,
+                        row.category,
+                        row.doc,
+                        row.key,
+                        row.about,
+                        row.owner,
+                        row.severity,
+                        row.title,
+                        row.message,
+                        row.evidence,
+                        row.opened_ms,
+                    )
+                    for row in changes.opened
+                ],
+            )
+
+    # -- small parts --------------------------------------------------------------------------------------------------
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Insert or replace whole rows of one of the store's own tables, checksums added."""
+        places = ", ".join("?" * (len(rows[0]) + 1))
+        self.connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(stamp, rows))
+
+    def _number(self, doc: str) -> int:
+        """The document's number, given now if it has none."""
+        known = self._documents.numbers.get(doc)
+        if known is not None:
+            return known
+        category, *parts = doc.split("/")
+        if len(parts) > PARTITION_PARTS_MAX:
+            raise StoreMismatch(
+                self.path, f"document {doc!r} has more than {PARTITION_PARTS_MAX} parts after its category"
+            )
+        padded = (*parts, *(None,) * (PARTITION_PARTS_MAX - len(parts)))
+        self._insert("documents", [(len(self._documents.names) + 1, doc, category, *padded)])
+        return self._documents.add(doc)
+
+    def _table(self, category: str) -> RecordTable:
+        try:
+            return self._tables[category]
+        except KeyError:
+            raise unknown_category(self.path, category, self._tables) from None
+
+    def _view(self) -> SqlView:
+        return SqlView(self.connection, self._documents, self._tables, self.path)
+
+    def _pragma(self, name: str) -> int:
+        return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _statements(script: str) -> Iterable[str]:
+    """The script's statements one by one: executescript would commit the open transaction first."""
+    return (statement for statement in script.split(";\n") if statement.strip())
+
+
+def _outcome(work: Callable[[Commit], int], commit: Commit) -> int | BaseException:
+    """What `work` returned or raised, as a value."""
+    try:
+        return work(commit)
+    except StopIteration as error:
+        # It cannot cross a future: the caller would wait for ever.
+        wrapped = RuntimeError("the commit's callback raised StopIteration")
+        wrapped.__cause__ = error
+        return wrapped
+    except BaseException as error:  # noqa: BLE001 - yrs panics are BaseExceptions; the caller raises it
+        return error

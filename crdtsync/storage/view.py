@@ -1,0 +1,319 @@
+"""Reads: the `View` of base.py over one sqlite3 connection.
+
+It only reads, on the connection's own thread, and answers nothing after its callback has returned.
+"""
+
+# ruff: noqa: S608 - table and column names come from TableSpec, which accepts a-z, 0-9 and _ only; values are bound.
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgpack
+
+from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMismatch
+from crdtsync.storage.base import (
+    HeadRow,
+    ParkedRow,
+    PendencyRow,
+    ReplicaRow,
+    Row,
+    RunCategoryRow,
+    RunRow,
+    Wire,
+)
+from crdtsync.storage.tables import OWN_TABLES, RecordTable, checksum
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+
+class Documents:
+    """Document ids by number and numbers by id, as in the table `documents`; numbers are 1, 2, 3 and so on."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.numbers: dict[str, int] = {}
+
+    def add(self, doc: str) -> int:
+        """Give `doc` the next number."""
+        self.names.append(doc)
+        self.numbers[doc] = len(self.names)
+        return len(self.names)
+
+    def truncate(self, length: int) -> None:
+        """Forget the documents after the first `length`: their transaction was rolled back."""
+        for doc in self.names[length:]:
+            del self.numbers[doc]
+        del self.names[length:]
+
+    def name(self, number: int) -> str:
+        """The id of document `number`, or a placeholder that names the number when the store lost it."""
+        return self.names[number - 1] if 0 < number <= len(self.names) else f"#{number}"
+
+
+class SqlView:
+    """`View` over SQLite."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        documents: Documents,
+        tables: Mapping[str, RecordTable],
+        path: str,
+    ) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._documents = documents
+        self._tables = tables
+        self._path = path
+
+    def end(self) -> None:
+        """The callback has returned: every later read raises StoreClosed."""
+
+        def refuse(*_: object) -> NoReturn:
+            raise StoreClosed(self._path)
+
+        self._execute = refuse
+
+    def documents(self, category: str | None = None) -> list[str]:
+        """See View."""
+        if category is None:
+            return [doc for _, doc, *_ in self._own("SELECT * FROM documents ORDER BY id", "documents")]
+        sql = "SELECT * FROM documents WHERE category = ? ORDER BY id"
+        return [doc for _, doc, *_ in self._own(sql, "documents", category)]
+
+    def heads(self) -> list[HeadRow]:
+        """See View."""
+        name = self._documents.name
+        return [HeadRow(name(doc), *rest) for doc, *rest in self._own("SELECT * FROM heads", "heads")]
+
+    def snapshot(self, doc: str) -> tuple[bytes, int] | None:
+        """See View."""
+        row = self._execute("SELECT * FROM snapshots WHERE doc = ?", (self._number(doc),)).fetchone()
+        if row is None:
+            return None
+        if checksum(row[:-1]) != row[-1]:
+            raise JournalCorrupt(self._path, doc, None)
+        return row[1], row[2]
+
+    def journal(self, doc: str) -> list[tuple[int, bytes]]:
+        """See View."""
+        updates = []
+        for row in self._execute("SELECT * FROM journal WHERE doc = ? ORDER BY id", (self._number(doc),)):
+            if checksum(row[:-1]) != row[-1]:
+                raise JournalCorrupt(self._path, doc, row[0])
+            updates.append((row[0], row[2]))
+        return updates
+
+    def changes(self, doc: str, replica: int, after: int) -> int:
+        """See View."""
+        sql = "SELECT coalesce(sum(count), 0) FROM changes WHERE doc = ? AND replica = ? AND seq > ?"
+        return int(self._execute(sql, (self._number(doc), replica, after)).fetchone()[0])
+
+    def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
+        """See View."""
+        sql = "SELECT * FROM changes WHERE doc = ? AND replica = ? AND seq > ?"
+        keys: dict[str, set[str]] = {}
+        for doc, replica, after in ranges:
+            union = keys.setdefault(doc, set())
+            for row in self._own(sql, "changes", self._number(doc), replica, after):
+                union.update(msgpack.unpackb(row[4]))
+        return sum(map(len, keys.values()))
+
+    def meta(self, key: str) -> bytes | None:
+        """See View."""
+        rows = self._own("SELECT * FROM meta WHERE key = ?", "meta", key)
+        return rows[0][1] if rows else None
+
+    def get(self, category: str, doc: str, key: str) -> Row | None:
+        """See View."""
+        row = self._execute(self._table(category).get, (self._number(doc), key)).fetchone()
+        return None if row is None else (doc, *row[1:])
+
+    def get_many(self, category: str, doc: str, keys: Collection[str]) -> dict[str, Row]:
+        """See View."""
+        # One statement for any number of keys, so it stays prepared.
+        rows = self._execute(self._table(category).get_many, (self._number(doc), json.dumps(list(keys))))
+        return {row[1]: (doc, *row[1:]) for row in rows}
+
+    def exists(self, category: str, doc: str, key: str) -> bool:
+        """See View."""
+        return self._execute(self._table(category).exists, (self._number(doc), key)).fetchone() is not None
+
+    def select(
+        self,
+        category: str,
+        *,
+        doc: str | None = None,
+        where: Mapping[str, Wire] | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+        include_deleted: bool = False,
+    ) -> list[Row]:
+        """See View."""
+        table = self._table(category)
+        conditions, values = self._conditions(table, doc, where, include_deleted=include_deleted)
+        if after is not None:
+            conditions.append("(_doc, _key) > (?, ?)")
+            values += [self._number(after[0]), after[1]]
+        sql = f"SELECT {table.row_columns} FROM {table.name}{_where(conditions)} ORDER BY _doc, _key LIMIT ?"
+        name = self._documents.name
+        return [
+            (name(row[0]), *row[1:]) for row in self._execute(sql, (*values, -1 if limit is None else limit))
+        ]
+
+    def count(
+        self,
+        category: str,
+        *,
+        doc: str | None = None,
+        where: Mapping[str, Wire] | None = None,
+        include_deleted: bool = False,
+    ) -> int:
+        """See View."""
+        table = self._table(category)
+        conditions, values = self._conditions(table, doc, where, include_deleted=include_deleted)
+        sql = f"SELECT count(*) FROM {table.name}{_where(conditions)}"
+        return int(self._execute(sql, tuple(values)).fetchone()[0])
+
+    def parked(self) -> list[ParkedRow]:
+        """See View."""
+        name = self._documents.name
+        rows = self._own("SELECT * FROM parked ORDER BY doc, replica, seq", "parked")
+        return [ParkedRow(name(doc), *rest) for doc, *rest in rows]
+
+    def pendencies(
+        self,
+        *,
+        rule: str | None = None,
+        category: str | None = None,
+        owner: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[PendencyRow]:
+        """See View."""
+        given = [("rule = ?", rule), ("category = ?", category), ("owner = ?", owner), ("id > ?", after)]
+        asked = [(condition, value) for condition, value in given if value is not None]
+        sql = f"SELECT * FROM pendencies{_where([condition for condition, _ in asked])} ORDER BY id LIMIT ?"
+        values = [value for _, value in asked]
+        rows = self._own(sql, "pendencies", *values, -1 if limit is None else limit)
+        return [PendencyRow(*row) for row in rows]
+
+    def pendency(self, pendency_id: str) -> PendencyRow | None:
+        """See View."""
+        rows = self._own("SELECT * FROM pendencies WHERE id = ?", "pendencies", pendency_id)
+        return PendencyRow(*rows[0]) if rows else None
+
+    def pendencies_about(self, about: str) -> list[str]:
+        """See View."""
+        rows = self._own("SELECT * FROM pendencies WHERE about = ? ORDER BY id", "pendencies", about)
+        return [row[0] for row in rows]
+
+    def acked(self, link: str) -> dict[tuple[str, int], int]:
+        """See View."""
+        rows = self._own("SELECT * FROM acked WHERE link = ?", "acked", link)
+        return {(self._documents.name(doc), replica): seq for _, doc, replica, seq in rows}
+
+    def replicas(self) -> list[ReplicaRow]:
+        """See View."""
+        return [ReplicaRow(*row) for row in self._own("SELECT * FROM replicas ORDER BY replica", "replicas")]
+
+    def runs(self, *, since_ms: int = 0, limit: int | None = None) -> list[RunRow]:
+        """See View."""
+        sql = "SELECT * FROM runs WHERE started_ms >= ? ORDER BY id DESC LIMIT ?"
+        rows = self._own(sql, "runs", since_ms, -1 if limit is None else limit)
+        parts = "SELECT * FROM run_categories WHERE run = ? ORDER BY category, direction"
+        history = []
+        for row in rows:
+            categories = tuple(
+                RunCategoryRow(*part[1:]) for part in self._own(parts, "run_categories", row[0])
+            )
+            history.append(RunRow(*row, categories))  # type: ignore[call-arg] # a star hides that there are eleven
+        return history
+
+    def check_rows(self, category: str) -> Iterator[str]:
+        """See View."""
+        table = self._table(category)
+        return iter([f"{self._documents.name(row[0])}/{row[1]}" for row in self._damaged(table.everything)])
+
+    def integrity(self) -> list[str]:
+        """See View."""
+        found: list[str] = []
+        try:
+            found += [row[0] for row in self._execute("PRAGMA quick_check") if row[0] != "ok"]
+        except sqlite3.DatabaseError as error:
+            found.append(f"quick_check: {error}")
+        everything = {name: f"SELECT * FROM {name}" for name in OWN_TABLES}
+        everything.update({table.name: table.everything for table in self._tables.values()})
+        for name, sql in everything.items():
+            keys = OWN_TABLES.get(name, 2)
+            try:
+                found += [f"{name} row {row[:keys]} fails its checksum" for row in self._damaged(sql)]
+            except sqlite3.DatabaseError as error:
+                found.append(f"{name}: {error}")
+        return found
+
+    def _damaged(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows whose last column is not the checksum of the others, bytes that are no longer UTF-8 included."""
+        usual = self._connection.text_factory
+        # A flipped byte may not be UTF-8 any more; replaced, it still fails the checksum, and the scan goes on.
+        self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            return [row for row in self._execute(sql) if checksum(row[:-1]) != row[-1]]
+        finally:
+            self._connection.text_factory = usual
+
+    def _own(self, sql: str, table: str, *values: Wire) -> list[tuple[Any, ...]]:
+        """Rows of one of the store's own tables without their checksum, which is checked first."""
+        rows = self._execute(sql, values).fetchall()
+        for row in rows:
+            if checksum(row[:-1]) != row[-1]:
+                raise StoreCorrupt(self._path, f"{table} row {row[: OWN_TABLES[table]]} fails its checksum")
+        return [row[:-1] for row in rows]
+
+    def _number(self, doc: str) -> int:
+        """The document's number; 0, which no row has, for one never seen."""
+        return self._documents.numbers.get(doc, 0)
+
+    def _table(self, category: str) -> RecordTable:
+        try:
+            return self._tables[category]
+        except KeyError:
+            raise unknown_category(self._path, category, self._tables) from None
+
+    def _conditions(
+        self, table: RecordTable, doc: str | None, where: Mapping[str, Wire] | None, *, include_deleted: bool
+    ) -> tuple[list[str], list[Wire]]:
+        """SQL conditions, and the values they bind."""
+        conditions: list[str] = []
+        values: list[Wire] = []
+        if doc is not None:
+            conditions.append("_doc = ?")
+            values.append(self._number(doc))
+        for column, value in (where or {}).items():
+            if column not in table.spec.column_names:
+                known = ", ".join(table.spec.column_names)
+                raise StoreMismatch(
+                    self._path,
+                    f"category {table.spec.category!r} has no column {column!r}; use one of: {known}",
+                )
+            conditions.append(f'"{column}" IS ?')
+            values.append(value)
+        if not include_deleted:
+            conditions.append("_deleted = 0")
+        return conditions, values
+
+
+def unknown_category(path: str, category: str, known: Iterable[str]) -> StoreMismatch:
+    """The error for a category that the store was opened without."""
+    return StoreMismatch(
+        path,
+        f"{path}: no table for category {category!r}; open the store with its adapter (have: {', '.join(known)})",
+    )
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
