@@ -175,3 +175,71 @@ class TransactionTooLarge(StateError):
         self.doc = doc
         self.size = size
         self.size_max = size_max
+
+
+class SchemaError(CrdtsyncError):
+    """What an adapter or its caller said is not possible."""
+
+
+class FieldError(SchemaError):
+    """A value, or a name, that a field does not accept."""
+
+    def __init__(self, category: str, field: str, problem: str) -> None:
+        super().__init__(f"{category}.{field}: {problem}")
+        self.category = category
+        self.field = field
+
+
+class ReadOnly(SchemaError):
+    """A write to a record that was only read; open a transaction and edit it there."""
+
+    def __init__(self, category: str, key: str) -> None:
+        super().__init__(f"{category}/{key}: this record was only read; edit it inside a transaction")
+        self.category = category
+        self.key = key
+
+
+class CheckFailed(SchemaError):
+    """A record breaks a rule of its entity; nothing of the transaction was written."""
+
+    def __init__(self, category: str, key: str, rule: str, message: str) -> None:
+        super().__init__(f"{category}/{key}: {message} (rule {rule})")
+        self.category = category
+        self.key = key
+        self.rule = rule
+
+
+class NotAllowed(SchemaError):
+    """A node of this role may not write this category or field."""
+
+    def __init__(self, category: str, field: str | None, role: str) -> None:
+        what = f"{category}.{field}" if field else category
+        super().__init__(f"{what}: a node of role {role} may not write it; write it at a node that may")
+        self.category = category
+        self.role = role
+
+
+class AdapterError(SchemaError):
+    """An adapter cannot be loaded, or two of them contradict each other."""
+
+
+class UnknownCategory(SchemaError):
+    """A category that no installed adapter declares."""
+
+    def __init__(self, category: str, hint: str) -> None:
+        super().__init__(f"{category}: no installed adapter declares this category{hint}")
+        self.category = category
+
+
+class RecordExists(SchemaError):
+    """A new record whose key is taken."""
+
+    def __init__(self, doc: str, key: str) -> None:
+        super().__init__(f"{doc}/{key}: a record with this key exists; edit it instead of creating it")
+
+
+class RecordMissing(SchemaError):
+    """An edit of a record that is not there."""
+
+    def __init__(self, doc: str, key: str) -> None:
+        super().__init__(f"{doc}/{key}: there is no such record")

@@ -233,19 +233,21 @@ def split_update(update: Update, size_max: int) -> Iterator[Update]:
     """
     piece, size = Update(), 0
     for replica, runs in update.runs.items():
+        lead: Run | None = None
         for run in runs:
             if run.gone:
-                piece.runs.setdefault(replica, []).append(run)
+                lead = run
                 continue
             for clock, element in enumerate(run.elements, run.clock):
                 if size and size + len(element) > size_max:
                     yield piece
                     piece, size = Update(), 0
-                own = piece.runs.setdefault(replica, [])
+                own = piece.runs.setdefault(replica, [lead] if lead else [])
                 if not own or own[-1].gone:
                     own.append(Run(clock))
                 own[-1].elements.append(element)
                 size += len(element) + limits.ELEMENT_OVERHEAD_BYTES
+                lead = None
         if replica in update.deleted:
             piece.deleted[replica] = update.deleted[replica]
     if not piece.is_empty():

@@ -1,0 +1,452 @@
+"""The ledger: every document of one node, and the single writer that changes them.
+
+All writes, local or from peers, pass through one queue. The writer takes what is waiting (local transactions first),
+computes each change in memory, makes all of them durable in one storage transaction, and only then answers. When a
+commit fails, the documents it touched leave memory and are loaded again from the store. The ledger knows nothing of
+links, frames or schedules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from hashlib import blake2b
+from typing import Protocol
+
+from crdtsync import limits
+from crdtsync.errors import CrdtsyncError, StoreClosed
+from crdtsync.node.pendencies import evaluate
+from crdtsync.schema import Schema, Shape
+from crdtsync.schema.roles import Identity
+from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
+from crdtsync.state.hlc import HybridClock
+from crdtsync.state.log import Log
+from crdtsync.storage.base import ChangeRow, Commit, HeadRow, ParkedRow, ReplicaRow, Storage, View
+
+Vectors = dict[str, dict[int, tuple[int, bytes]]]
+
+
+class Clock(Protocol):
+    """Where time and randomness come from; the simulator brings its own."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+
+    def today(self) -> date:
+        """The store's calendar day."""
+
+    def random_bytes(self, size: int) -> bytes:
+        """Bytes for a transaction id."""
+
+
+@dataclass(slots=True)
+class _Job:
+    prepare: Callable[[Commit], Awaitable[list[Change]]]
+    done: asyncio.Future[list[Change]]
+    changes: list[Change] = field(default_factory=list)
+
+
+class Ledger:
+    """See the module. ``on_change`` is called after each durable change, in order."""
+
+    def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
+        self.identity = identity
+        self.schema = schema
+        self.storage = storage
+        self.clock = clock
+        self.hlc = HybridClock()
+        self.replica = 0
+        self.heads: dict[str, Heads] = {}
+        self.registry: dict[int, ReplicaRow] = {}
+        self.on_change: list[Callable[[list[Change]], None]] = []
+        self._documents: dict[str, Document] = {}
+        self._journal_rows: dict[str, int] = {}
+        self._parked: dict[str, set[tuple[int, int]]] = {}
+        self._waiting: dict[int, set[str]] = {}
+        self._local: deque[_Job] = deque()
+        self._remote: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = False
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the store, read the heads, choose or find the own replica, start the writer."""
+        await self.storage.open()
+        rows, parked, registry, raw = await self.storage.read(
+            lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
+        )
+        for row in rows:
+            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
+            if row.visible < row.seq:
+                self._waiting.setdefault(row.replica, set()).add(row.doc)
+        for entry in parked:
+            self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+        self.registry = {row.replica: row for row in registry}
+        self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
+        clock = await self.storage.read(lambda view: view.meta("hlc"))
+        self.hlc.observe(int.from_bytes(clock or b"", "big"))
+        if raw is None:
+            await self.new_incarnation()
+        else:
+            self.replica = int.from_bytes(raw, "big")
+
+    async def new_incarnation(self) -> None:
+        """Take a fresh replica number; the old log is never written again."""
+        replica = 0
+        while not 0 < replica <= limits.REPLICA_MAX or replica in self.registry:
+            replica = int.from_bytes(self.clock.random_bytes(7), "big") >> 3
+        row = ReplicaRow(
+            replica, self.identity.device, self.identity.role, self.identity.store, self.identity.account
+        )
+        commit = Commit(meta={"replica": replica.to_bytes(7, "big")}, replicas=[row])
+        await self.storage.commit(commit)
+        self.replica = replica
+        self.registry[replica] = row
+        self._documents.clear()
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the store."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            await self._writer
+        await self.storage.close()
+
+    def abort(self) -> None:
+        """Stop at once, as a crash would: nothing more is written."""
+        if self._writer is not None:
+            self._writer.cancel()
+
+    # -- what this node holds ----------------------------------------------------------------------------------
+
+    def shape_of(self, doc: str) -> Shape | None:
+        """Return the shape of a document's category, or None when this node does not know the category."""
+        return self.schema.shapes.get(doc.partition("/")[0])
+
+    def held_by(self, identity: Identity, doc: str) -> bool:
+        """Tell whether a node is to hold a document today."""
+        shape = self.shape_of(doc)
+        if shape is None or identity.role not in shape.holders:
+            return False
+        parts = tuple(doc.split("/")[1:])
+        return shape.partition.holds(parts, identity, self.clock.today())
+
+    def holds(self, doc: str) -> bool:
+        """Tell whether this node is to hold a document today, or holds it already."""
+        return doc in self.heads or self.held_by(self.identity, doc)
+
+    def scope(self, peer: Identity) -> list[str]:
+        """Return the documents here that ``peer`` and this node both are to hold, in order."""
+        return sorted(doc for doc in self.heads if self.held_by(peer, doc) and self.holds(doc))
+
+    def digest_of(self, doc: str) -> bytes:
+        """Return 8 bytes over a document's heads; no document is loaded."""
+        return heads_digest(doc, self.heads.get(doc, {}))
+
+    def digest(self, docs: Iterable[str]) -> bytes:
+        """Return 16 bytes over the heads of documents; no document is loaded."""
+        total = blake2b(digest_size=16)
+        for doc in sorted(docs):
+            if self.heads.get(doc):
+                total.update(self.digest_of(doc))
+        return total.digest()
+
+    def vectors(self, docs: Iterable[str]) -> Vectors:
+        """Return the received heads of documents."""
+        return {
+            doc: {replica: (head.seq, head.hash) for replica, head in self.heads.get(doc, {}).items() if head.seq}
+            for doc in docs
+        }
+
+    def cut_of(self, doc: str) -> dict[int, int]:
+        """Return the causally closed cut of a document."""
+        return {replica: head.cut for replica, head in self.heads.get(doc, {}).items() if head.cut}
+
+    async def missing(self, vectors: Vectors, docs: Iterable[str]) -> dict[str, int]:
+        """Return the exact number of records per category that a peer with these heads lacks; no document is loaded."""
+        by_category: dict[str, list[tuple[str, int, int]]] = {}
+        for doc in docs:
+            theirs = vectors.get(doc, {})
+            for replica, head in self.heads.get(doc, {}).items():
+                known = theirs.get(replica, (0, b""))[0]
+                if known < head.seq:
+                    by_category.setdefault(doc.partition("/")[0], []).append((doc, replica, known))
+
+        def count(view: View) -> dict[str, int]:
+            return {category: view.changed_keys(ranges) for category, ranges in by_category.items()}
+
+        return await self.storage.read(count) if by_category else {}
+
+    # -- documents ---------------------------------------------------------------------------------------------
+
+    async def document(self, doc: str) -> Document:
+        """Return a document, folded; load it when it is not in memory."""
+        document = self._documents.get(doc)
+        if document is None:
+            shape = self.schema.shape(doc.partition("/")[0])
+            document = Document(doc, shape, self.replica, self.heads.setdefault(doc, {}))
+            document.load(await self._stored(doc), self._parked.get(doc, ()))
+            self._documents[doc] = document
+        return document
+
+    async def _stored(self, doc: str) -> list[bytes]:
+        snapshot, journal = await self.storage.read(lambda view: (view.snapshot(doc), view.journal(doc)))
+        self._journal_rows[doc] = len(journal)
+        return ([snapshot[0]] if snapshot else []) + [update for _, update in journal]
+
+    async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> list[tuple[bytes, dict[int, int]]]:
+        """Return the updates that a peer with these heads lacks, each below the chunk limit."""
+
+        async def cut(_commit: Commit) -> list[Change]:
+            document = await self.document(doc)
+            if document.log is None:
+                document.log = Log(doc, self.replica, await self._stored(doc))
+            clocks = {replica: seq for replica, (seq, _) in theirs.items()}
+            result.extend(document.diff(clocks, limits.CHUNK_BYTES_MAX))
+            return []
+
+        result: list[tuple[bytes, dict[int, int]]] = []
+        await self._submit(self._remote, cut)
+        return result
+
+    def loaded(self) -> list[str]:
+        """Return the documents in memory."""
+        return sorted(self._documents)
+
+    def unload(self) -> None:
+        """Drop every document from memory; the next use loads it again."""
+        self._documents.clear()
+
+    # -- writes ------------------------------------------------------------------------------------------------
+
+    async def write(self, ops: Mapping[str, Mapping[str, list[Op]]], actor: str = "") -> list[Change]:
+        """Write one transaction: per document and record key, what to write. All of it is durable on return, or none."""
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            documents = [await self.document(doc) for doc in sorted(ops)]
+            stamp = self.hlc.tick(self.clock.now_ms())
+            txid = self.clock.random_bytes(16)
+            seqs = {d.doc: d.heads.get(self.replica, Head()).seq + 1 for d in documents}
+            return [
+                document.write(
+                    {key: list(writes) for key, writes in ops[document.doc].items()},
+                    hlc=stamp,
+                    txid=txid,
+                    parts={doc: seq for doc, seq in seqs.items() if doc != document.doc},
+                    actor=actor,
+                )
+                for document in documents
+            ]
+
+        return await self._submit(self._local, prepare)
+
+    async def receive(
+        self,
+        doc: str,
+        update: bytes,
+        may_write: Callable[[int], bool],
+        cut: Mapping[int, int] | None = None,
+    ) -> list[Change]:
+        """Take a peer's update; durable on return. ``cut`` is the peer's closed cut when its diff is complete."""
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            document = await self.document(doc)
+            change = document.receive(update, may_write)
+            for entry in change.parked:
+                self._parked.setdefault(doc, set()).add((entry.replica, entry.seq))
+            changes = {doc: change}
+            for replica in document.waiting():
+                self._waiting.setdefault(replica, set()).add(doc)
+            for replica in list(change.heads):
+                await self._show(replica, changes)
+            if cut:
+                document.promise(cut, change)
+            self.hlc.observe(change.hlc)
+            return list(changes.values())
+
+        return await self._submit(self._remote, prepare)
+
+    async def _show(self, replica: int, changes: dict[str, Change]) -> None:
+        """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
+        documents = {doc: await self.document(doc) for doc in sorted(self._waiting.get(replica, ()))}
+        upto: dict[str, int] = {}
+
+        def satisfied(parts: Mapping[str, int]) -> bool:
+            for doc, seq in parts.items():
+                if not self.holds(doc):
+                    continue
+                head = self.heads.get(doc, {}).get(replica)
+                if upto.get(doc, head.visible if head else 0) < seq:
+                    return False
+            return True
+
+        for doc in documents:
+            upto[doc] = limits.SEQ_MAX
+        stable = False
+        while not stable:
+            stable = True
+            for doc, document in documents.items():
+                reach = document.showable(replica, satisfied, upto[doc])
+                if reach != upto[doc]:
+                    upto[doc] = reach
+                    stable = False
+        for doc, document in documents.items():
+            if upto[doc] > self.heads[doc][replica].visible:
+                change = changes.setdefault(doc, Change(doc, document.shape.category))
+                document.show(replica, upto[doc], change)
+                document.advance_cut(change)
+            if replica not in document.waiting():
+                self._waiting[replica].discard(doc)
+
+    async def compact(self, doc: str) -> bool:
+        """Compact the own log of a document if that is worth it; tell whether it was done."""
+        outcome: list[bool] = []
+
+        async def prepare(commit: Commit) -> list[Change]:
+            document = await self.document(doc)
+            if not document.wants_compaction():
+                return []
+            last = await self.storage.read(lambda view: max((i for i, _ in view.journal(doc)), default=0))
+            base = await self.storage.read(lambda view: view.snapshot(doc))
+            document.log = Log(doc, self.replica, await self._stored(doc))
+            encoded, change = document.compact(self.hlc.tick(self.clock.now_ms()), self.clock.random_bytes(16))
+            commit.snapshots[doc] = (encoded, max(last, base[1] if base else 0))
+            self._documents.pop(doc)
+            outcome.append(True)
+            return [change]
+
+        await self._submit(self._local, prepare)
+        return bool(outcome)
+
+    async def commit(self, commit: Commit) -> None:
+        """Write rows that no document is concerned with: acknowledgements, registry, history, small values."""
+        await self.storage.commit(commit)
+        for row in commit.replicas:
+            self.registry[row.replica] = row
+
+    # -- the writer --------------------------------------------------------------------------------------------
+
+    async def _submit(
+        self, queue: deque[_Job], prepare: Callable[[Commit], Awaitable[list[Change]]]
+    ) -> list[Change]:
+        if self._closing or self._writer is None or self._writer.done():
+            raise StoreClosed("the node")
+        job = _Job(prepare, asyncio.get_running_loop().create_future())
+        queue.append(job)
+        self._wake.set()
+        return await job.done
+
+    async def _write_loop(self) -> None:
+        while True:
+            if not self._local and not self._remote:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._write_group()
+
+    async def _write_group(self) -> None:
+        """Prepare what is waiting and make it durable in one storage transaction."""
+        commit = Commit()
+        group: list[_Job] = []
+        failed: tuple[_Job, Exception] | None = None
+        local = bool(self._local)
+        while self._local or (self._remote and not group):
+            job = self._local.popleft() if self._local else self._remote.popleft()
+            try:
+                job.changes = await job.prepare(commit)
+            except Exception as error:  # noqa: BLE001 - every error goes to the job's caller
+                failed = (job, error)
+                break
+            for change in job.changes:
+                self._gather(change, commit)
+            group.append(job)
+            if not local or commit.snapshots:
+                break
+        await self._finish(commit, group)
+        if failed is not None:
+            # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
+            await self._reload()
+            if not failed[0].done.done():
+                failed[0].done.set_exception(failed[1])
+
+    def _gather(self, change: Change, commit: Commit) -> None:
+        doc = change.doc
+        commit.journal += [(doc, update) for update in change.journal]
+        for replica in sorted(change.heads):
+            head = self.heads[doc][replica]
+            commit.heads.append(HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut))
+        commit.changes += [ChangeRow(doc, replica, seq, keys) for replica, seq, keys in change.touched]
+        for replica, upto, rows in change.recompacted:
+            kept = [ChangeRow(doc, replica, seq, keys) for seq, keys in rows]
+            commit.recompacted.append((doc, replica, upto, kept))
+        if change.rows:
+            commit.records.setdefault(change.category, []).extend(change.rows)
+        commit.parked += [ParkedRow(doc, p.replica, p.seq, "invalid", p.detail, p.data) for p in change.parked]
+
+    async def _finish(self, commit: Commit, group: list[_Job]) -> None:
+        if not group:
+            return
+        changes = [change for job in group for change in job.changes]
+        if changes:
+            commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
+            if commit.records:
+                commit.inside = partial(evaluate, self.schema, commit.records, self.clock.now_ms())
+            try:
+                await self.storage.commit(commit)
+            except CrdtsyncError as error:
+                await self._reload()
+                for job in group:
+                    if not job.done.done():
+                        job.done.set_exception(error)
+                return
+            self._settle(changes)
+        for job in group:
+            if not job.done.done():
+                job.done.set_result(job.changes)
+        if changes:
+            for listener in self.on_change:
+                listener(changes)
+
+    def _settle(self, changes: list[Change]) -> None:
+        for change in changes:
+            document = self._documents.get(change.doc)
+            if document is None:
+                continue
+            try:
+                document.settle(change)
+            except CrdtsyncError:
+                # The change is durable; only the copy in memory broke, and the next use loads it again.
+                self._documents.pop(change.doc)
+        while len(self._documents) > limits.DOCUMENTS_LOADED_MAX:
+            self._documents.pop(next(iter(self._documents)))
+
+    async def _reload(self) -> None:
+        """Go back to what is durable: heads and parked batches from the store, no document in memory."""
+        self._documents.clear()
+        rows, parked = await self.storage.read(lambda view: (view.heads(), view.parked()))
+        self.heads.clear()
+        self._waiting.clear()
+        self._parked.clear()
+        for row in rows:
+            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
+            if row.visible < row.seq:
+                self._waiting.setdefault(row.replica, set()).add(row.doc)
+        for entry in parked:
+            self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+
+
+async def stop_task(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task and wait until it has ended."""
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

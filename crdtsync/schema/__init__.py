@@ -1,0 +1,40 @@
+"""What an adapter says: fields, entities, rules, rights and order. No input or output happens here."""
+
+from crdtsync.schema.entity import Entity
+from crdtsync.schema.fields import Counter, Key, Kind, Money, Once, Quantity, Ref, Register, Rows, Set, Struct
+from crdtsync.schema.partition import by_account, by_due_month, by_lane_month, by_store, by_store_month
+from crdtsync.schema.roles import Identity, Role
+from crdtsync.schema.rules import Records, RuleKind, Severity, check, invariant, references
+from crdtsync.schema.schema import Schema, load_installed
+from crdtsync.schema.shape import Shape
+
+__all__ = [
+    "Counter",
+    "Entity",
+    "Identity",
+    "Key",
+    "Kind",
+    "Money",
+    "Once",
+    "Quantity",
+    "Records",
+    "Ref",
+    "Register",
+    "Role",
+    "RuleKind",
+    "Rows",
+    "Schema",
+    "Set",
+    "Severity",
+    "Shape",
+    "Struct",
+    "by_account",
+    "by_due_month",
+    "by_lane_month",
+    "by_store",
+    "by_store_month",
+    "check",
+    "invariant",
+    "load_installed",
+    "references",
+]

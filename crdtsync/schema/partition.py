@@ -1,0 +1,84 @@
+"""How a category is cut into documents, and which node holds which.
+
+A partition turns a new record's values and its writer's identity into the parts of a document id, and tells whether a
+node is to hold a document with such parts. Time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from crdtsync.errors import FieldError
+from crdtsync.schema.roles import Identity, Role
+
+_DUE_WINDOW = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The parts of a document id: any of store, lane and month, in this order.
+
+    ``month_field`` names the date or time field whose month counts. With ``due_window`` a Caixa holds the months that
+    have begun within 30 days from today.
+    """
+
+    columns: tuple[str, ...] = ()
+    month_field: str | None = None
+    due_window: bool = False
+
+    def parts(self, category: str, values: Mapping[str, object], identity: Identity) -> tuple[str, ...]:
+        """Return the parts for a new record with these wire values.
+
+        Raises:
+            FieldError: the store or the month cannot be told.
+        """
+        found: list[str] = []
+        for column in self.columns:
+            if column == "month":
+                when = values.get(self.month_field or "")
+                if not isinstance(when, str):
+                    raise FieldError(category, self.month_field or "", "is required: it says the record's month")
+                found.append(when[:7])
+            elif column == "lane":
+                found.append(identity.device)
+            elif identity.store is None:
+                raise FieldError(category, "store", "is not known here: write the record at a store's node")
+            else:
+                found.append(identity.store)
+        return tuple(found)
+
+    def holds(self, parts: tuple[str, ...], identity: Identity, today: date) -> bool:
+        """Tell whether a node is to hold the document with these parts on a day."""
+        if len(parts) != len(self.columns):
+            return False
+        for column, part in zip(self.columns, parts, strict=True):
+            if column == "store" and identity.role is not Role.GESTAO and part != identity.store:
+                return False
+            if column == "lane" and identity.role is Role.CAIXA and part != identity.device:
+                return False
+            if column == "month" and self.due_window and identity.role is Role.CAIXA:
+                limit = today + _DUE_WINDOW
+                if part > limit.isoformat()[:7]:
+                    return False
+        return True
+
+
+by_account = Partition()
+by_store = Partition(("store",))
+
+
+def by_store_month(field: str) -> Partition:
+    """One document per store and month of ``field``."""
+    return Partition(("store", "month"), field)
+
+
+def by_lane_month(field: str) -> Partition:
+    """One document per store, writing lane and month of ``field``; a Caixa holds its own."""
+    return Partition(("store", "lane", "month"), field)
+
+
+def by_due_month(field: str) -> Partition:
+    """One document per store and due month; a Caixa holds what is due up to 30 days from today."""
+    return Partition(("store", "month"), field, due_window=True)
