@@ -243,3 +243,48 @@ class RecordMissing(SchemaError):
 
     def __init__(self, doc: str, key: str) -> None:
         super().__init__(f"{doc}/{key}: there is no such record")
+
+
+class ProtocolError(CrdtsyncError):
+    """What a conversation between two nodes does not allow."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This end tried to send what the table does not allow: a fault of this program."""
+
+
+class OrderViolation(LocalProtocolError):
+    """An upload before its fence, or a category before one it depends on."""
+
+
+class FrameInvalid(ProtocolError):
+    """Bytes that are no frame, or a frame whose payload is not allowed."""
+
+
+class TransportError(CrdtsyncError):
+    """What the network, or the way to it, did not allow."""
+
+
+class ChannelClosed(TransportError):
+    """The connection is gone."""
+
+
+class PortInUse(TransportError):
+    """Another program listens on the address."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"{host}:{port}: another program listens here; stop it or choose another port in node.toml")
+        self.host = host
+        self.port = port
+
+
+class InsecureTransport(TransportError):
+    """An unencrypted connection to another machine."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url}: unencrypted connections are for this machine only; use wss:// between machines")
+        self.url = url
+
+
+class ConfigError(CrdtsyncError):
+    """A configuration that cannot be used; the message names the file and the key."""

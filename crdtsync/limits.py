@@ -70,3 +70,27 @@ HELLO_SECONDS_MAX = 5.0
 
 STORE_GROUP_COMMITS = 64
 """Commits that may share one transaction: bounds the write-ahead log and how long the last of them waits."""
+
+DATA_BYTES_MAX = 256 * 1024
+"""Update carried by one data frame, bytes."""
+
+FRAME_BYTES_MAX = (1 << 20) - 4
+"""Encoded size of one frame without its checksum, bytes; the websocket's own limit is 1 MiB."""
+
+WINDOW_FRAMES_MAX = 16
+"""Data frames that may wait for an acknowledgement."""
+
+WINDOW_BYTES_MAX = 4 << 20
+"""Update bytes that may wait for an acknowledgement."""
+
+ANSWER_SECONDS_MAX = 30.0
+"""How long a peer may owe a word, seconds."""
+
+DOCUMENTS_PER_LINK_MAX = 10_000
+"""Documents that two peers may both hold."""
+
+CATEGORIES_MAX = 256
+"""Categories of one schema."""
+
+CONNECTIONS_MAX = 1_024
+"""Downstream connections of one node."""

@@ -25,6 +25,7 @@ from crdtsync.storage.tables import (
     RecordTable,
     TableSpec,
     checksum,
+    records_stamped,
     stamp,
 )
 from crdtsync.storage.view import Documents, SqlView, unknown_category
@@ -241,8 +242,9 @@ class Database:
                     self.path, f"documents row {row[0]} is damaged or one before it is missing"
                 )
         # Snapshots too: the rows they cover are gone, and an id that came back would be taken for covered.
-        sql = "SELECT max(coalesce((SELECT max(id) FROM journal), 0), coalesce((SELECT max(covers) FROM snapshots), 0))"
-        self._journal_id = self.connection.execute(sql).fetchone()[0]
+        newest = "SELECT coalesce(max((SELECT max(id) FROM journal WHERE doc = documents.id)), 0) FROM documents"
+        covered = "SELECT coalesce(max(covers), 0) FROM snapshots"
+        self._journal_id = max(self.connection.execute(sql).fetchone()[0] for sql in (newest, covered))
 
     # -- committing ---------------------------------------------------------------------------------------------------
 
@@ -327,7 +329,7 @@ class Database:
             self._journal_id += len(commit.journal)
             self._insert(
                 "journal",
-                [(place, number(doc), data) for place, (doc, data) in enumerate(commit.journal, first)],
+                [(number(doc), place, data) for place, (doc, data) in enumerate(commit.journal, first)],
             )
         for doc, (data, covers) in commit.snapshots.items():
             self._insert("snapshots", [(number(doc), data, covers)])
@@ -364,8 +366,7 @@ class Database:
         for category, rows in commit.records.items():
             table = self._table(category)
             numbers = {doc: self._number(doc) for doc in {row[0] for row in rows}}
-            stamped = (stamp((numbers[row[0]], *row[1:])) for row in rows)
-            self.connection.executemany(table.upsert, stamped)
+            self.connection.executemany(table.upsert, records_stamped(rows, numbers))
 
     def _apply_run(self, run: RunRow) -> None:
         self._insert(

@@ -104,8 +104,8 @@ class SqlView:
         updates = []
         for row in self._execute("SELECT * FROM journal WHERE doc = ? ORDER BY id", (self._number(doc),)):
             if checksum(row[:-1]) != row[-1]:
-                raise JournalCorrupt(self._path, doc, row[0])
-            updates.append((row[0], row[2]))
+                raise JournalCorrupt(self._path, doc, row[1])
+            updates.append((row[1], row[2]))
         return updates
 
     def changes(self, doc: str, replica: int, after: int) -> int:
