@@ -94,3 +94,12 @@ CATEGORIES_MAX = 256
 
 CONNECTIONS_MAX = 1_024
 """Downstream connections of one node."""
+
+PING_SECONDS = 20.0
+"""Time between two pings of an idle connection, and the longest wait for the answer."""
+
+CLOSE_SECONDS_MAX = 2.0
+"""How long a closing handshake may take."""
+
+CHANNEL_MESSAGES_MAX = 1_024
+"""Messages that an in-memory channel holds before it breaks."""

@@ -242,7 +242,9 @@ class Database:
                     self.path, f"documents row {row[0]} is damaged or one before it is missing"
                 )
         # Snapshots too: the rows they cover are gone, and an id that came back would be taken for covered.
-        newest = "SELECT coalesce(max((SELECT max(id) FROM journal WHERE doc = documents.id)), 0) FROM documents"
+        newest = (
+            "SELECT coalesce(max((SELECT max(id) FROM journal WHERE doc = documents.id)), 0) FROM documents"
+        )
         covered = "SELECT coalesce(max(covers), 0) FROM snapshots"
         self._journal_id = max(self.connection.execute(sql).fetchone()[0] for sql in (newest, covered))
 

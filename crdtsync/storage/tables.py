@@ -236,7 +236,8 @@ class RecordTable:
             f"INSERT INTO {self.name} ({self.row_columns}, _crc) VALUES ({places}) "
             f"ON CONFLICT (_doc, _key) DO UPDATE SET {updates}"
         )
-        self.restamp = f"UPDATE {self.name} SET _crc = ? WHERE _doc = ? AND _key = ?"
+        number = "(SELECT id FROM documents WHERE doc = ?)"
+        self.restamp = f"UPDATE {self.name} SET _crc = ? WHERE _doc = {number} AND _key = ?"
         self.drop_doc = f"DELETE FROM {self.name} WHERE _doc = ?"
         self.get = f"SELECT {self.row_columns} FROM {self.name} WHERE _doc = ? AND _key = ?"
         self.get_many = (
@@ -244,7 +245,9 @@ class RecordTable:
             "WHERE _doc = ? AND _key IN (SELECT value FROM json_each(?))"
         )
         self.exists = f"SELECT 1 FROM {self.name} WHERE _doc = ? AND _key = ? AND _deleted = 0"
-        self.everything = f"SELECT {self.row_columns}, _crc FROM {self.name}"
+        # The checksum is of the Row, so the document's id is needed, not its number.
+        doc = f"coalesce((SELECT doc FROM documents WHERE id = {self.name}._doc), '#' || _doc)"
+        self.everything = f"SELECT {doc}, {', '.join(map(_quoted, stored[1:]))}, _crc FROM {self.name}"
 
     def create(self) -> str:
         """CREATE TABLE."""

@@ -237,7 +237,7 @@ class SqlView:
     def check_rows(self, category: str) -> Iterator[str]:
         """See View."""
         table = self._table(category)
-        return iter([f"{self._documents.name(row[0])}/{row[1]}" for row in self._damaged(table.everything)])
+        return iter([f"{row[0]}/{row[1]}" for row in self._damaged(table.everything)])
 
     def integrity(self) -> list[str]:
         """See View."""
