@@ -45,6 +45,15 @@ class Clock(Protocol):
 
 
 @dataclass(slots=True)
+class Diff:
+    """What a peer lacks of one document: (update, records) pieces, the heads that they lead to, the sender's cut."""
+
+    updates: list[tuple[bytes, int]] = field(default_factory=list)
+    vector: dict[int, int] = field(default_factory=dict)
+    cut: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Job:
     prepare: Callable[[Commit], Awaitable[list[Change]]]
     done: asyncio.Future[list[Change]]
@@ -201,20 +210,33 @@ class Ledger:
         self._journal_rows[doc] = len(journal)
         return ([snapshot[0]] if snapshot else []) + [update for _, update in journal]
 
-    async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> list[tuple[bytes, dict[int, int]]]:
-        """Return the updates that a peer with these heads lacks, each below the chunk limit."""
+    async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
+        """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
+        result = Diff()
 
         async def cut(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
             if document.log is None:
                 document.log = Log(doc, self.replica, await self._stored(doc))
             clocks = {replica: seq for replica, (seq, _) in theirs.items()}
-            result.extend(document.diff(clocks, limits.CHUNK_BYTES_MAX))
+            result.updates.extend(document.diff(clocks, limits.CHUNK_BYTES_MAX))
+            result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
+            result.cut = self.cut_of(doc)
             return []
 
-        result: list[tuple[bytes, dict[int, int]]] = []
         await self._submit(self._remote, cut)
         return result
+
+    async def state_digest(self, doc: str) -> bytes:
+        """Return the canonical digest of a document's folded state."""
+        found: list[bytes] = []
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            found.append((await self.document(doc)).fold.digest())
+            return []
+
+        await self._submit(self._remote, prepare)
+        return found[0]
 
     def loaded(self) -> list[str]:
         """Return the documents in memory."""

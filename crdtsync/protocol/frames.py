@@ -102,7 +102,6 @@ FIELDS: dict[Kind, Mapping[str, Check]] = {
     Kind.HEADS: {"docs": _VECTORS},
     Kind.PLAN: {"docs": _VECTORS, "counts": _COUNTS},
     Kind.DATA: _DATA,
-    Kind.LIVE: _DATA,
     Kind.DONE: {"category": _NAME},
     Kind.FENCE: {"docs": _map(_DOC, _CUT, limits.DOCUMENTS_PER_LINK_MAX)},
     Kind.FENCED: {"counts": _COUNTS},

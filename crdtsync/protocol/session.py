@@ -84,10 +84,10 @@ class Session:
         self.bytes_sent += len(frame)
         self._enter(self.side, kind, payload, following)
 
-    def send_data(self, kind: Kind, **payload: Any) -> int:
-        """Queue a data or live frame; return its number, which the peer acknowledges."""
+    def send_data(self, **payload: Any) -> int:
+        """Queue a data frame; return its number, which the peer acknowledges."""
         number = self._data_sent + 1
-        self.send(kind, n=number, **payload)
+        self.send(Kind.DATA, n=number, **payload)
         self._data_sent = number
         size = len(payload["update"])
         self._unacked.append((number, size))

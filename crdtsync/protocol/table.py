@@ -50,7 +50,6 @@ class Kind(StrEnum):
     FENCED = "fenced"
     END = "end"
     ENDED = "ended"
-    LIVE = "live"
     ACK = "ack"
     POKE = "poke"
 
@@ -85,10 +84,8 @@ _LEGAL: dict[tuple[State, Event], State] = {
     (_S.UPLOAD, (_DOWN, _K.DONE)): _S.UPLOAD,
     (_S.UPLOAD, (_DOWN, _K.END)): _S.ENDING,
     (_S.ENDING, (_UP, _K.ENDED)): _S.IDLE,
-    (_S.IDLE, (_DOWN, _K.LIVE)): _S.IDLE,
 }
-# An acknowledgement, a live update or a poke from above may cross the downstream's check on the wire.
-_LEGAL |= {(state, (_UP, _K.LIVE)): state for state in (_S.IDLE, _S.CHECKING)}
+# An acknowledgement or a poke from above may cross the downstream's check on the wire.
 _LEGAL |= {(state, (_UP, _K.POKE)): state for state in _RUNNING}
 _LEGAL |= {(state, (side, _K.ACK)): state for state in _RUNNING for side in Side}
 _LEGAL |= {(state, (side, _K.REFUSE)): _S.CLOSED for state in State if state is not _S.CLOSED for side in Side}
@@ -101,7 +98,7 @@ def _fault(state: State, event: Event) -> Fault:
     if state is State.CLOSED:
         return Fault.CLOSED
     side, kind = event
-    if kind in {Kind.DATA, Kind.DONE, Kind.LIVE, Kind.END}:
+    if kind in {Kind.DATA, Kind.DONE, Kind.END}:
         upload_early = side is Side.DOWN and state in _BEFORE_FENCE
         download_late = side is Side.UP and state in {State.UPLOAD, State.ENDING, State.FENCING}
         if upload_early or download_late:

@@ -366,13 +366,18 @@ class Document:
             for update in change.journal:
                 self.log.apply(update)
 
-    def diff(self, clocks: Mapping[int, int], size_max: int) -> Iterator[tuple[bytes, dict[int, int]]]:
-        """Yield (update, sequence reached per replica) pieces of what a peer with the given log lengths lacks."""
+    def diff(self, clocks: Mapping[int, int], size_max: int) -> Iterator[tuple[bytes, int]]:
+        """Yield (update, records named for the first time) pieces of what a peer with these log lengths lacks."""
         if self.log is None:
             raise UpdateInvalid(f"{self.doc}: the log is not loaded")
+        named: set[str] = set()
         for piece in split_update(read_update(self.log.diff(clocks)), size_max):
-            reached = {replica: runs[-1].end for replica, runs in piece.runs.items()}
-            yield write_update(piece.runs, piece.deleted), reached
+            before = len(named)
+            for runs in piece.runs.values():
+                for run in runs:
+                    for element in run.elements:
+                        named.update(decode_batch(element).keys())
+            yield write_update(piece.runs, piece.deleted), len(named) - before
 
     def wants_compaction(self) -> bool:
         """Tell whether the log holds more superseded writes than live records."""

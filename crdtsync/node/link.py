@@ -1,0 +1,446 @@
+"""A link: one session over one channel, served from the ledger. The same class at both ends.
+
+The downstream end starts every run: check, plan, download, fence, upload. The upstream end answers, and refuses what
+the order or the rights do not allow. A link keeps no state that a reconnection needs: what was received is durable, so
+the next handshake goes on where this one stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from crdtsync import limits
+from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, StorageError, UpdateGap
+from crdtsync.node.ledger import Ledger, Vectors
+from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
+from crdtsync.protocol.table import Kind, Side, State
+from crdtsync.schema import Identity, Role
+from crdtsync.storage.base import Commit, ReplicaRow
+from crdtsync.transport.base import Channel
+
+_UPSTREAM_OF = {Role.LOJA: Role.GESTAO, Role.CAIXA: Role.LOJA}
+SOFTWARE = "crdtsync 0.1.0"
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a run moved of one category in one direction."""
+
+    records: int = 0
+    total: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One synchronization: what was planned and what has moved, by category."""
+
+    started: float
+    down: dict[str, Moved] = field(default_factory=dict)
+    up: dict[str, Moved] = field(default_factory=dict)
+    ended: float | None = None
+
+
+class LinkBroken(CrdtsyncError):
+    """The conversation ended; ``terminal`` says whether connecting again can help."""
+
+    def __init__(self, code: str, message: str, *, terminal: bool) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.terminal = terminal
+
+
+class Link:
+    """See the module. ``notify`` is called with the run after every step of it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        channel: Channel,
+        side: Side,
+        *,
+        live: bool = False,
+        notify: Callable[[Run], None] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.channel = channel
+        self.side = side
+        self.live = live
+        self.peer: Identity | None = None
+        self.peer_live = False
+        self.run_now: Run | None = None
+        self.runs_ended = 0
+        self.even = asyncio.Event()
+        self._notify = notify or (lambda _run: None)
+        schema = ledger.schema
+        self._order = {
+            Side.UP: {name: i for i, name in enumerate(schema.order("download"))},
+            Side.DOWN: {name: i for i, name in enumerate(schema.order("upload"))},
+        }
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
+        self._shared: set[str] = set()
+        self._allowed: set[int] = set()
+        self._theirs: Vectors = {}
+        self._baseline: Vectors = {}
+        self._room = asyncio.Event()
+        self._want_check = asyncio.Event()
+        self._greeted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Talk until the channel closes.
+
+        Raises:
+            LinkBroken: the peer refused, or broke the protocol.
+            ChannelClosed: the connection is gone.
+        """
+        try:
+            if self.side is Side.DOWN:
+                await self._send(Kind.HELLO, **self._identity(), vouched=self._vouched())
+                self._spawn(self._check_when_wanted())
+            while True:
+                await self._step()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.channel.close()
+
+    def request(self) -> None:
+        """Ask for a check as soon as the link is idle; upstream, ask the downstream to start one."""
+        self._want_check.set()
+        if self.side is Side.UP and self._greeted:
+            self._spawn(self._poke())
+
+    async def _poke(self) -> None:
+        with contextlib.suppress(ChannelClosed):
+            await self._send(Kind.POKE)
+
+    async def _step(self) -> None:
+        deadline = self.session.deadline()
+        first = self.session.state is State.START
+        wait = limits.HELLO_SECONDS_MAX if first else None if deadline is None else max(0.0, deadline - self._now())
+        try:
+            message = await asyncio.wait_for(self.channel.receive(), wait)
+        except TimeoutError:
+            events = self.session.tick(self._now())
+            if first and not events:
+                raise LinkBroken("timeout", "no hello", terminal=False) from None
+        else:
+            events = self.session.receive(message, self._now())
+        for event in events:
+            if isinstance(event, Broken):
+                with contextlib.suppress(ChannelClosed):
+                    await self._flush()
+                raise LinkBroken(event.code, event.message, terminal=event.terminal)
+            await self._handle(event)
+
+    async def _handle(self, event: Received) -> None:
+        handler: Callable[[dict[str, Any]], Awaitable[None]] = getattr(self, f"_on_{event.kind.value}")
+        try:
+            await handler(event.payload)
+        except (UpdateGap, Fork, StorageError) as error:
+            code = {UpdateGap: "gap", Fork: "fork"}.get(type(error), "store")
+            await self._refuse(code, str(error), terminal=isinstance(error, Fork))
+        except (LinkBroken, ChannelClosed):
+            raise
+        except CrdtsyncError as error:
+            await self._refuse("invalid", str(error), terminal=False)
+
+    async def _refuse(self, code: str, message: str, *, terminal: bool) -> None:
+        self.session.refuse(code, message, terminal=terminal)
+        with contextlib.suppress(ChannelClosed):
+            await self._flush()
+        raise LinkBroken(code, message, terminal=terminal)
+
+    async def _send(self, kind: Kind, **payload: Any) -> None:
+        self.session.send(kind, **payload)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        for frame in self.session.take_outgoing():
+            await self.channel.send(frame)
+
+    def _spawn(self, work: Any) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except (CrdtsyncError, ChannelClosed):
+                await self.channel.close()
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- greeting ----------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, Any]:
+        me = self.ledger.identity
+        return {
+            "protocol": PROTOCOL,
+            "device": me.device,
+            "role": me.role.value,
+            "account": me.account,
+            "store": me.store,
+            "replica": self.ledger.replica,
+            "categories": self.ledger.schema.categories(),
+            "clock_ms": self.ledger.clock.now_ms(),
+            "software": SOFTWARE,
+            "live": self.live,
+        }
+
+    def _vouched(self) -> list[list[Any]]:
+        own = self.ledger.identity
+        return [
+            [row.replica, row.device, row.role, row.store]
+            for row in self.ledger.registry.values()
+            if row.role != Role.GESTAO and (row.device == own.device or own.role is Role.LOJA)
+        ]
+
+    async def _on_hello(self, hello: dict[str, Any]) -> None:
+        await self._meet(hello, upstream=False)
+        rows = [(hello["replica"], hello["device"], hello["role"], hello["store"]), *map(tuple, hello["vouched"])]
+        fresh: list[ReplicaRow] = []
+        for replica, device, role, store in rows:
+            known = self.ledger.registry.get(replica)
+            if known is not None and known.device != device:
+                await self._refuse("not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True)
+            if store != hello["store"] or (hello["role"] == Role.CAIXA and device != hello["device"]):
+                await self._refuse("not_allowed", f"{hello['device']} may not speak for {device}", terminal=True)
+            if known is None:
+                fresh.append(ReplicaRow(replica, device, role, store, hello["account"]))
+            self._allowed.add(replica)
+        if fresh:
+            await self.ledger.commit(Commit(replicas=fresh))
+        await self._send(Kind.WELCOME, **self._identity())
+        self._greeted = True
+
+    async def _on_welcome(self, welcome: dict[str, Any]) -> None:
+        await self._meet(welcome, upstream=True)
+        self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
+        self._greeted = True
+        self._want_check.set()
+
+    async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
+        me = self.ledger.identity
+        if who["protocol"] != PROTOCOL:
+            text = f"this node speaks protocol {PROTOCOL}, {who['device']} speaks {who['protocol']}; install one version"
+            await self._refuse("incompatible_version", text, terminal=True)
+        if who["account"] != me.account:
+            await self._refuse("wrong_account", f"{who['device']} belongs to another account", terminal=True)
+        try:
+            role = Role(who["role"])
+        except ValueError:
+            await self._refuse("wrong_role", f"unknown role {who['role']!r}", terminal=True)
+            return
+        below, above = (me.role, role) if upstream else (role, me.role)
+        if _UPSTREAM_OF.get(below) is not above:
+            await self._refuse("wrong_role", f"a {below} does not synchronize with a {above}", terminal=True)
+        if role is Role.CAIXA and who["store"] != me.store:
+            await self._refuse("wrong_store", f"{who['device']} belongs to store {who['store']}", terminal=True)
+        self.peer = Identity(who["device"], role, who["account"], who["store"])
+        self.peer_live = who["live"]
+        mine = self.ledger.schema.categories()
+        self._shared = {name for name, essence in mine.items() if who["categories"].get(name) == essence}
+
+    # -- a run -------------------------------------------------------------------------------------------------
+
+    def _scope(self) -> list[str]:
+        assert self.peer is not None
+        return [doc for doc in self.ledger.scope(self.peer) if doc.partition("/")[0] in self._shared]
+
+    async def _check_when_wanted(self) -> None:
+        while True:
+            await self._want_check.wait()
+            if self.session.state is State.IDLE:
+                self._want_check.clear()
+                scope = self._scope()
+                self._baseline = self.ledger.vectors(scope)
+                await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
+            else:
+                await asyncio.sleep(0.05)
+
+    async def _on_check(self, check: dict[str, Any]) -> None:
+        scope = self._scope()
+        if check["digest"] == self.ledger.digest(scope):
+            await self._send(Kind.EVEN)
+            self._finish_run()
+        else:
+            docs = {doc: self.ledger.digest_of(doc) for doc in scope}
+            await self._send(Kind.DIGESTS, docs=docs)
+
+    async def _on_even(self, _: dict[str, Any]) -> None:
+        self._finish_run()
+
+    async def _on_digests(self, digests: dict[str, Any]) -> None:
+        theirs: dict[str, bytes] = digests["docs"]
+        docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
+        docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
+        self.run_now = Run(self._now())
+        await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)))
+
+    async def _on_heads(self, heads: dict[str, Any]) -> None:
+        self._theirs = _vectors(heads["docs"])
+        docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
+        self._refuse_forks(docs)
+        counts = await self.ledger.missing(self._theirs, docs)
+        self.run_now = Run(self._now())
+        self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
+        await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
+        self._spawn(self._transfer(docs))
+
+    def _refuse_forks(self, docs: list[str]) -> None:
+        mine = self.ledger.vectors(docs)
+        for doc in docs:
+            for replica, (seq, chain) in self._theirs[doc].items():
+                known = mine[doc].get(replica)
+                if known is not None and known[0] == seq and known[1] != chain:
+                    raise Fork(doc, replica, seq)
+
+    async def _on_plan(self, plan: dict[str, Any]) -> None:
+        vectors = _vectors(plan["docs"])
+        self._theirs = {**self._baseline, **vectors}
+        self._refuse_forks(list(vectors))
+        own = self.ledger.replica
+        mine = self.ledger.vectors(vectors)
+        if any(theirs.get(own, (0, b""))[0] > mine[doc].get(own, (0, b""))[0] for doc, theirs in vectors.items()):
+            # The upstream holds more of this node's log than the node itself: the store was restored from a backup.
+            await self.ledger.new_incarnation()
+            raise LinkBroken("restored", "the store is older than what was sent; a new incarnation begins", terminal=False)
+        if self.run_now is not None:
+            self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
+            self._notify(self.run_now)
+
+    async def _transfer(self, docs: list[str]) -> None:
+        """Send what the peer lacks, category by category in order, then the fence or the end."""
+        order = self._order[self.side]
+        fence: dict[str, dict[int, int]] = {}
+        by_category: dict[str, list[str]] = {}
+        for doc in sorted(docs):
+            by_category.setdefault(doc.partition("/")[0], []).append(doc)
+        for category in sorted(by_category, key=lambda name: order[name]):
+            for doc in by_category[category]:
+                fence[doc] = await self._transfer_document(category, doc)
+            await self._send(Kind.DONE, category=category)
+        while self.session.in_flight:
+            await self._wait_for_room()
+        if self.side is Side.UP:
+            await self._send(Kind.FENCE, docs=fence)
+        else:
+            await self._send(Kind.END)
+
+    async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
+        diff = await self.ledger.pieces(doc, self._theirs.get(doc, {}))
+        began = self._now()
+        for i, (update, records) in enumerate(diff.updates, 1):
+            while not self.session.can_send():
+                await self._wait_for_room()
+            self.session.send_data(doc=doc, update=update, final=i == len(diff.updates), cut=diff.cut, records=records)
+            await self._flush()
+            self._count(self._moved(self.side, category), records, len(update), began)
+            began = self._now()
+        return diff.vector
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        await self._room.wait()
+
+    def _moved(self, speaker: Side, category: str) -> Moved:
+        run = self.run_now = self.run_now or Run(self._now())
+        return (run.down if speaker is Side.UP else run.up).setdefault(category, Moved())
+
+    def _count(self, moved: Moved, records: int, size: int, began: float) -> None:
+        moved.records = min(moved.total, moved.records + records) if moved.total else moved.records + records
+        moved.bytes += size
+        moved.seconds += self._now() - began
+        if self.run_now is not None:
+            self._notify(self.run_now)
+
+    async def _on_data(self, data: dict[str, Any]) -> None:
+        began = self._now()
+        doc: str = data["doc"]
+        category = doc.partition("/")[0]
+        assert self.peer is not None
+        if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
+            await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
+        cut = data["cut"] if data["final"] else None
+        await self.ledger.receive(doc, data["update"], self._may_write(category), cut)
+        self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
+        await self._send(Kind.ACK, n=data["n"])
+
+    def _may_write(self, category: str) -> Callable[[int], bool]:
+        if self.side is Side.DOWN:
+            return lambda _replica: True
+        shape = self.ledger.schema.shape(category)
+
+        def allowed(replica: int) -> bool:
+            row = self.ledger.registry.get(replica)
+            return replica in self._allowed and row is not None and Role(row.role) in shape.writers
+
+        return allowed
+
+    async def _on_done(self, _: dict[str, Any]) -> None:
+        return
+
+    async def _on_ack(self, _: dict[str, Any]) -> None:
+        self._room.set()
+
+    async def _on_fence(self, fence: dict[str, Any]) -> None:
+        for doc, vector in fence["docs"].items():
+            heads = self.ledger.heads.get(doc, {})
+            for replica, seq in vector.items():
+                head = heads.get(replica)
+                if head is None or head.seq < seq:
+                    await self._refuse("gap", f"{doc} did not arrive whole", terminal=False)
+                known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))
+                self._theirs[doc][replica] = max(known, (seq, b""))
+        scope = self._scope()
+        docs = [doc for doc in scope if self._lacks(doc)]
+        counts = await self.ledger.missing(self._theirs, docs)
+        if self.run_now is not None:
+            self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
+        await self._send(Kind.FENCED, counts=counts)
+        self._spawn(self._transfer(docs))
+
+    def _lacks(self, doc: str) -> bool:
+        theirs = self._theirs.get(doc, {})
+        return any(head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items())
+
+    async def _on_fenced(self, fenced: dict[str, Any]) -> None:
+        if self.run_now is not None:
+            self.run_now.up = {name: Moved(total=count) for name, count in fenced["counts"].items()}
+
+    async def _on_end(self, _: dict[str, Any]) -> None:
+        await self._send(Kind.ENDED)
+        self._finish_run()
+
+    async def _on_ended(self, _: dict[str, Any]) -> None:
+        self._finish_run()
+
+    async def _on_poke(self, _: dict[str, Any]) -> None:
+        self._want_check.set()
+
+    def _finish_run(self) -> None:
+        if self.run_now is not None:
+            self.run_now.ended = self._now()
+            self._notify(self.run_now)
+            self.run_now = None
+        self.runs_ended += 1
+        self.even.set()
+
+
+def _wire(vectors: Vectors) -> dict[str, dict[int, list[Any]]]:
+    return {doc: {r: [seq, chain] for r, (seq, chain) in heads.items()} for doc, heads in vectors.items()}
+
+
+def _vectors(wire: dict[str, dict[int, list[Any]]]) -> Vectors:
+    return {doc: {r: (entry[0], entry[1]) for r, entry in heads.items()} for doc, heads in wire.items()}

@@ -1,0 +1,512 @@
+"""The contract test of `crdtsync.storage.Storage`: a subclass of two methods tests a whole store.
+
+    class TestMyStorage(StorageContract):
+        def make(self, tables):
+            return MyStorage(self.folder, tables)
+
+        def again(self, storage, tables):
+            return MyStorage(storage.folder, tables)
+
+Run it with pytest and pytest-asyncio in auto mode. It looks only through the interface, never inside a store; what an
+implementation adds (files, locks, crashes) it tests itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from crdtsync.errors import StoreClosed, StoreMismatch
+from crdtsync.storage.base import (
+    ChangeRow,
+    Commit,
+    HeadRow,
+    ParkedRow,
+    PendencyChanges,
+    PendencyRow,
+    ReplicaRow,
+    Row,
+    RunCategoryRow,
+    RunRow,
+    Storage,
+    View,
+)
+from crdtsync.storage.tables import TableSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+PRODUCTS = TableSpec(
+    category="products",
+    partition_columns=(),
+    key_columns=("id",),
+    columns=(("name", "TEXT"), ("price_cents", "INTEGER")),
+    indexes=("name",),
+)
+STOCK = TableSpec(
+    category="stock",
+    partition_columns=("store",),
+    key_columns=("id",),
+    columns=(("balance_milli", "INTEGER"),),
+)
+TABLES = (PRODUCTS, STOCK)
+"""The tables that the contract's stores are opened with."""
+
+PENDENCY = PendencyRow(
+    id="stock/loja1/p1#C01",
+    rule="C01",
+    category="stock",
+    doc="stock/loja1",
+    key="p1",
+    about="products/p1",
+    owner="loja",
+    severity="A",
+    title="Estoque abaixo de zero",
+    message="saldo −1",
+    evidence='{"balance":-1000}',
+    opened_ms=1,
+)
+
+
+class StorageContract(ABC):
+    """Subclass it, say how a store is made and found again, and let pytest collect the subclass."""
+
+    @abstractmethod
+    def make(self, tables: Sequence[TableSpec]) -> Storage:
+        """A new empty store, not open."""
+
+    @abstractmethod
+    def again(self, storage: Storage, tables: Sequence[TableSpec]) -> Storage:
+        """Another object, not open, over what a closed `storage` kept, as after a restart of the process."""
+
+    async def test_a_new_store_answers_empty(self) -> None:
+        """Every read of a store that has seen nothing."""
+        async with self.make(TABLES) as store:
+            seen = await store.read(
+                lambda view: [
+                    view.documents(),
+                    view.heads(),
+                    view.snapshot("products"),
+                    view.journal("products"),
+                    view.changes("products", 1, 0),
+                    view.changed_keys([("products", 1, 0)]),
+                    view.meta("nonce"),
+                    view.get("products", "products", "p1"),
+                    view.get_many("products", "products", ["p1"]),
+                    view.exists("products", "products", "p1"),
+                    view.select("products"),
+                    view.count("products"),
+                    view.parked(),
+                    view.pendencies(),
+                    view.pendency("x"),
+                    view.pendencies_about("x"),
+                    view.acked("up"),
+                    view.replicas(),
+                    view.runs(),
+                    list(view.check_rows("products")),
+                    view.integrity(),
+                ]
+            )
+        assert not any(seen), seen
+
+    async def test_all_of_a_commit_is_there_after_a_restart(self) -> None:
+        """One commit that fills everything, read by another object."""
+        commit = full_commit()
+        async with self.make(TABLES) as store:
+            newest = await store.commit(commit)
+        async with self.again(store, TABLES) as store:
+            assert await store.read(everything) == {
+                "documents": ["products", "stock/loja1"],
+                "journal": [(newest - 1, b"one"), (newest, b"two")],
+                "snapshot": (b"whole", 0),
+                "heads": commit.heads,
+                "changes": 2,
+                "records": [*commit.records["products"], *commit.records["stock"]],
+                "parked": commit.parked,
+                "acked": {("products", 7): 3},
+                "meta": b"abc",
+                "replicas": commit.replicas,
+                "runs": commit.runs,
+                "pendencies": [PENDENCY],
+            }
+            assert await store.read(lambda view: view.integrity()) == []
+
+    async def test_records_are_inserted_and_replaced_whole(self) -> None:
+        """A second row of the same document and key takes the first one's place."""
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"products": [product("p1", "açúcar", 100)]}))
+            await store.commit(Commit(records={"products": [product("p1", None, 90, deleted=1)]}))
+            row = await store.read(lambda view: view.get("products", "products", "p1"))
+            assert row == ("products", "p1", None, 90, 1, None)
+            assert not await store.read(lambda view: view.exists("products", "products", "p1"))
+            assert await store.read(lambda view: view.select("products")) == []
+            assert await store.read(lambda view: view.select("products", include_deleted=True)) == [row]
+
+    async def test_records_of_two_documents_with_one_key_are_two(self) -> None:
+        """The address is document and key, not key."""
+        rows = [("stock/loja1", "p1", 1000, 0, None), ("stock/loja2", "p1", 2000, 0, None)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"stock": rows}))
+            assert await store.read(lambda view: view.select("stock")) == rows
+            assert await store.read(lambda view: view.get("stock", "stock/loja2", "p1")) == rows[1]
+            assert await store.read(lambda view: view.select("stock", doc="stock/loja1")) == rows[:1]
+            assert await store.read(lambda view: view.count("stock", doc="stock/loja2")) == 1
+
+    async def test_a_dropped_document_takes_only_its_own_records(self) -> None:
+        """A rebuild deletes first and writes after, in one commit."""
+        rows = [
+            ("stock/loja1", "p1", 1, 0, None),
+            ("stock/loja1", "p2", 2, 0, None),
+            ("stock/loja2", "p1", 3, 0, None),
+        ]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"stock": rows}))
+            fresh = ("stock/loja1", "p9", 9, 0, None)
+            await store.commit(Commit(dropped_docs=["stock/loja1"], records={"stock": [fresh]}))
+            assert await store.read(lambda view: view.select("stock")) == [fresh, rows[2]]
+
+    async def test_select_filters_pages_and_counts(self) -> None:
+        """`where` with a value, with None, with pages; `count` agrees."""
+        rows = [product(f"p{n}", "a" if n % 2 else None, n) for n in range(7)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"products": list(reversed(rows))}))
+
+            def pages(view: View) -> list[Row]:
+                page = view.select("products", limit=3)
+                seen = list(page)
+                while page:
+                    page = view.select("products", limit=3, after=(page[-1][0], page[-1][1]))
+                    assert len(page) <= 3  # noqa: PLR2004 - the limit asked for above
+                    seen += page
+                return seen
+
+            assert await store.read(pages) == rows
+            assert await store.read(lambda view: view.select("products", where={"name": "a"})) == rows[1::2]
+            assert await store.read(lambda view: view.select("products", where={"name": None})) == rows[::2]
+            both = {"name": "a", "price_cents": 3}
+            assert await store.read(lambda view: view.select("products", where=both)) == [rows[3]]
+            assert await store.read(lambda view: view.count("products", where={"name": None})) == len(
+                rows[::2]
+            )
+            many = await store.read(
+                lambda view: view.get_many("products", "products", ["p1", "p5", "absent"])
+            )
+            assert many == {"p1": rows[1], "p5": rows[5]}
+
+    async def test_a_commit_that_raises_inside_leaves_nothing(self) -> None:
+        """An error or a panic (a BaseException) in `inside`: nothing of it, and the store goes on."""
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(journal=[("stock/loja1", b"zero")]))
+            before = await store.read(everything)
+            for error in (ValueError("a rule failed"), _Panic("yrs panicked")):
+                commit = full_commit()
+                commit.inside = _Raiser(error)
+                assert await raised_by(store.commit(commit)) is error
+                assert await store.read(everything) == before
+            # The documents whose numbers were taken back get numbers again, and the journal's ids go on.
+            await store.commit(full_commit())
+            assert await store.read(lambda view: view.documents()) == ["stock/loja1", "products"]
+            assert await store.read(lambda view: view.integrity()) == []
+
+    async def test_inside_sees_what_its_own_commit_wrote(self) -> None:
+        """Rules read the merged state before it is durable; what they return is written with it."""
+        seen: list[Row] = []
+
+        def inside(view: View) -> PendencyChanges:
+            seen.extend(view.select("stock"))
+            return PendencyChanges(opened=[PENDENCY])
+
+        row = ("stock/loja1", "p1", -1000, 0, None)
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"stock": [row]}, inside=inside))
+            assert seen == [row]
+            assert await store.read(lambda view: view.pendencies_about("products/p1")) == [PENDENCY.id]
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[PENDENCY.id])))
+            assert await store.read(lambda view: view.pendencies()) == []
+
+    async def test_pendencies_are_filtered_and_paged(self) -> None:
+        """By rule, category and owner, in the order of their ids."""
+        rows = [_pendency(number, rule) for number, rule in enumerate(["C01", "C22", "C01", "C22"])]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
+            assert await store.read(lambda view: view.pendencies(rule="C22")) == rows[1::2]
+            assert await store.read(lambda view: view.pendencies(limit=2, after=rows[0].id)) == rows[1:3]
+            assert await store.read(lambda view: view.pendencies(category="stock", owner="caixa")) == []
+            assert await store.read(lambda view: view.pendency(rows[3].id)) == rows[3]
+
+    async def test_a_snapshot_replaces_the_rows_it_covers_and_no_others(self) -> None:
+        """Rows of other documents and later rows stay; the newest snapshot is the one."""
+        async with self.make(TABLES) as store:
+            covered = await store.commit(
+                Commit(journal=[("stock/loja1", b"a"), ("products", b"b"), ("stock/loja1", b"c")])
+            )
+            later = await store.commit(Commit(journal=[("stock/loja1", b"d")]))
+            await store.commit(Commit(snapshots={"stock/loja1": (b"a+c", covered)}))
+            assert await store.read(lambda view: view.snapshot("stock/loja1")) == (b"a+c", covered)
+            assert await store.read(lambda view: view.journal("stock/loja1")) == [(later, b"d")]
+            assert await store.read(lambda view: view.journal("products")) == [(covered - 1, b"b")]
+
+    async def test_a_journal_id_never_comes_back(self) -> None:
+        """Not even after its row was covered by a snapshot and the process restarted."""
+        async with self.make(TABLES) as store:
+            covered = await store.commit(Commit(journal=[("products", b"a")]))
+            await store.commit(Commit(snapshots={"products": (b"a", covered)}))
+        async with self.again(store, TABLES) as store:
+            assert await store.commit(Commit(journal=[("products", b"b")])) > covered
+            assert [data for _, data in await store.read(lambda view: view.journal("products"))] == [b"b"]
+
+    async def test_changed_keys_counts_a_repeated_key_once(self) -> None:
+        """Over batches, over replicas; the same key of another document is another record."""
+        rows = [
+            ChangeRow("stock/loja1", 1, 1, ("p1", "p2")),
+            ChangeRow("stock/loja1", 1, 2, ("p2", "p3")),
+            ChangeRow("stock/loja1", 2, 1, ("p1", "p4")),
+            ChangeRow("stock/loja2", 1, 1, ("p1",)),
+        ]
+        ranges = [("stock/loja1", 1, 0), ("stock/loja1", 2, 0), ("stock/loja2", 1, 0)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(changes=rows))
+            assert await store.read(lambda view: view.changed_keys(ranges)) == 5  # noqa: PLR2004 - p1..p4 and p1
+            assert await store.read(lambda view: view.changed_keys([("stock/loja1", 1, 1)])) == 2  # noqa: PLR2004
+            assert await store.read(lambda view: view.changes("stock/loja1", 1, 0)) == 4  # noqa: PLR2004
+
+    async def test_recompaction_replaces_the_old_part_of_one_log(self) -> None:
+        """Rows up to the limit go, later ones and other logs stay."""
+        rows = [ChangeRow("products", replica, seq, (f"p{seq}",)) for replica in (1, 2) for seq in (1, 2, 3)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(changes=rows))
+            await store.commit(
+                Commit(recompacted=[("products", 1, 2, [ChangeRow("products", 1, 4, ("p1",))])])
+            )
+            assert await store.read(lambda view: view.changes("products", 1, 0)) == 2  # noqa: PLR2004 - seqs 3 and 4
+            assert await store.read(lambda view: view.changes("products", 2, 0)) == 3  # noqa: PLR2004
+
+    async def test_what_a_peer_acknowledged_never_goes_down(self) -> None:
+        """An old acknowledgement that arrives late changes nothing."""
+        async with self.make(TABLES) as store:
+            for seq in (5, 3):
+                await store.commit(Commit(acked=[("up", "products", 7, seq)]))
+            assert await store.read(lambda view: view.acked("up")) == {("products", 7): 5}
+            assert await store.read(lambda view: view.acked("another")) == {}
+
+    async def test_small_rows_are_replaced_and_removed(self) -> None:
+        """meta, parked, heads, replicas and runs."""
+        first, second = full_commit(), full_commit()
+        first.inside = second.inside = None
+        second.meta = {"nonce": None}
+        second.parked, second.unparked = [], [("products", 9, 2)]
+        second.heads = [HeadRow("products", 7, 9, b"H" * 16, 8, 7)]
+        second.replicas = [ReplicaRow(7, "caixa2", "caixa", None, "acc")]
+        second.runs = [_run(ended_ms=20, categories=())]
+        async with self.make(TABLES) as store:
+            await store.commit(first)
+            await store.commit(second)
+            seen = await store.read(everything)
+        assert (seen["meta"], seen["parked"]) == (None, [])
+        assert (seen["heads"], seen["replicas"], seen["runs"]) == (second.heads, second.replicas, second.runs)
+
+    async def test_history_is_newest_first_and_bounded(self) -> None:
+        """By id, from a time on, so many."""
+        runs = [_run(number=number, started_ms=number * 10, categories=()) for number in (1, 2, 3)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(runs=runs))
+            assert await store.read(lambda view: view.runs()) == runs[::-1]
+            assert await store.read(lambda view: view.runs(since_ms=20, limit=1)) == [runs[2]]
+
+    async def test_an_unknown_category_or_column_is_named(self) -> None:
+        """The message says which name is not there."""
+        async with self.make(TABLES) as store:
+            error = await raised_by(store.read(lambda view: view.select("sales")))
+            assert isinstance(error, StoreMismatch)
+            assert "'sales'" in str(error)
+            error = await raised_by(store.read(lambda view: view.select("products", where={"prcie": 1})))
+            assert isinstance(error, StoreMismatch)
+            assert "'prcie'" in str(error)
+            error = await raised_by(store.commit(Commit(records={"sales": [("sales", "s1", 0, None)]})))
+            assert isinstance(error, StoreMismatch)
+
+    async def test_a_closed_store_refuses_every_verb(self) -> None:
+        """Before opening and after closing; closing twice is harmless."""
+        store = self.make(TABLES)
+        assert isinstance(await raised_by(store.commit(Commit())), StoreClosed)
+        await store.open()
+        await store.close()
+        await store.close()
+        assert isinstance(await raised_by(store.commit(Commit())), StoreClosed)
+        assert isinstance(await raised_by(store.read(lambda view: view.heads())), StoreClosed)
+
+    async def test_a_view_answers_nothing_after_its_callback(self) -> None:
+        """A view that escapes cannot read a later state by accident."""
+        async with self.make(TABLES) as store:
+            escaped = await store.read(lambda view: view)
+            error = None
+            try:
+                escaped.heads()
+            except StoreClosed as raised:
+                error = raised
+            assert error is not None
+
+    async def test_an_error_of_the_callback_reaches_the_caller(self) -> None:
+        """Even StopIteration, which no future can carry, ends the wait."""
+        async with self.make(TABLES) as store:
+            error = KeyError("mine")
+            assert await raised_by(store.read(_Raiser(error))) is error
+            assert isinstance(await raised_by(store.read(lambda _view: next(iter(())))), RuntimeError)
+            stopped = Commit(inside=_Raiser(StopIteration()))
+            assert isinstance(await raised_by(store.commit(stopped)), RuntimeError)
+
+    async def test_concurrent_commits_stand_or_fall_alone(self) -> None:
+        """Forty at once, every fifth raising: the others are all there, the failed ones not at all."""
+        commits = []
+        for number in range(40):
+            commit = Commit(journal=[(f"stock/loja{number}", b"x")], meta={f"m{number}": b"x"})
+            if number % 5 == 0:
+                commit.inside = _Raiser(ValueError(str(number)))
+            commits.append(commit)
+        async with self.make(TABLES) as store:
+            outcomes = await asyncio.gather(*map(store.commit, commits), return_exceptions=True)
+            failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, ValueError)]
+            assert failed == list(range(0, 40, 5))
+
+            def there(view: View) -> tuple[list[int], list[int]]:
+                return (
+                    [number for number in range(40) if view.journal(f"stock/loja{number}")],
+                    [number for number in range(40) if view.meta(f"m{number}")],
+                )
+
+            expected = [number for number in range(40) if number % 5]
+            assert await store.read(there) == (expected, expected)
+            assert await store.read(lambda view: view.integrity()) == []
+
+    async def test_a_cancelled_commit_is_never_half_done(self) -> None:
+        """The caller goes away; the commit is there whole when the store has come to rest."""
+        async with self.make(TABLES) as store:
+            task = asyncio.ensure_future(store.commit(full_commit()))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        async with self.again(store, TABLES) as store:
+            seen = await store.read(everything)
+            assert (len(seen["journal"]), len(seen["records"]), len(seen["pendencies"])) == (2, 3, 1)
+
+    async def test_a_new_optional_column_joins_an_existing_store(self) -> None:
+        """Old rows hold None in it, new rows a value; a column that left keeps nothing from working."""
+        wider = TableSpec("products", (), ("id",), (("gtin", "TEXT"), *PRODUCTS.columns))
+        async with self.make(TABLES) as store:
+            await store.commit(
+                Commit(records={"products": [product("p1", "sal", 5), product("p2", "mel", 6)]})
+            )
+        async with self.again(store, [wider, STOCK]) as store:
+            await store.commit(Commit(records={"products": [("products", "p2", "789", "mel", 7, 0, None)]}))
+            assert await store.read(lambda view: view.select("products")) == [
+                ("products", "p1", None, "sal", 5, 0, None),
+                ("products", "p2", "789", "mel", 7, 0, None),
+            ]
+            assert await store.read(lambda view: view.integrity()) == []
+        async with self.again(store, TABLES) as store:
+            assert await store.read(lambda view: view.get("products", "products", "p2")) == product(
+                "p2", "mel", 7
+            )
+            assert await store.read(lambda view: view.integrity()) == []
+
+
+def product(key: str, name: str | None, price_cents: int, *, deleted: int = 0) -> Row:
+    """A Row of PRODUCTS."""
+    return ("products", key, name, price_cents, deleted, None)
+
+
+def full_commit() -> Commit:
+    """A commit that writes something of everything, with a snapshot that covers nothing."""
+    return Commit(
+        journal=[("products", b"one"), ("products", b"two")],
+        snapshots={"products": (b"whole", 0)},
+        heads=[HeadRow("products", 7, 3, b"h" * 16, 2, 1)],
+        changes=[ChangeRow("products", 7, 1, ("p0",)), ChangeRow("products", 7, 2, ("p0",))],
+        recompacted=[("products", 7, 2, [ChangeRow("products", 7, 3, ("p1", "p2"))])],
+        dropped_docs=["products"],
+        records={
+            "products": [
+                product("p1", "arroz", 1299),
+                ("products", "p2", None, None, 1, '{"name":["a","b"]}'),
+            ],
+            "stock": [("stock/loja1", "p1", -1000, 0, None)],
+        },
+        parked=[ParkedRow("products", 9, 2, "unknown_field", "products.colour", b"batch")],
+        acked=[("up", "products", 7, 3)],
+        meta={"nonce": b"abc"},
+        replicas=[ReplicaRow(7, "caixa1", "caixa", "loja1", "acc")],
+        runs=[_run()],
+        inside=lambda _view: PendencyChanges(opened=[PENDENCY]),
+    )
+
+
+def everything(view: View) -> dict[str, Any]:
+    """What `full_commit` writes, as read back."""
+    return {
+        "documents": view.documents(),
+        "journal": view.journal("products"),
+        "snapshot": view.snapshot("products"),
+        "heads": view.heads(),
+        "changes": view.changed_keys([("products", 7, 0)]),
+        "records": [
+            *view.select("products", include_deleted=True),
+            *view.select("stock", include_deleted=True),
+        ],
+        "parked": view.parked(),
+        "acked": view.acked("up"),
+        "meta": view.meta("nonce"),
+        "replicas": view.replicas(),
+        "runs": view.runs(),
+        "pendencies": view.pendencies(),
+    }
+
+
+async def raised_by(work: Awaitable[object]) -> BaseException | None:
+    """The exception that `work` ends with, None when it returns."""
+    try:
+        await work
+    except BaseException as error:  # noqa: BLE001 - a panic is one of the cases
+        return error
+    return None
+
+
+class _Panic(BaseException):
+    """Stands for yrs's PanicException, which derives from BaseException."""
+
+
+class _Raiser:
+    """A callback that raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self, view: View) -> NoReturn:
+        raise self._error
+
+
+def _pendency(number: int, rule: str) -> PendencyRow:
+    return PendencyRow(
+        f"stock/loja1/p{number}#{rule}",
+        rule,
+        "stock",
+        "stock/loja1",
+        f"p{number}",
+        None,
+        "loja",
+        "A",
+        "",
+        "",
+        "{}",
+        1,
+    )
+
+
+def _run(
+    *,
+    number: int = 1,
+    started_ms: int = 10,
+    ended_ms: int | None = None,
+    categories: tuple[RunCategoryRow, ...] = (RunCategoryRow("products", "download", 2, 64, 0.5),),
+) -> RunRow:
+    return RunRow(number, "up", "manual", started_ms, ended_ms, "ok", "", 2, 0, 64, 0, categories)
