@@ -103,3 +103,9 @@ CLOSE_SECONDS_MAX = 2.0
 
 CHANNEL_MESSAGES_MAX = 1_024
 """Messages that an in-memory channel holds before it breaks."""
+
+LOAD_BATCHES = 16
+"""Batches of a bulk load that share one commit."""
+
+LIVE_SECONDS = 0.02
+"""How long a live link gathers changes before it synchronizes them."""

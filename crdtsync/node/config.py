@@ -1,0 +1,146 @@
+"""``node.toml``: what an operator says about one node, checked before anything starts.
+
+An unknown key, a wrong type or a missing value is refused with the file, the key and what to write instead.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from crdtsync import limits
+from crdtsync.errors import ConfigError
+from crdtsync.schema import Identity, Role
+from crdtsync.schema.entity import hint
+
+CONFIG_NAME = "node.toml"
+STORE_NAME = "store.db"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """One node.
+
+    Attributes:
+        folder: where the node lives; the store is ``store.db`` inside.
+        device: name, unique in the account.
+        role: gestao, loja or caixa.
+        account: the account that all its nodes share.
+        store: the store's name; required for loja and caixa.
+        upstream: address of the node above (``ws://`` on this machine, ``wss://`` between machines).
+        host, port: where nodes below connect; port 0 does not listen, unless ``listen`` is set.
+        listen: accept nodes below even with port 0 (any free port).
+        live: synchronize at every change instead of at every check.
+        check_seconds: time between two routine checks.
+    """
+
+    folder: Path
+    device: str
+    role: Role
+    account: str = "main"
+    store: str | None = None
+    upstream: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    listen: bool = False
+    live: bool = False
+    check_seconds: float = limits.CHECK_SECONDS
+
+    def __post_init__(self) -> None:
+        for key in ("device", "account", "store"):
+            value = getattr(self, key)
+            if value is not None and not _NAME.fullmatch(value):
+                raise ConfigError(
+                    f"{self.path}: {key} = {value!r} is not a name; use lower-case letters, digits, '.', '_' and '-'"
+                )
+        if self.role is not Role.GESTAO and self.store is None:
+            raise ConfigError(f"{self.path}: store is missing; a {self.role} belongs to a store")
+        if self.role is Role.GESTAO and self.upstream is not None:
+            raise ConfigError(f"{self.path}: upstream is set, but nothing is above a gestao; remove it")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"{self.path}: port = {self.port} is not between 0 and 65535")
+        if self.check_seconds <= 0:
+            raise ConfigError(f"{self.path}: check_seconds = {self.check_seconds} is not greater than 0")
+
+    @property
+    def path(self) -> Path:
+        """The configuration file."""
+        return self.folder / CONFIG_NAME
+
+    @property
+    def store_path(self) -> Path:
+        """The store file."""
+        return self.folder / STORE_NAME
+
+    @property
+    def identity(self) -> Identity:
+        """Who the node is."""
+        return Identity(self.device, self.role, self.account, self.store)
+
+
+def load_config(folder: Path) -> NodeConfig:
+    """Read ``node.toml`` in a folder.
+
+    Raises:
+        ConfigError: the file is missing or says something that cannot be; the message names the key.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; make the node with `crdtsync init {folder}`") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; mend the file") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; check the folder's permissions") from error
+    known = {field.name for field in fields(NodeConfig)} - {"folder"}
+    hints = get_type_hints(NodeConfig)
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r}{hint(key, known)}; remove or correct it")
+        _check_type(path, key, value, hints[key])
+    for key in ("device", "role"):
+        if key not in raw:
+            raise ConfigError(f"{path}: {key} is missing")
+    raw["role"] = Role(raw["role"])
+    return NodeConfig(folder=folder, **raw)
+
+
+def _check_type(path: Path, key: str, value: Any, expected: Any) -> None:
+    if key == "role":
+        if value not in set(Role):
+            raise ConfigError(f"{path}: role = {value!r}; write one of {', '.join(Role)}")
+        return
+    allowed = tuple(t for t in (get_args(expected) or (expected,)) if t is not type(None))
+    if float in allowed:
+        allowed += (int,)
+    if type(value) not in allowed:
+        names = " or ".join(t.__name__ for t in allowed)
+        raise ConfigError(f"{path}: {key} = {value!r} is not {names}")
+
+
+def write_config(config: NodeConfig) -> None:
+    """Write ``node.toml``. Raises ConfigError when it exists or the folder cannot be written."""
+    lines = []
+    for field in fields(NodeConfig):
+        value = getattr(config, field.name)
+        if field.name == "folder" or value is None or value == field.default:
+            continue
+        text = {True: "true", False: "false"}[value] if isinstance(value, bool) else None
+        lines.append(f"{field.name} = {text or (repr(value) if isinstance(value, int | float) else _quote(value))}")
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        with config.path.open("x", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        raise ConfigError(f"{config.path}: the file exists; this folder already is a node") from None
+    except OSError as error:
+        raise ConfigError(f"{config.path}: {error.strerror}; choose another folder") from error
+
+
+def _quote(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,302 @@
+"""A node: one process with one store, one link up and any number of links down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import date
+from typing import Any, Self, TypeVar
+
+from crdtsync import limits
+from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport
+from crdtsync.node.config import NodeConfig
+from crdtsync.node.ledger import Clock, Ledger, stop_task
+from crdtsync.node.link import Link, LinkBroken, Moved, Run
+from crdtsync.node.transaction import Transaction, find_row
+from crdtsync.protocol.table import Side
+from crdtsync.schema import Entity, Role, Schema, load_installed
+from crdtsync.state.document import Change
+from crdtsync.storage.base import Commit, PendencyRow, Storage
+from crdtsync.storage.sqlite import SqliteStorage
+from crdtsync.storage.tables import TableSpec
+from crdtsync.transport.base import Channel, Server, Transport
+from crdtsync.transport.websocket import WebSocketTransport
+
+E = TypeVar("E", bound=Entity)
+log = logging.getLogger("crdtsync")
+
+
+class SystemClock:
+    """The machine's clock and random source."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return time.time_ns() // 1_000_000
+
+    def today(self) -> date:
+        """The local calendar day."""
+        return date.today()
+
+    def random_bytes(self, size: int) -> bytes:
+        """Random bytes."""
+        return os.urandom(size)
+
+
+def table_specs(schema: Schema) -> list[TableSpec]:
+    """Return the read-model tables of a schema."""
+    return [
+        TableSpec(
+            category=shape.category,
+            partition_columns=shape.partition.columns,
+            key_columns=tuple(field.column for field in shape.keys),
+            columns=shape.columns,
+            indexes=shape.indexes,
+            rows_views=shape.rows_views,
+        )
+        for shape in schema.shapes.values()
+    ]
+
+
+class Node:
+    """Use as ``async with Node(config) as node``.
+
+    ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
+    in the node's folder, websockets, the machine's clock and random source.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        schema: Schema | None = None,
+        storage: Storage | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self.schema = schema or load_installed()
+        store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
+        self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock())
+        self.transport = transport or WebSocketTransport()
+        self.server: Server | None = None
+        self.upstream: Link | None = None
+        self.downstream: set[Link] = set()
+        self.connected = False
+        self.trouble: str | None = None
+        self.initial_done = False
+        self.totals: dict[tuple[str, str], Moved] = {}
+        self.runs = 0
+        self.on_run: list[Callable[[Run], None]] = []
+        self._dice = dice or random.Random()
+        self._caller: asyncio.Task[None] | None = None
+        self._timer: asyncio.Task[None] | None = None
+        self._poked: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the store, accept nodes below, keep the link to the node above."""
+        await self.ledger.open()
+        try:
+            done = await self.ledger.storage.read(lambda view: view.meta("initial_done"))
+            self.initial_done = done is not None or self.config.role is Role.GESTAO
+            self.ledger.on_change.append(self._changed)
+            if self.config.port or self.config.listen:
+                self.server = await self.transport.serve(self.config.host, self.config.port, self._serve)
+        except BaseException:
+            await self.ledger.close()
+            raise
+        if self.config.upstream:
+            self._caller = asyncio.create_task(self._keep_link(self.config.upstream), name="upstream link")
+            self._timer = asyncio.create_task(self._check_routinely(), name="routine check")
+
+    async def close(self) -> None:
+        """End links, finish what is queued, close the store."""
+        await stop_task(self._timer)
+        await stop_task(self._caller)
+        if self.server is not None:
+            await self.server.close()
+        await self.ledger.close()
+
+    # -- reading and writing -----------------------------------------------------------------------------------
+
+    def transaction(self, actor: str = "") -> Transaction:
+        """Return a transaction over any categories; ``actor`` names who writes."""
+        return Transaction(self.ledger, actor)
+
+    async def get(self, entity: type[E], key: str) -> E | None:
+        """Return a visible record, or None."""
+        row = await self.ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
+        return None if row is None or row[-2] else entity._load(row)
+
+    async def find(self, entity: type[E], *, limit: int | None = None, **equals: object) -> list[E]:
+        """Return the visible records whose fields equal the given values, by key."""
+        fields = entity.__shape__.fields
+        where = {fields[name].column: fields[name].to_wire(value) for name, value in equals.items()}
+        category = entity.__category__
+        rows = await self.ledger.storage.read(lambda view: view.select(category, where=where, limit=limit))
+        return [entity._load(row) for row in rows]
+
+    async def count(self, entity: type[Entity]) -> int:
+        """Return the number of visible records."""
+        return await self.ledger.storage.read(lambda view: view.count(entity.__category__))
+
+    async def pendencies(self, **filters: Any) -> list[PendencyRow]:
+        """Return open pendencies (filters: rule, category, owner, after, limit)."""
+        return await self.ledger.storage.read(lambda view: view.pendencies(**filters))
+
+    async def load(self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import") -> int:
+        """Create many records in batches; return how many. Each batch is a transaction of its own.
+
+        Raises:
+            FieldError, CheckFailed, RecordExists: the batch with the bad record, and those after it, were not written.
+        """
+        written = 0
+        jobs: list[Transaction] = []
+        transaction = Transaction(self.ledger, actor)
+        for size, values in enumerate(records, 1):
+            transaction.create(entity, **values)
+            if size % limits.ROWS_PER_BATCH == 0:
+                jobs.append(transaction)
+                transaction = Transaction(self.ledger, actor)
+            if len(jobs) == limits.LOAD_BATCHES:
+                await asyncio.gather(*(job.commit() for job in jobs))
+                jobs.clear()
+            written = size
+        jobs.append(transaction)
+        await asyncio.gather(*(job.commit() for job in jobs))
+        return written
+
+    async def changes(self, entity: type[E]) -> AsyncIterator[E]:
+        """Yield each record of a category as it changes, deleted ones included, until the iterator is closed."""
+        queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+
+        def collect(changes: list[Change]) -> None:
+            for change in changes:
+                if change.category == entity.__category__:
+                    for row in change.rows:
+                        queue.put_nowait(row)
+
+        self.ledger.on_change.append(collect)
+        try:
+            while True:
+                yield entity._load(await queue.get())
+        finally:
+            self.ledger.on_change.remove(collect)
+
+    # -- links -------------------------------------------------------------------------------------------------
+
+    def request_check(self) -> bool:
+        """Start a check of the link to the upstream now; tell whether there is a link."""
+        if self.upstream is None:
+            return False
+        self.upstream.request()
+        return True
+
+    async def waiting(self) -> dict[str, int]:
+        """Return the exact number of records per category that the upstream has not acknowledged."""
+        acked = await self.ledger.storage.read(lambda view: view.acked("upstream"))
+        theirs: dict[str, dict[int, tuple[int, bytes]]] = {}
+        for (doc, replica), seq in acked.items():
+            theirs.setdefault(doc, {})[replica] = (seq, b"")
+        return await self.ledger.missing(theirs, sorted(self.ledger.heads))
+
+    async def _serve(self, channel: Channel) -> None:
+        link = Link(self.ledger, channel, Side.UP, live=self.config.live, notify=self._note)
+        self.downstream.add(link)
+        try:
+            await link.run()
+        except (LinkBroken, ChannelClosed) as reason:
+            log.info("link below %s ended: %s", link.peer.device if link.peer else channel.peer, reason)
+        finally:
+            self.downstream.discard(link)
+
+    async def _keep_link(self, url: str) -> None:
+        attempt = 0
+        while True:
+            try:
+                channel = await self.transport.connect(url)
+                link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, notify=self._note)
+                self.upstream, self.connected, self.trouble = link, True, None
+                watcher = asyncio.create_task(self._watch(link))
+                try:
+                    await link.run()
+                finally:
+                    await stop_task(watcher)
+                    if link.runs_ended:
+                        attempt = 0
+            except LinkBroken as reason:
+                self.trouble = str(reason)
+                log.warning("link to %s ended: %s", url, reason)
+                if reason.terminal:
+                    attempt = max(attempt, 6)
+            except ChannelClosed as reason:
+                self.trouble = str(reason)
+                log.info("link to %s ended: %s", url, reason)
+            except InsecureTransport as reason:
+                self.trouble = str(reason)
+                log.error("%s", reason)
+                return
+            finally:
+                self.upstream, self.connected = None, False
+            ceiling = min(limits.RECONNECT_SECONDS_MAX, limits.RECONNECT_SECONDS_MIN * 2**attempt)
+            attempt += 1
+            await asyncio.sleep(self._dice.uniform(0, ceiling))
+
+    async def _watch(self, link: Link) -> None:
+        """After each run: what was sent is acknowledged; the first complete one ends the initial synchronization."""
+        while True:
+            await link.even.wait()
+            link.even.clear()
+            acked = [
+                ("upstream", doc, replica, head.seq)
+                for doc in link._scope()
+                for replica, head in self.ledger.heads[doc].items()
+                if head.seq <= link._theirs.get(doc, {}).get(replica, (head.seq, b""))[0] or not link._lacks(doc)
+            ]
+            with contextlib.suppress(CrdtsyncError):
+                meta: dict[str, bytes | None] = {} if self.initial_done else {"initial_done": b"1"}
+                await self.ledger.commit(Commit(acked=acked, meta=meta))
+                self.initial_done = True
+
+    async def _check_routinely(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.check_seconds)
+            self.request_check()
+
+    def _changed(self, changes: list[Change]) -> None:
+        """A live link synchronizes at every change; changes close to each other go together."""
+        live = self.config.live or any(link.peer_live for link in self.downstream)
+        if live and self._poked is None and any(change.journal for change in changes):
+            self._poked = asyncio.get_running_loop().call_later(limits.LIVE_SECONDS, self._poke)
+
+    def _poke(self) -> None:
+        self._poked = None
+        if self.config.live:
+            self.request_check()
+        for link in self.downstream:
+            if link.peer_live and link.peer is not None:
+                link.request()
+
+    def _note(self, run: Run) -> None:
+        if run.ended is not None:
+            self.runs += 1
+            for direction, moved in (("down", run.down), ("up", run.up)):
+                for category, part in moved.items():
+                    total = self.totals.setdefault((category, direction), Moved())
+                    total.records += part.records
+                    total.bytes += part.bytes
+                    total.seconds += part.seconds
+        for listener in self.on_run:
+            listener(run)
