@@ -112,7 +112,7 @@ class Ledger:
         while not 0 < replica <= limits.REPLICA_MAX or replica in self.registry:
             replica = int.from_bytes(self.clock.random_bytes(7), "big") >> 3
         row = ReplicaRow(
-            replica, self.identity.device, self.identity.role, self.identity.store, self.identity.account
+            replica, self.identity.device, self.identity.role.value, self.identity.store, self.identity.account
         )
         commit = Commit(meta={"replica": replica.to_bytes(7, "big")}, replicas=[row])
         await self.storage.commit(commit)

@@ -219,6 +219,8 @@ class Node:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
             log.info("link below %s ended: %s", link.peer.device if link.peer else channel.peer, reason)
+        except CrdtsyncError:
+            log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
             self.downstream.discard(link)
 
@@ -246,8 +248,11 @@ class Node:
                 log.info("link to %s ended: %s", url, reason)
             except InsecureTransport as reason:
                 self.trouble = str(reason)
-                log.error("%s", reason)
+                log.error("%s", reason)  # noqa: TRY400 - a message for the operator, not a defect
                 return
+            except CrdtsyncError as reason:
+                self.trouble = str(reason)
+                log.exception("link to %s failed", url)
             finally:
                 self.upstream, self.connected = None, False
             ceiling = min(limits.RECONNECT_SECONDS_MAX, limits.RECONNECT_SECONDS_MIN * 2**attempt)
