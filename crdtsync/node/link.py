@@ -105,7 +105,7 @@ class Link:
         """
         try:
             if self.side is Side.DOWN:
-                await self._send(Kind.HELLO, **self._identity(), vouched=self._vouched())
+                await self._send(Kind.HELLO, **self._identity())
                 self._spawn(self._check_when_wanted())
             while True:
                 await self._step()
@@ -208,21 +208,27 @@ class Link:
 
     async def _on_hello(self, hello: dict[str, Any]) -> None:
         await self._meet(hello, upstream=False)
-        rows = [(hello["replica"], hello["device"], hello["role"], hello["store"]), *map(tuple, hello["vouched"])]
+        own = (hello["replica"], hello["device"], hello["role"], hello["store"])
+        await self._admit([own])
+        await self._send(Kind.WELCOME, **self._identity())
+        self._greeted = True
+
+    async def _admit(self, rows: list[tuple[Any, ...]]) -> None:
+        """Register the replicas that the peer says are its own or below it, and let it bring their logs."""
+        assert self.peer is not None
         fresh: list[ReplicaRow] = []
         for replica, device, role, store in rows:
             known = self.ledger.registry.get(replica)
             if known is not None and known.device != device:
                 await self._refuse("not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True)
-            if store != hello["store"] or (hello["role"] == Role.CAIXA and device != hello["device"]):
-                await self._refuse("not_allowed", f"{hello['device']} may not speak for {device}", terminal=True)
+            alone = self.peer.role is Role.CAIXA and device != self.peer.device
+            if alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}:
+                await self._refuse("not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True)
             if known is None:
-                fresh.append(ReplicaRow(replica, device, role, store, hello["account"]))
+                fresh.append(ReplicaRow(replica, device, role, store, self.peer.account))
             self._allowed.add(replica)
         if fresh:
             await self.ledger.commit(Commit(replicas=fresh))
-        await self._send(Kind.WELCOME, **self._identity())
-        self._greeted = True
 
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
@@ -286,9 +292,10 @@ class Link:
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
         docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
         self.run_now = Run(self._now())
-        await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)))
+        await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)), vouched=self._vouched())
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
+        await self._admit([tuple(row) for row in heads["vouched"]])
         self._theirs = _vectors(heads["docs"])
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         self._refuse_forks(docs)

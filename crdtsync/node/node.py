@@ -206,6 +206,8 @@ class Node:
 
     async def waiting(self) -> dict[str, int]:
         """Return the exact number of records per category that the upstream has not acknowledged."""
+        if self.config.role is Role.GESTAO:
+            return {}
         acked = await self.ledger.storage.read(lambda view: view.acked("upstream"))
         theirs: dict[str, dict[int, tuple[int, bytes]]] = {}
         for (doc, replica), seq in acked.items():
