@@ -97,6 +97,7 @@ class Node:
         self._caller: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
+        self._retry = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -198,8 +199,9 @@ class Node:
     # -- links -------------------------------------------------------------------------------------------------
 
     def request_check(self) -> bool:
-        """Start a check of the link to the upstream now; tell whether there is a link."""
+        """Check with the upstream now, or try to connect now; tell whether there is a link."""
         if self.upstream is None:
+            self._retry.set()
             return False
         self.upstream.request()
         return True
@@ -259,7 +261,9 @@ class Node:
                 self.upstream, self.connected = None, False
             ceiling = min(limits.RECONNECT_SECONDS_MAX, limits.RECONNECT_SECONDS_MIN * 2**attempt)
             attempt += 1
-            await asyncio.sleep(self._dice.uniform(0, ceiling))
+            self._retry.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._retry.wait(), self._dice.uniform(0, ceiling))
 
     async def _watch(self, link: Link) -> None:
         """After each run: what was sent is acknowledged; the first complete one ends the initial synchronization."""
