@@ -1,0 +1,257 @@
+"""The demo: a real week of sales through real processes, with the network cut, and an independent recount.
+
+The timestamps and prices are the data's; lanes and opening stock are assumptions of the demo (see ``week``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adapters.demo.fleet import STORE, DemoFailed, Fleet
+from adapters.reference import DATA
+from crdtsync import load_installed
+from crdtsync.errors import CrdtsyncError
+
+_INITIAL_SECONDS_MAX = 300.0
+_WORK_SECONDS_MAX = 600.0
+
+
+@click.command()
+@click.option("--lanes", default=8, show_default=True, type=click.IntRange(1, 64), help="Number of Caixas.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with sales_week.csv.gz and its companions.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Keep the nodes' folders here.")
+@click.option("--keep-open", is_flag=True, help="Leave the nodes running until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool, as_json: bool) -> None:
+    """Sell a real week offline in N lanes, synchronize, and recount everything with plain Python.
+
+    Example: crdtsync demo --lanes 8
+    """
+    console = Console(stderr=as_json)
+    source = data or Path(str(DATA))
+    try:
+        if folder is not None:
+            sys.exit(asyncio.run(_Demo(console, source, folder, lanes).run(keep_open=keep_open, as_json=as_json)))
+        with tempfile.TemporaryDirectory(prefix="crdtsync-demo-") as made:
+            sys.exit(asyncio.run(_Demo(console, source, Path(made), lanes).run(keep_open=keep_open, as_json=as_json)))
+    except CrdtsyncError as error:
+        click.echo(f"demo: {error}", err=True)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+class _Demo:
+    def __init__(self, console: Console, data: Path, folder: Path, lanes: int) -> None:
+        self.console = console
+        self.data = data.resolve()
+        self.fleet = Fleet(folder.resolve(), lanes)
+        self.schema = load_installed()
+        self.phases: list[tuple[str, float]] = []
+        self._began = time.perf_counter()
+
+    async def run(self, *, keep_open: bool, as_json: bool) -> int:
+        fleet = self.fleet
+        try:
+            await fleet.prepare()
+            await self._initial()
+            sold = await self._sell_offline()
+            rounds = await self._come_back()
+            totals = {name: (await fleet.ask(name, "progress"))["totals"] for name in fleet.names}
+            digests = await self._compare_digests()
+            pendencies = {name: (await fleet.ask(name, "status"))["pendencies"] for name in fleet.names}
+            if keep_open:
+                self._say_open()
+                await asyncio.Event().wait()
+        finally:
+            await fleet.stop()
+        outcome = await self._recount()
+        summary = self._summary(outcome, totals, digests)
+        self._report(summary, totals, pendencies, sold, rounds, outcome)
+        if as_json:
+            click.echo(json.dumps(summary))
+        return 0 if summary["converged"] and not summary["lost"] and not summary["duplicated"] else 1
+
+    def _phase(self, title: str) -> None:
+        self.phases.append((title, time.perf_counter()))
+        self.console.rule(f"[bold]{title}", align="left")
+
+    async def _initial(self) -> None:
+        fleet = self.fleet
+        self._phase("Gestão: catalogue")
+        await fleet.start("gestao")
+        written = await fleet.ask("gestao", "import", data=str(self.data))
+        self.console.print(", ".join(f"{self._title(name)} {count:,}" for name, count in written.items()))
+        self._phase(f"{STORE}: initial synchronization")
+        await fleet.start(STORE)
+        await self._watch_initial([STORE], written)
+        opened = await fleet.ask(STORE, "stock", data=str(self.data))
+        self.console.print(f"opening stock of {opened:,} products")
+        self._phase(f"{len(fleet.lanes)} Caixas: initial synchronization")
+        await asyncio.gather(*(fleet.start(name) for name in fleet.lanes))
+        await self._watch_initial(fleet.lanes, written | {"stock": opened})
+        await fleet.sync_until_even(_INITIAL_SECONDS_MAX)
+
+    async def _watch_initial(self, names: list[str], expected: dict[str, int]) -> None:
+        """Show the categories of the initial run in their order, summed over the nodes."""
+        order = [name for name in self.schema.order("download") if name in expected]
+        seen: dict[str, dict[str, int]] = {name: {} for name in names}
+        columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=False) as bars:
+            tasks: dict[str, TaskID] = {
+                name: bars.add_task(f"Baixa  {self._title(name)}", total=expected[name] * len(names)) for name in order
+            }
+
+            def watch(name: str, progress: dict[str, Any]) -> None:
+                for category, (records, *_rest) in progress["down"].items():
+                    seen[name][category] = max(seen[name].get(category, 0), int(records))
+                for category, task in tasks.items():
+                    bars.update(task, completed=sum(counts.get(category, 0) for counts in seen.values()))
+
+            await asyncio.gather(
+                *(
+                    self.fleet.wait_for(
+                        name, lambda p: p["initial_done"], _INITIAL_SECONDS_MAX, lambda p, n=name: watch(n, p)  # type: ignore[misc]
+                    )
+                    for name in names
+                )
+            )
+
+    async def _sell_offline(self) -> dict[str, Any]:
+        fleet = self.fleet
+        self._phase("The network is cut; the lanes sell the week")
+        await fleet.cut()
+        for name in fleet.names[1:]:
+            await fleet.wait_for(name, lambda p: not p["connected"], 60.0)
+        results = await asyncio.gather(
+            *(
+                fleet.ask(name, "sell", data=str(self.data), lane=lane, lanes=len(fleet.lanes))
+                for lane, name in enumerate(fleet.lanes)
+            )
+        )
+        sold = {name: result["sold"] for name, result in zip(fleet.lanes, results, strict=True)}
+        self.console.print("sales: " + ", ".join(f"{name} {count}" for name, count in sold.items()))
+        return sold
+
+    async def _come_back(self) -> int:
+        self._phase("The lanes come back; everything synchronizes")
+        await self.fleet.restore()
+        return await self.fleet.sync_until_even(_WORK_SECONDS_MAX)
+
+    async def _compare_digests(self) -> bool:
+        """Compare the digests of the folded state of every document that two nodes hold."""
+        held: dict[str, set[str]] = {}
+        for name in self.fleet.names:
+            for doc, digest in (await self.fleet.ask(name, "digests")).items():
+                held.setdefault(doc, set()).add(digest)
+        return all(len(digests) == 1 for digests in held.values())
+
+    async def _recount(self) -> dict[str, Any]:
+        script = Path(__file__).with_name("recount.py")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", str(script), str(self.fleet.folder), "--data", str(self.data),
+            "--lanes", str(len(self.fleet.lanes)), "--json", stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        if process.returncode not in {0, 1}:
+            raise DemoFailed("the recount could not read the nodes' stores; its message is above")
+        outcome: dict[str, Any] = json.loads(output.decode().splitlines()[-1])
+        return outcome
+
+    def _summary(
+        self, outcome: dict[str, Any], totals: dict[str, list[list[Any]]], digests: bool  # noqa: FBT001
+    ) -> dict[str, Any]:
+        """Sum what the downstream ends of all links counted; each record and byte is counted once."""
+        moved = {(direction, what): 0 for direction in ("down", "up") for what in ("records", "bytes")}
+        for name in self.fleet.names[1:]:
+            for _category, direction, records, size, _seconds in _own(name, totals):
+                moved[direction, "records"] += records
+                moved[direction, "bytes"] += size
+        return {
+            "lines": outcome["lines"],
+            "baskets": outcome["baskets"],
+            "units": outcome["units"],
+            "nodes": len(self.fleet.names),
+            "converged": bool(outcome["converged"] and digests),
+            "below_zero": outcome["below_zero"],
+            "seen_by_no_lane_alone": outcome["seen_by_no_lane_alone"],
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "records_down": moved["down", "records"],
+            "records_up": moved["up", "records"],
+            "bytes_down": moved["down", "bytes"],
+            "bytes_up": moved["up", "bytes"],
+            "lost": outcome["lost"],
+            "duplicated": outcome["duplicated"],
+        }
+
+    def _report(
+        self,
+        summary: dict[str, Any],
+        totals: dict[str, list[list[Any]]],
+        pendencies: dict[str, int],
+        sold: dict[str, Any],
+        rounds: int,
+        outcome: dict[str, Any],
+    ) -> None:
+        self._phase("What happened")
+        table = Table("category", "records down", "records up", "bytes", "seconds", title="all links, at their lower ends")
+        sums: dict[str, list[float]] = {}
+        for name in self.fleet.names[1:]:
+            for category, direction, records, size, seconds in _own(name, totals):
+                row = sums.setdefault(category, [0, 0, 0, 0.0])
+                row[0 if direction == "down" else 1] += records
+                row[2] += size
+                row[3] += seconds
+        for category in [name for name in self.schema.order("download") if name in sums]:
+            down, up, size, seconds = sums[category]
+            table.add_row(self._title(category), f"{down:,}", f"{up:,}", f"{size:,}", f"{seconds:.1f}")
+        self.console.print(table)
+        began = [when for _, when in self.phases]
+        for (title, start), end in zip(self.phases, [*began[1:], time.perf_counter()], strict=True):
+            self.console.print(f"  {end - start:6.1f} s  {title}")
+        self.console.print(
+            f"{sum(sold.values()):,} sales in {len(sold)} lanes, {summary['units']:,} units, {summary['lines']:,} lines; "
+            f"{rounds} rounds until even"
+        )
+        self.console.print(
+            f"[bold]{summary['below_zero']:,}[/] products below zero, [bold]{summary['seen_by_no_lane_alone']:,}[/] of "
+            f"them seen by no lane alone; pendencies open: {', '.join(f'{n} {c:,}' for n, c in pendencies.items())}"
+        )
+        for sentence in outcome["differences"][:20]:
+            self.console.print(f"  - {sentence}")
+        good = summary["converged"] and not summary["lost"] and not summary["duplicated"]
+        verdict = "[green]converged[/]" if good else "[red]NOT converged[/]"
+        self.console.print(f"{verdict}: lost {summary['lost']}, duplicated {summary['duplicated']}")
+
+    def _say_open(self) -> None:
+        for name in self.fleet.names:
+            self.console.print(f"{name}: {self.fleet.folder / name}")
+        self.console.print("the nodes stay open; Ctrl-C stops them")
+
+    def _title(self, category: str) -> str:
+        return self.schema.shape(category).title
+
+
+def _own(name: str, totals: dict[str, list[list[Any]]]) -> Iterable[list[Any]]:
+    """What a node counted on its link up. The store also counts its links down; those the lanes count themselves."""
+    if not name.startswith("caixa"):
+        lower = [row for lane, rows in totals.items() if lane.startswith("caixa") for row in rows]
+        own = {(category, direction): [category, direction, r, b, s] for category, direction, r, b, s in totals[name]}
+        for category, direction, records, size, seconds in lower:
+            row = own.get((category, direction))
+            if row is not None:
+                row[2], row[3], row[4] = row[2] - records, row[3] - size, max(0.0, row[4] - seconds)
+        return own.values()
+    return totals[name]
