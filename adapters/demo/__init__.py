@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +175,7 @@ class _Demo:
         """Sum what the downstream ends of all links counted; each record and byte is counted once."""
         moved = {(direction, what): 0 for direction in ("down", "up") for what in ("records", "bytes")}
         for name in self.fleet.names[1:]:
-            for _category, direction, records, size, _seconds in _own(name, totals):
+            for _category, direction, records, size, _seconds in totals[name]:
                 moved[direction, "records"] += records
                 moved[direction, "bytes"] += size
         return {
@@ -209,7 +208,7 @@ class _Demo:
         table = Table("category", "records down", "records up", "bytes", "seconds", title="all links, at their lower ends")
         sums: dict[str, list[float]] = {}
         for name in self.fleet.names[1:]:
-            for category, direction, records, size, seconds in _own(name, totals):
+            for category, direction, records, size, seconds in totals[name]:
                 row = sums.setdefault(category, [0, 0, 0, 0.0])
                 row[0 if direction == "down" else 1] += records
                 row[2] += size
@@ -243,15 +242,3 @@ class _Demo:
     def _title(self, category: str) -> str:
         return self.schema.shape(category).title
 
-
-def _own(name: str, totals: dict[str, list[list[Any]]]) -> Iterable[list[Any]]:
-    """What a node counted on its link up. The store also counts its links down; those the lanes count themselves."""
-    if not name.startswith("caixa"):
-        lower = [row for lane, rows in totals.items() if lane.startswith("caixa") for row in rows]
-        own = {(category, direction): [category, direction, r, b, s] for category, direction, r, b, s in totals[name]}
-        for category, direction, records, size, seconds in lower:
-            row = own.get((category, direction))
-            if row is not None:
-                row[2], row[3], row[4] = row[2] - records, row[3] - size, max(0.0, row[4] - seconds)
-        return own.values()
-    return totals[name]

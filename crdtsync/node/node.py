@@ -217,7 +217,7 @@ class Node:
         return await self.ledger.missing(theirs, sorted(self.ledger.heads))
 
     async def _serve(self, channel: Channel) -> None:
-        link = Link(self.ledger, channel, Side.UP, live=self.config.live, notify=self._note)
+        link = Link(self.ledger, channel, Side.UP, live=self.config.live)
         self.downstream.add(link)
         try:
             await link.run()

@@ -1,0 +1,86 @@
+"""The structural reader accepts what this design writes and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pycrdt import Array, Doc, Map
+
+from crdtsync.errors import UpdateInvalid
+from crdtsync.state.log import Log
+from crdtsync.state.update import Run, append_update, read_update, root_name, split_update, write_update
+
+elements = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=20)
+
+
+@given(st.dictionaries(st.integers(1, 2**53 - 1), elements, min_size=1, max_size=3))
+def test_what_yrs_encodes_is_read_back(logs: dict[int, list[bytes]]) -> None:
+    log = Log("d", next(iter(logs)))
+    for replica, batches in logs.items():
+        for clock, batch in enumerate(batches):
+            log.apply(append_update(replica, clock, [batch]))
+    update = read_update(log.encode())
+    assert {r: [e for run in runs for e in run.elements] for r, runs in update.runs.items()} == logs
+
+
+@given(elements, st.integers(1, 400))
+def test_the_pieces_of_an_update_rebuild_the_log(batches: list[bytes], size: int) -> None:
+    whole = Log("d", 7, [append_update(7, 0, batches)])
+    again = Log("d", 9)
+    for piece in split_update(read_update(whole.encode()), size):
+        again.apply(write_update(piece.runs, piece.deleted))
+    assert again.elements(7) == batches
+
+
+def test_the_deletion_of_a_compacted_prefix_travels_last() -> None:
+    log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
+    log.compact([b"c" * 90, b"d" * 90])
+    pieces = list(split_update(read_update(log.encode()), 100))
+    assert [piece.deleted for piece in pieces] == [{}, {7: 2}]
+    again = Log("d", 9, [write_update(piece.runs, piece.deleted) for piece in pieces])
+    assert again.elements(7) == [b"c" * 90, b"d" * 90]
+
+
+def _foreign_update(kind: str) -> bytes:
+    doc: Doc[object] = Doc(client_id=5)
+    if kind == "map":
+        doc.get("log/5", type=Map)["a"] = b"x"
+    elif kind == "other array":
+        doc.get("log/6", type=Array).append(b"x")
+    elif kind == "text":
+        doc.get(root_name(5), type=Array).append("x")
+    elif kind == "nested":
+        doc.get(root_name(5), type=Array).append(Array([b"x"]))
+    elif kind == "insert":
+        array = doc.get(root_name(5), type=Array)
+        array.append(b"x")
+        array.insert(0, b"y")
+    elif kind == "hole":
+        array = doc.get(root_name(5), type=Array)
+        for _ in range(3):
+            array.append(b"x")
+        del array[1]
+    return doc.get_update()
+
+
+@pytest.mark.parametrize("kind", ["map", "other array", "text", "nested", "insert", "hole"])
+def test_anything_but_appended_bytes_and_deleted_prefixes_is_refused(kind: str) -> None:
+    with pytest.raises(UpdateInvalid):
+        read_update(_foreign_update(kind))
+
+
+@given(st.binary(max_size=300))
+@example(b"\x01\x01\x05\x00\x00\xff\xff\xff\x7f\x00")
+@example(b"\x00\x01\x05\x01\x00\xff\xff\xff\xff\xff\xff\xff\x7f")
+def test_random_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
+    try:
+        update = read_update(data)
+    except UpdateInvalid:
+        return
+    assert read_update(write_update(update.runs, update.deleted)).runs == update.runs
+
+
+def test_a_forged_deletion_of_a_whole_log_is_not_a_prefix_that_exists() -> None:
+    update = read_update(write_update({3: [Run(0, [b"x"])]}, {3: 1}))
+    assert update.deleted == {3: 1}
