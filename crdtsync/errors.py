@@ -288,3 +288,7 @@ class InsecureTransport(TransportError):
 
 class ConfigError(CrdtsyncError):
     """A configuration that cannot be used; the message names the file and the key."""
+
+
+class ControlError(CrdtsyncError):
+    """A running node answered a verb with an error."""

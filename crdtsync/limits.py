@@ -109,3 +109,6 @@ LOAD_BATCHES = 16
 
 LIVE_SECONDS = 0.02
 """How long a live link gathers changes before it synchronizes them."""
+
+CONTROL_LINE_BYTES_MAX = 16 << 20
+"""One request or answer on the control socket, bytes."""

@@ -1,0 +1,128 @@
+"""What a person can ask of an open node, as functions from plain arguments to plain results.
+
+The control socket and the command line call the same functions, so a verb answers alike whether the node runs or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from crdtsync.errors import FieldError, RecordMissing
+from crdtsync.node.node import Node
+from crdtsync.schema import Counter, Entity, Kind, Set
+from crdtsync.schema.entity import hint
+
+_ASSIGNMENT = re.compile(r"(?P<name>\w+)(?P<how>\+=|-=|=)(?P<text>.*)", re.DOTALL)
+
+Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
+
+
+async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
+    """Identity, link, records and records waiting per category, pendencies."""
+    ledger = node.ledger
+    categories = list(node.schema.shapes)
+    counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
+    pendencies = await node.pendencies()
+    return {
+        "device": node.config.device,
+        "role": node.config.role.value,
+        "store": node.config.store,
+        "account": node.config.account,
+        "replica": f"{ledger.replica:x}",
+        "upstream": node.config.upstream,
+        "connected": node.connected,
+        "trouble": node.trouble,
+        "initial_done": node.initial_done,
+        "below": sorted(link.peer.device for link in node.downstream if link.peer),
+        "documents": len(ledger.heads),
+        "loaded": len(ledger.loaded()),
+        "records": {name: count for name, count in counts.items() if count},
+        "waiting": await node.waiting(),
+        "pendencies": len(pendencies),
+    }
+
+
+async def digests(node: Node, _args: dict[str, Any]) -> dict[str, str]:
+    """The canonical digest of every document's folded state."""
+    held = sorted(doc for doc, heads in node.ledger.heads.items() if heads and node.ledger.shape_of(doc))
+    return {doc: (await node.ledger.state_digest(doc)).hex() for doc in held}
+
+
+async def sync(node: Node, _args: dict[str, Any]) -> bool:
+    """Check with the upstream now."""
+    return node.request_check()
+
+
+async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records of a category as plain values; one record with ``key``; at most ``limit``."""
+    entity = node.schema.entity(args["category"])
+    key = args.get("key")
+    if key is not None:
+        record = await node.get(entity, key)
+        if record is None:
+            raise RecordMissing(entity.__category__, key)
+        return [_plain(record)]
+    return [_plain(record) for record in await node.find(entity, limit=args.get("limit", 20))]
+
+
+def _plain(record: Entity) -> dict[str, Any]:
+    return {"_document": record.doc, **record.to_plain()}
+
+
+async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    """Create or edit one record: ``assignments`` such as ``price=12.90``, ``balance-=1``, ``tags+=new``."""
+    entity = node.schema.entity(args["category"])
+    key: str = args["key"]
+    plain, moves = _read_assignments(entity, args["assignments"])
+    async with node.transaction(actor=args.get("actor", "cli")) as tx:
+        record = await tx.find(entity, key)
+        if record is None:
+            parts = entity.__shape__.key_columns(key)
+            names = {field.name: part for field, part in zip(entity.__shape__.keys, parts, strict=True)}
+            record = tx.create(entity, **names, **plain)
+        else:
+            for name, value in plain.items():
+                setattr(record, name, value)
+        for name, how, text in moves:
+            _move(record, name, how, text)
+    written = await node.get(entity, record.key)
+    return _plain(written) if written is not None else {}
+
+
+def _read_assignments(
+    entity: type[Entity], assignments: list[str]
+) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    fields = entity.__shape__.fields
+    plain: dict[str, Any] = {}
+    moves: list[tuple[str, str, str]] = []
+    for assignment in assignments:
+        match = _ASSIGNMENT.fullmatch(assignment)
+        if match is None:
+            raise FieldError(entity.__category__, assignment, "write field=value, field+=value or field-=value")
+        name, how, text = match["name"], match["how"], match["text"]
+        if name not in fields:
+            raise FieldError(entity.__category__, name, "there is no such field" + hint(name, fields))
+        if fields[name].kind in {Kind.COUNTER, Kind.SET}:
+            moves.append((name, how, text))
+        elif how != "=":
+            raise FieldError(entity.__category__, name, f"{how} is for counters and sets; write {name}=value")
+        else:
+            plain[name] = fields[name].parse(text) if text else None
+    return plain, moves
+
+
+def _move(record: Entity, name: str, how: str, text: str) -> None:
+    field = record.__shape__.fields[name]
+    bound = getattr(record, name)
+    if isinstance(field, Counter):
+        amount = field.parse(text)
+        {"+=": bound.add, "-=": bound.subtract, "=": bound.count}[how](amount)
+    elif isinstance(field, Set) and how != "=":
+        {"+=": bound.add, "-=": bound.discard}[how](field.parse(text))
+    else:
+        raise FieldError(record.__category__, name, "is a set: write += or -=")
+
+
+BUILT_IN: dict[str, Verb] = {"status": status, "digests": digests, "sync": sync, "show": show, "set": set_}
