@@ -26,6 +26,15 @@ an exception.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
 
 class CrdtsyncError(Exception):
     """The root of the tree: `except CrdtsyncError` catches everything crdtsync raises on purpose."""
@@ -188,6 +197,13 @@ class FieldError(SchemaError):
         super().__init__(f"{category}.{field}: {problem}")
         self.category = category
         self.field = field
+
+
+class UnknownField(FieldError, AttributeError):
+    """A name that is no field of the entity or struct; also an AttributeError, so that `hasattr` says False."""
+
+    def __init__(self, category: str, field: str, advice: str = "") -> None:
+        super().__init__(category, field, f"there is no such field{advice}")
 
 
 class ReadOnly(SchemaError):

@@ -35,6 +35,12 @@ FIELDS_MAX = 512
 KEY_CHARS_MAX = 256
 """Length of a record key, characters."""
 
+TEXT_CHARS_MAX = 16 * 1024
+"""Length of a text field that names no limit of its own, characters."""
+
+STRUCT_POSITIONS_MAX = 256
+"""Positions of one struct, those that a newer version added included."""
+
 ACTOR_CHARS_MAX = 64
 """Length of the name of who wrote a batch, characters."""
 

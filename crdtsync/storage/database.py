@@ -367,7 +367,8 @@ class Database:
             self.connection.execute(self._table(doc.partition("/")[0]).drop_doc, (self._number(doc),))
         for category, rows in commit.records.items():
             table = self._table(category)
-            numbers = {doc: self._number(doc) for doc in {row[0] for row in rows}}
+            # dict.fromkeys, not a set: documents are numbered in order of first appearance.
+            numbers = {doc: self._number(doc) for doc in dict.fromkeys(row[0] for row in rows)}
             self.connection.executemany(table.upsert, records_stamped(rows, numbers))
 
     def _apply_run(self, run: RunRow) -> None:

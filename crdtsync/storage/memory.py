@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -19,7 +20,7 @@ from crdtsync.storage.tables import TableSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from crdtsync.storage.base import Commit, View
+    from crdtsync.storage.base import Commit, PendencyChanges, View
 
 T = TypeVar("T")
 
@@ -57,14 +58,25 @@ class MemoryStorage:
 
     async def commit(self, commit: Commit) -> int:
         """See Storage.commit."""
-        return self._opened().commit(commit)
+        inside = commit.inside
+        if inside is None:
+            return self._opened().commit(commit)
+
+        def guarded(view: View) -> PendencyChanges:
+            changes = inside(view)
+            if self._crashed:
+                # The power went while the rules ran: the transaction must not be committed after it.
+                raise StoreClosed(_PATH)
+            return changes
+
+        return self._opened().commit(replace(commit, inside=guarded))
 
     async def read(self, fn: Callable[[View], T]) -> T:
         """See Storage.read."""
         return self._opened().read(fn)
 
     def crash(self) -> None:
-        """The power goes: every later verb raises StoreClosed. In the middle of a commit, raise from its `inside`."""
+        """The power goes: every later verb raises StoreClosed, and so does a commit whose `inside` called this."""
         self._crashed = True
         self._database = None
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 import sqlite3
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiosqlite
@@ -44,6 +45,7 @@ class SqliteStorage:
         self._lock = FileLock(f"{self.path}.lock", thread_local=False)
         self._connection: aiosqlite.Connection | None = None
         self._database: Database | None = None
+        self._failure: BaseException | None = None
         self._waiting: list[tuple[Commit, asyncio.Future[int]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -89,25 +91,47 @@ class SqliteStorage:
         await self.close()
 
     async def _open(self) -> None:
+        self._take_lock()
+        try:
+            connection = await aiosqlite.Connection(self._connect, iter_chunk_size=1)
+            if self._failure is None:
+                self._connection = connection
+                return
+            await connection.close()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._lock.release()
+        raise self._failure
+
+    def _take_lock(self) -> None:
+        folder = Path(self.path).absolute().parent
+        if not folder.is_dir():
+            # The lock would make the folder, and a mistyped path would become a new empty store.
+            raise StoreUnavailable(self.path, f"there is no folder {folder}")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise StoreLocked(self.path) from None
         except OSError as error:
             raise StoreUnavailable(self.path, str(error)) from error
-        try:
-            self._connection = await aiosqlite.Connection(self._connect, iter_chunk_size=1)
-        except BaseException:
-            self._lock.release()
-            raise
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the file and bring it up to date: runs in aiosqlite's thread, so that opening is one hop too."""
-        with translated(self.path):
-            connection = sqlite3.connect(
-                self.path, isolation_level=None, cached_statements=limits.STORE_STATEMENTS_CACHED
-            )
-        self._database = Database(connection, self._specs, self.path)
+        """Open the file and bring it up to date: runs in aiosqlite's thread, so that opening is one hop too.
+
+        A failure is kept, not raised: aiosqlite would end its thread without waiting for it, and the thread's last
+        word may come after the event loop has closed.
+        """
+        self._failure = None
+        try:
+            with translated(self.path):
+                connection = sqlite3.connect(
+                    self.path, isolation_level=None, cached_statements=limits.STORE_STATEMENTS_CACHED
+                )
+            self._database = Database(connection, self._specs, self.path)
+        except BaseException as error:  # noqa: BLE001 - raised by _open
+            self._failure = error
+            return sqlite3.connect(":memory:")
         return connection
 
     async def _close(self, connection: aiosqlite.Connection) -> None:

@@ -31,6 +31,7 @@ from crdtsync.storage.base import (
     RunRow,
     Storage,
     View,
+    Wire,
 )
 from crdtsync.storage.tables import TableSpec
 
@@ -177,14 +178,14 @@ class StorageContract(ABC):
                 seen = list(page)
                 while page:
                     page = view.select("products", limit=3, after=(page[-1][0], page[-1][1]))
-                    assert len(page) <= 3  # noqa: PLR2004 - the limit asked for above
+                    assert len(page) <= 3
                     seen += page
                 return seen
 
             assert await store.read(pages) == rows
             assert await store.read(lambda view: view.select("products", where={"name": "a"})) == rows[1::2]
             assert await store.read(lambda view: view.select("products", where={"name": None})) == rows[::2]
-            both = {"name": "a", "price_cents": 3}
+            both: dict[str, Wire] = {"name": "a", "price_cents": 3}
             assert await store.read(lambda view: view.select("products", where=both)) == [rows[3]]
             assert await store.read(lambda view: view.count("products", where={"name": None})) == len(
                 rows[::2]
@@ -267,9 +268,9 @@ class StorageContract(ABC):
         ranges = [("stock/loja1", 1, 0), ("stock/loja1", 2, 0), ("stock/loja2", 1, 0)]
         async with self.make(TABLES) as store:
             await store.commit(Commit(changes=rows))
-            assert await store.read(lambda view: view.changed_keys(ranges)) == 5  # noqa: PLR2004 - p1..p4 and p1
-            assert await store.read(lambda view: view.changed_keys([("stock/loja1", 1, 1)])) == 2  # noqa: PLR2004
-            assert await store.read(lambda view: view.changes("stock/loja1", 1, 0)) == 4  # noqa: PLR2004
+            assert await store.read(lambda view: view.changed_keys(ranges)) == 5
+            assert await store.read(lambda view: view.changed_keys([("stock/loja1", 1, 1)])) == 2
+            assert await store.read(lambda view: view.changes("stock/loja1", 1, 0)) == 4
 
     async def test_recompaction_replaces_the_old_part_of_one_log(self) -> None:
         """Rows up to the limit go, later ones and other logs stay."""
@@ -279,8 +280,8 @@ class StorageContract(ABC):
             await store.commit(
                 Commit(recompacted=[("products", 1, 2, [ChangeRow("products", 1, 4, ("p1",))])])
             )
-            assert await store.read(lambda view: view.changes("products", 1, 0)) == 2  # noqa: PLR2004 - seqs 3 and 4
-            assert await store.read(lambda view: view.changes("products", 2, 0)) == 3  # noqa: PLR2004
+            assert await store.read(lambda view: view.changes("products", 1, 0)) == 2
+            assert await store.read(lambda view: view.changes("products", 2, 0)) == 3
 
     async def test_what_a_peer_acknowledged_never_goes_down(self) -> None:
         """An old acknowledgement that arrives late changes nothing."""
@@ -481,7 +482,7 @@ class _Raiser:
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
-    def __call__(self, view: View) -> NoReturn:
+    def __call__(self, _view: View) -> NoReturn:
         raise self._error
 
 

@@ -1,0 +1,156 @@
+"""The SQL that other programs read, and the names that cannot be tables."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from crdtsync.errors import StoreMismatch
+from crdtsync.storage import Commit, MemoryStorage, TableSpec
+from crdtsync.storage.database import Database
+from crdtsync.storage.tables import OWN_TABLES
+from crdtsync.testing.storage_contract import PRODUCTS, TABLES, product
+
+SALES = TableSpec(
+    category="sales",
+    partition_columns=("store", "lane", "month"),
+    key_columns=("id",),
+    columns=(("sold_at", "TEXT"), ("lines", "TEXT"), ("total_cents", "INTEGER")),
+    indexes=("sold_at",),
+    rows_views={"lines": (("product", "TEXT"), ("quantity_milli", "INTEGER"), ("price_cents", "INTEGER"))},
+)
+LETTERS = TableSpec(
+    category="letters",
+    partition_columns=("store",),
+    key_columns=("access_key", "sequence"),
+    columns=(("access_key", "TEXT"), ("sequence", "INTEGER"), ("text", "TEXT"), ("parts", "TEXT")),
+    rows_views={"parts": (("word", "TEXT"),)},
+)
+
+
+def opened(*tables: TableSpec) -> Database:
+    return Database(sqlite3.connect(":memory:", isolation_level=None), tables, ":memory:")
+
+
+def rows_of(database: Database, sql: str) -> list[dict[str, object]]:
+    cursor = database.connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def test_a_view_shows_partition_key_and_fields_of_what_is_not_deleted() -> None:
+    with closing(opened(SALES)) as database:
+        doc = "sales/loja1/caixa3/2017-08"
+        lines = '[["834103",1000,129],["pão",355,1990]]'
+        sale = (doc, "s1", "2017-08-21T10:00:00Z", lines, 835, 0, None)
+        gone = (doc, "s2", None, None, None, 1, None)
+        database.commit(Commit(records={"sales": [sale, gone]}))
+        address = {"store": "loja1", "lane": "caixa3", "month": "2017-08", "id": "s1"}
+        assert rows_of(database, "SELECT * FROM sales") == [
+            {**address, "sold_at": "2017-08-21T10:00:00Z", "lines": lines, "total_cents": 835}
+        ]
+        assert rows_of(database, "SELECT * FROM sales_lines ORDER BY line") == [
+            {**address, "line": 1, "product": "834103", "quantity_milli": 1000, "price_cents": 129},
+            {**address, "line": 2, "product": "pão", "quantity_milli": 355, "price_cents": 1990},
+        ]
+
+
+def test_a_composite_key_shows_its_parts() -> None:
+    with closing(opened(LETTERS)) as database:
+        database.commit(
+            Commit(
+                records={"letters": [("letters/loja1", "35:2", "35", 2, "text", '[["a"],["b"]]', 0, None)]}
+            )
+        )
+        assert rows_of(database, "SELECT * FROM letters") == [
+            {"store": "loja1", "access_key": "35", "sequence": 2, "text": "text", "parts": '[["a"],["b"]]'}
+        ]
+        assert [
+            (row["sequence"], row["line"], row["word"])
+            for row in rows_of(database, "SELECT * FROM letters_parts")
+        ] == [
+            (2, 1, "a"),
+            (2, 2, "b"),
+        ]
+
+
+def test_a_marked_column_has_an_index_that_queries_use() -> None:
+    with closing(opened(SALES)) as database:
+        plan = database.connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM sales WHERE sold_at = 'x'"
+        ).fetchall()
+        assert any("rec_sales_by_sold_at" in row[3] for row in plan), plan
+
+
+def test_every_table_is_strict_and_ends_in_its_checksum() -> None:
+    with closing(opened(*TABLES)) as database:
+        tables = database.connection.execute("PRAGMA table_list").fetchall()
+        made = {row[1]: row for row in tables if row[2] == "table" and not row[1].startswith("sqlite_")}
+        assert {*made} == {*OWN_TABLES, "rec_products", "rec_stock"}
+        assert all(row[5] for row in made.values())
+        for name, key_columns in OWN_TABLES.items():
+            columns = database.connection.execute(f"PRAGMA table_info({name})").fetchall()
+            assert columns[-1][1] == "crc"
+            assert sorted(column[5] for column in columns if column[5]) == list(range(1, key_columns + 1)), (
+                name
+            )
+
+
+def test_views_follow_the_adapter_when_it_changes() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(Database(connection, [PRODUCTS], ":memory:")) as first:
+        first.commit(Commit(records={"products": [product("p1", "sal", 5)]}))
+        wider = TableSpec(
+            "products", (), ("sku",), (*PRODUCTS.columns, ("tags", "TEXT")), (), {"tags": (("tag", "TEXT"),)}
+        )
+        second = Database(connection, [wider, SALES], ":memory:")
+        assert rows_of(second, "SELECT * FROM products") == [
+            {"sku": "p1", "name": "sal", "price_cents": 5, "tags": None}
+        ]
+        assert rows_of(second, "SELECT * FROM products_tags") == []
+        assert second.read(lambda view: view.integrity()) == []
+
+
+def test_a_damaged_row_is_still_damaged_after_a_column_was_added() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(Database(connection, [PRODUCTS], ":memory:")) as first:
+        first.commit(Commit(records={"products": [product("p1", "sal", 5), product("p2", "mel", 6)]}))
+        connection.execute("UPDATE rec_products SET price_cents = 7 WHERE _key = 'p1'")
+        wider = TableSpec("products", (), ("id",), (*PRODUCTS.columns, ("gtin", "TEXT")))
+        second = Database(connection, [wider], ":memory:")
+        assert second.read(lambda view: list(view.check_rows("products"))) == ["products/p1"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "named"),
+    [
+        ([TableSpec("runs", (), ("id",), ())], "'runs'"),
+        ([TableSpec("rec_x", (), ("id",), ())], "'rec_x'"),
+        ([TableSpec("Products", (), ("id",), ())], "'Products'"),
+        ([TableSpec("p", (), ("id",), (('a"b', "TEXT"),))], 'a"b'),
+        ([TableSpec("p", ("store",), ("store",), ())], "twice"),
+        ([TableSpec("p", ("a", "b", "c", "d"), ("id",), ())], "partition"),
+        ([TableSpec("p", (), ("a", "b"), (("b", "TEXT"), ("a", "TEXT")))], "composite"),
+        ([TableSpec("p", (), ("id",), (("a", "TEXT"),), ("z",))], "'z'"),
+        ([TableSpec("p", (), ("id",), (("a", "TEXT"),), (), {"a": (("line", "TEXT"),)})], "p_a"),
+        (
+            [TableSpec("p", (), ("id",), (("a", "TEXT"),), (), {"a": ()}), TableSpec("p_a", (), ("id",), ())],
+            "p_a",
+        ),
+    ],
+)
+async def test_names_that_cannot_be_tables_are_refused_with_the_name(
+    specs: list[TableSpec], named: str
+) -> None:
+    with pytest.raises(StoreMismatch) as raised:
+        await MemoryStorage(specs).open()
+    assert named in str(raised.value)
+
+
+def test_a_document_with_too_many_parts_is_refused_whole() -> None:
+    with closing(opened(*TABLES)) as database:
+        with pytest.raises(StoreMismatch, match="more than 3 parts"):
+            database.commit(Commit(meta={"a": b"a"}, journal=[("stock/a/b/c/d", b"x")]))
+        assert database.read(lambda view: (view.documents(), view.meta("a"))) == ([], None)
