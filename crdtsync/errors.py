@@ -17,6 +17,18 @@
         ├── CompactionLoss      a compaction that would drop a write
         ├── LogBroken           yrs refused or panicked
         └── TransactionTooLarge one transaction writes too much to one document
+    ├── ProtocolError           what a conversation does not allow
+        ├── LocalProtocolError  this end was about to say it: a fault of this program
+            └── OrderViolation  an upload before its fence, a category before one it depends on
+        └── RemoteProtocolError the other end said it
+            └── FrameInvalid    bytes that are no frame, or a payload that is not allowed
+                ├── FrameCorrupt         a wrong checksum
+                └── IncompatibleVersion  a greeting in another version of the protocol
+    └── TransportError          what the network, or the way to it, did not allow
+        ├── ChannelClosed       the connection is gone
+        ├── ListenFailed        the address cannot be listened on
+            └── PortInUse       another program listens on it
+        └── InsecureTransport   an unencrypted connection to another machine
 
 Each carries its facts as attributes, and its message says what happened, where, and what to do. A pendency is never
 an exception.
@@ -273,8 +285,28 @@ class OrderViolation(LocalProtocolError):
     """An upload before its fence, or a category before one it depends on."""
 
 
-class FrameInvalid(ProtocolError):
+class RemoteProtocolError(ProtocolError):
+    """The peer said what the protocol does not allow; the session answers with a refusal, it does not raise this."""
+
+
+class FrameInvalid(RemoteProtocolError):
     """Bytes that are no frame, or a frame whose payload is not allowed."""
+
+
+class FrameCorrupt(FrameInvalid):
+    """A frame whose checksum is wrong: the way, not the peer, is at fault; connect again."""
+
+
+class IncompatibleVersion(FrameInvalid):
+    """A greeting in another version of the protocol. ``ours`` and ``theirs`` are the two versions."""
+
+    def __init__(self, ours: int, theirs: int) -> None:
+        super().__init__(
+            f"this node speaks version {ours} of the protocol, the other end speaks version {theirs}; "
+            "install the same crdtsync on both"
+        )
+        self.ours = ours
+        self.theirs = theirs
 
 
 class TransportError(CrdtsyncError):
@@ -285,20 +317,31 @@ class ChannelClosed(TransportError):
     """The connection is gone."""
 
 
-class PortInUse(TransportError):
+class ListenFailed(TransportError):
+    """The address cannot be listened on; ``host`` and ``port`` are what was asked for."""
+
+    def __init__(self, host: str, port: int, advice: str) -> None:
+        super().__init__(f"{host}:{port}: {advice}")
+        self.host = host
+        self.port = port
+
+
+class PortInUse(ListenFailed):
     """Another program listens on the address."""
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"{host}:{port}: another program listens here; stop it or choose another port in node.toml")
-        self.host = host
-        self.port = port
+        super().__init__(
+            host, port, "another program listens here; stop it or choose another port in node.toml"
+        )
 
 
 class InsecureTransport(TransportError):
     """An unencrypted connection to another machine."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url}: unencrypted connections are for this machine only; use wss:// between machines")
+        super().__init__(
+            f"{url}: unencrypted connections are for this machine only; use wss:// between machines"
+        )
         self.url = url
 
 

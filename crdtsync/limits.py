@@ -80,8 +80,23 @@ STORE_GROUP_COMMITS = 64
 DATA_BYTES_MAX = 256 * 1024
 """Update carried by one data frame, bytes."""
 
-FRAME_BYTES_MAX = (1 << 20) - 4
-"""Encoded size of one frame without its checksum, bytes; the websocket's own limit is 1 MiB."""
+FRAME_BYTES_MAX = 512 * 1024
+"""Encoded size of one frame without its checksum, bytes: a data frame with the longest cut, or a page, fits."""
+
+FRAME_MAPS_MAX = 4_096
+"""Maps in one frame: an empty one takes a byte on the wire and 64 in memory."""
+
+PAGE_ENTRIES_MAX = 1_500
+"""Documents and replicas on one page of digests, heads, plan or fence: with the longest names, under a frame."""
+
+LINK_ENTRIES_MAX = 100_000
+"""Documents and replicas in all pages of one such frame: bounds what a peer can make this node hold."""
+
+NAME_CHARS_MAX = 64
+"""Length of a device, account, store, role, category or software name, characters."""
+
+MESSAGE_CHARS_MAX = 1_000
+"""Length of the message of a refusal, characters."""
 
 WINDOW_FRAMES_MAX = 16
 """Data frames that may wait for an acknowledgement."""
@@ -107,8 +122,11 @@ PING_SECONDS = 20.0
 CLOSE_SECONDS_MAX = 2.0
 """How long a closing handshake may take."""
 
-CHANNEL_MESSAGES_MAX = 1_024
-"""Messages that an in-memory channel holds before it breaks."""
+CHANNEL_MESSAGES_MAX = 64
+"""Messages under way in one direction of an in-memory channel before `send` waits."""
+
+MESSAGES_QUEUED_MAX = 8
+"""Messages that a websocket holds for a reader before it stops reading: at most 4 MiB a connection."""
 
 LOAD_BATCHES = 16
 """Batches of a bulk load that share one commit."""

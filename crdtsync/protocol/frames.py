@@ -6,114 +6,153 @@ payload has exactly the keys of its kind, each of its type and within its limit.
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from crdtsync import limits
-from crdtsync.errors import FrameInvalid
+from crdtsync.errors import FrameCorrupt, FrameInvalid, IncompatibleVersion
 from crdtsync.protocol.table import Kind
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PROTOCOL = 1
+"""Version of the protocol: both ends speak the same, or do not speak."""
+
 Payload = dict[str, Any]
-Check = Callable[[Any], bool]
 
 
-def _text(size: int) -> Check:
-    return lambda v: type(v) is str and len(v) <= size
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a value must be: in words, for the reference, and as a predicate."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _name(size: int) -> Check:
+    return Check(f"text, 1 to {size}", lambda v: type(v) is str and 0 < len(v) <= size and v.isprintable())
 
 
 def _opt(inner: Check) -> Check:
-    return lambda v: v is None or inner(v)
+    holds = inner.holds
+    return Check(f"{inner.words}, or nil", lambda v: v is None or holds(v))
 
 
-def _uint(size: int) -> Check:
-    return lambda v: type(v) is int and 0 <= v <= size
+def _uint(size: int, least: int = 0) -> Check:
+    return Check(f"integer, {least} to {size}", lambda v: type(v) is int and least <= v <= size)
 
 
 def _bytes(size: int) -> Check:
-    return lambda v: type(v) is bytes and len(v) <= size
+    return Check(f"up to {size} bytes", lambda v: type(v) is bytes and len(v) <= size)
 
 
 def _exact(size: int) -> Check:
-    return lambda v: type(v) is bytes and len(v) == size
-
-
-def _flag(value: Any) -> bool:
-    return type(value) is bool
+    return Check(f"{size} bytes", lambda v: type(v) is bytes and len(v) == size)
 
 
 def _map(key: Check, value: Check, size: int) -> Check:
-    return lambda v: type(v) is dict and len(v) <= size and all(key(k) and value(x) for k, x in v.items())
+    key_holds, value_holds = key.holds, value.holds
+
+    def holds(v: Any) -> bool:
+        if type(v) is not dict or len(v) > size:
+            return False
+        return all(map(key_holds, v)) and all(map(value_holds, v.values()))
+
+    return Check(f"up to {size} of {{{key.words}: {value.words}}}", holds)
 
 
 def _list(item: Check, size: int) -> Check:
-    return lambda v: type(v) is list and len(v) <= size and all(item(x) for x in v)
+    holds = item.holds
+    return Check(
+        f"up to {size} of {item.words}",
+        lambda v: type(v) in (tuple, list) and len(v) <= size and all(map(holds, v)),
+    )
 
 
-def _record(*fields: Check) -> Check:
-    return lambda v: type(v) is list and len(v) == len(fields) and all(c(x) for c, x in zip(fields, v, strict=True))
+def _record(*fields: tuple[str, Check]) -> Check:
+    checks = [check.holds for _, check in fields]
+    size = len(checks)
+
+    def holds(v: Any) -> bool:
+        if type(v) not in (tuple, list) or len(v) != size:
+            return False
+        return all(check(x) for check, x in zip(checks, v, strict=True))
+
+    return Check(f"[{', '.join(name for name, _ in fields)}]", holds)
 
 
-def _replica(value: Any) -> bool:
-    return type(value) is int and 0 < value <= limits.REPLICA_MAX
+_DOC_PATTERN = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 
-
-_NAME = _text(64)
-_DOC = _text(limits.KEY_CHARS_MAX)
-_SEQ = _uint(limits.SEQ_MAX)
-_CUT = _map(_replica, _SEQ, limits.VECTOR_ENTRIES_MAX)
+_FLAG = Check("true or false", lambda v: type(v) is bool)
+_NAME = _name(limits.NAME_CHARS_MAX)
+_TEXT = Check(
+    f"text, up to {limits.MESSAGE_CHARS_MAX}",
+    lambda v: type(v) is str and len(v) <= limits.MESSAGE_CHARS_MAX and v.isprintable(),
+)
+_DOC = Check(
+    "document id",
+    lambda v: type(v) is str and len(v) <= limits.KEY_CHARS_MAX and _DOC_PATTERN.fullmatch(v) is not None,
+)
+_REPLICA = Check("replica", _uint(limits.REPLICA_MAX, 1).holds)
+_SEQ = Check("sequence", _uint(limits.SEQ_MAX).holds)
+_COUNT = _uint(limits.SEQ_MAX)
+_CUT = _map(_REPLICA, _SEQ, limits.VECTOR_ENTRIES_MAX)
 _VECTORS = _map(
     _DOC,
-    _map(_replica, _record(_SEQ, _exact(16)), limits.VECTOR_ENTRIES_MAX),
+    _map(
+        _REPLICA, _record(("sequence", _SEQ), ("16-byte chain hash", _exact(16))), limits.VECTOR_ENTRIES_MAX
+    ),
     limits.DOCUMENTS_PER_LINK_MAX,
 )
-_COUNTS = _map(_NAME, _uint(1 << 40), limits.CATEGORIES_MAX)
+_COUNTS = _map(_NAME, _COUNT, limits.CATEGORIES_MAX)
 _IDENTITY: dict[str, Check] = {
     "protocol": _uint(1 << 16),
     "device": _NAME,
     "role": _NAME,
     "account": _NAME,
     "store": _opt(_NAME),
-    "replica": _replica,
-    "categories": _map(_NAME, _text(32), limits.CATEGORIES_MAX),
+    "replica": _REPLICA,
+    "categories": _map(_NAME, _NAME, limits.CATEGORIES_MAX),
     "clock_ms": _uint(1 << 50),
     "software": _NAME,
-    "live": _flag,
+    "live": _FLAG,
 }
-_DATA: dict[str, Check] = {
-    "doc": _DOC,
-    "update": _bytes(limits.DATA_BYTES_MAX),
-    "final": _flag,
-    "cut": _CUT,
-    "records": _uint(1 << 40),
-    "n": _uint(1 << 40),
-}
+_VOUCHED = _record(("replica", _REPLICA), ("device", _NAME), ("role", _NAME), ("store", _opt(_NAME)))
 
 FIELDS: dict[Kind, Mapping[str, Check]] = {
     Kind.HELLO: _IDENTITY,
     Kind.WELCOME: _IDENTITY,
-    Kind.REFUSE: {"code": _NAME, "message": _text(1000), "terminal": _flag},
+    Kind.REFUSE: {"code": _NAME, "message": _TEXT, "terminal": _FLAG},
+    Kind.BYE: {"reason": _TEXT},
     Kind.CHECK: {"digest": _exact(16)},
     Kind.EVEN: {},
-    Kind.DIGESTS: {"docs": _map(_DOC, _exact(8), limits.DOCUMENTS_PER_LINK_MAX)},
-    Kind.HEADS: {
-        "docs": _VECTORS,
-        "vouched": _list(_record(_replica, _NAME, _NAME, _opt(_NAME)), limits.VECTOR_ENTRIES_MAX),
+    Kind.DIGESTS: {"docs": _map(_DOC, _exact(8), limits.DOCUMENTS_PER_LINK_MAX), "more": _FLAG},
+    Kind.HEADS: {"docs": _VECTORS, "vouched": _list(_VOUCHED, limits.VECTOR_ENTRIES_MAX), "more": _FLAG},
+    Kind.PLAN: {"docs": _VECTORS, "counts": _COUNTS, "more": _FLAG},
+    Kind.DATA: {
+        "doc": _DOC,
+        "update": _bytes(limits.DATA_BYTES_MAX),
+        "final": _FLAG,
+        "cut": _CUT,
+        "records": _COUNT,
+        "n": _uint(limits.SEQ_MAX, 1),
     },
-    Kind.PLAN: {"docs": _VECTORS, "counts": _COUNTS},
-    Kind.DATA: _DATA,
     Kind.DONE: {"category": _NAME},
-    Kind.FENCE: {"docs": _map(_DOC, _CUT, limits.DOCUMENTS_PER_LINK_MAX)},
+    Kind.FENCE: {"docs": _map(_DOC, _CUT, limits.DOCUMENTS_PER_LINK_MAX), "more": _FLAG},
     Kind.FENCED: {"counts": _COUNTS},
     Kind.END: {},
     Kind.ENDED: {},
-    Kind.ACK: {"n": _uint(1 << 40)},
+    Kind.ACK: {"n": _uint(limits.SEQ_MAX, 1)},
     Kind.POKE: {},
 }
 
 _KINDS = {kind.value: kind for kind in Kind}
+_CHECKSUM_BYTES = 4
 
 
 def encode_frame(number: int, kind: Kind, payload: Payload) -> bytes:
@@ -125,8 +164,10 @@ def encode_frame(number: int, kind: Kind, payload: Payload) -> bytes:
     check_payload(kind, payload)
     body: bytes = msgpack.packb([number, kind.value, payload])
     if len(body) > limits.FRAME_BYTES_MAX:
-        raise FrameInvalid(f"a {kind} frame of {len(body)} bytes exceeds the limit of {limits.FRAME_BYTES_MAX}")
-    return zlib.crc32(body).to_bytes(4, "big") + body
+        raise FrameInvalid(
+            f"a {kind} frame of {len(body)} bytes exceeds the limit of {limits.FRAME_BYTES_MAX}"
+        )
+    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
 
 
 def check_payload(kind: Kind, payload: Any) -> None:
@@ -135,42 +176,62 @@ def check_payload(kind: Kind, payload: Any) -> None:
     if type(payload) is not dict or payload.keys() != fields.keys():
         raise FrameInvalid(f"a {kind} frame has other fields than {', '.join(fields) or 'none'}")
     for name, check in fields.items():
-        if not check(payload[name]):
-            raise FrameInvalid(f"field {name} of a {kind} frame is malformed or over its limit")
-
-
-def _pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise FrameInvalid("a map names a key twice")
-    return result
+        if not check.holds(payload[name]):
+            raise FrameInvalid(
+                f"field {name} of a {kind} frame is malformed or over its limit: {check.words:.200}"
+            )
 
 
 def _refuse_ext(code: int, _data: bytes) -> Any:
     raise FrameInvalid(f"extension type {code} is not part of the protocol")
 
 
+def _unpack(body: bytes) -> Any:
+    maps = 0
+
+    def pairs_to_dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        # An empty map takes 1 byte on the wire and 64 in memory: their number is bounded, not only the frame's size.
+        nonlocal maps
+        maps += 1
+        if maps > limits.FRAME_MAPS_MAX:
+            raise FrameInvalid(f"a frame holds more than {limits.FRAME_MAPS_MAX} maps")
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise FrameInvalid("a map names a key twice")
+        return result
+
+    # Replica maps have integer keys, so the keys' types are the payload check's business.
+    return msgpack.unpackb(
+        body, use_list=False, strict_map_key=False, object_pairs_hook=pairs_to_dict, ext_hook=_refuse_ext
+    )
+
+
 def decode_frame(data: bytes) -> tuple[int, Kind, Payload]:
-    """Read a frame: (number, kind, payload).
+    """Read a frame: (number, kind, payload). Arrays are read as tuples.
 
     Raises:
-        FrameInvalid: too large, a wrong checksum, not msgpack, an unknown kind, or a payload that is not allowed.
+        FrameCorrupt: the checksum is wrong.
+        IncompatibleVersion: a greeting of another version of the protocol, whatever else it holds.
+        FrameInvalid: too large, not msgpack, an unknown kind, or a payload that is not allowed.
     """
-    if not 4 < len(data) <= limits.FRAME_BYTES_MAX + 4:
-        raise FrameInvalid(f"a frame of {len(data)} bytes")
-    body = data[4:]
-    if zlib.crc32(body) != int.from_bytes(data[:4], "big"):
-        raise FrameInvalid("a frame's checksum is wrong")
+    if not _CHECKSUM_BYTES < len(data) <= limits.FRAME_BYTES_MAX + _CHECKSUM_BYTES:
+        raise FrameInvalid(f"a frame of {len(data)} bytes; at most {limits.FRAME_BYTES_MAX} are allowed")
+    body = data[_CHECKSUM_BYTES:]
+    if zlib.crc32(body) != int.from_bytes(data[:_CHECKSUM_BYTES], "big"):
+        raise FrameCorrupt("a frame's checksum is wrong")
     try:
-        raw = msgpack.unpackb(body, strict_map_key=False, object_pairs_hook=_pairs, ext_hook=_refuse_ext)
-    except FrameInvalid:
-        raise
+        raw = _unpack(body)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise FrameInvalid(f"a frame is not msgpack: {error}") from error
-    if type(raw) is not list or len(raw) != 3 or type(raw[0]) is not int or type(raw[1]) is not str:
+    if type(raw) is not tuple or len(raw) != 3 or type(raw[0]) is not int or type(raw[1]) is not str:
         raise FrameInvalid("a frame is not [number, kind, payload]")
-    kind = _KINDS.get(raw[1])
+    number, name, payload = raw
+    kind = _KINDS.get(name)
     if kind is None:
-        raise FrameInvalid(f"unknown frame kind {raw[1]!r:.40}")
-    check_payload(kind, raw[2])
-    return raw[0], kind, raw[2]
+        raise FrameInvalid(f"unknown frame kind {name!r:.40}")
+    if kind in {Kind.HELLO, Kind.WELCOME} and type(payload) is dict:
+        theirs = payload.get("protocol")
+        if type(theirs) is int and theirs != PROTOCOL:
+            raise IncompatibleVersion(PROTOCOL, theirs)
+    check_payload(kind, payload)
+    return number, kind, payload

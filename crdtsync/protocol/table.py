@@ -1,11 +1,12 @@
 """The conversation of a link as a table: state x (speaker, frame) -> next state, or the error that it is.
 
-Both ends walk the same table with what they send and what they receive. ``docs/protocol.md`` is drawn from it. Nothing
-here reads bytes or a clock.
+Both ends walk the same table with what they send and what they receive, as h11 does. ``docs/protocol.md`` is drawn
+from it. Nothing here reads bytes or a clock.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
@@ -15,6 +16,11 @@ class Side(StrEnum):
 
     DOWN = "down"
     UP = "up"
+
+    @property
+    def other(self) -> Side:
+        """The other end."""
+        return Side.UP if self is Side.DOWN else Side.DOWN
 
 
 class State(StrEnum):
@@ -39,6 +45,7 @@ class Kind(StrEnum):
     HELLO = "hello"
     WELCOME = "welcome"
     REFUSE = "refuse"
+    BYE = "bye"
     CHECK = "check"
     EVEN = "even"
     DIGESTS = "digests"
@@ -88,28 +95,41 @@ _LEGAL: dict[tuple[State, Event], State] = {
 # An acknowledgement or a poke from above may cross the downstream's check on the wire.
 _LEGAL |= {(state, (_UP, _K.POKE)): state for state in _RUNNING}
 _LEGAL |= {(state, (side, _K.ACK)): state for state in _RUNNING for side in Side}
-_LEGAL |= {(state, (side, _K.REFUSE)): _S.CLOSED for state in State if state is not _S.CLOSED for side in Side}
+# Either end may leave at any time: refused for a named reason, or done for now.
+_LEGAL |= {
+    (state, (side, kind)): _S.CLOSED
+    for state in State
+    if state is not _S.CLOSED
+    for side in Side
+    for kind in (_K.REFUSE, _K.BYE)
+}
 
-# An upload before its fence, or a download after it, is the error that the ordering layer exists to refuse.
-_BEFORE_FENCE = (_S.IDLE, _S.CHECKING, _S.COMPARING, _S.PLANNING, _S.DOWNLOAD, _S.FENCING)
+# What the ordering layer exists to refuse: an upload before its fence, a download before its plan or after its fence.
+_TRANSFER = (_K.DATA, _K.DONE)
+_BEFORE_FENCE = (_S.GREETING, _S.IDLE, _S.CHECKING, _S.COMPARING, _S.PLANNING, _S.DOWNLOAD, _S.FENCING)
+_BEFORE_PLAN = (_S.GREETING, _S.IDLE, _S.CHECKING, _S.COMPARING, _S.PLANNING)
+_AFTER_FENCE = (_S.FENCING, _S.UPLOAD, _S.ENDING)
+_DISORDER: frozenset[tuple[State, Event]] = frozenset(
+    {(state, (_DOWN, kind)) for state in _BEFORE_FENCE for kind in (*_TRANSFER, _K.END)}
+    | {(state, (_UP, kind)) for state in (*_BEFORE_PLAN, *_AFTER_FENCE) for kind in (*_TRANSFER, _K.FENCE)}
+    # Only a fence lets the downstream say that it is fenced.
+    | {(state, (_DOWN, _K.FENCED)) for state in _BEFORE_FENCE if state is not _S.FENCING}
+)
 
 
 def _fault(state: State, event: Event) -> Fault:
     if state is State.CLOSED:
         return Fault.CLOSED
-    side, kind = event
-    if kind in {Kind.DATA, Kind.DONE, Kind.END}:
-        upload_early = side is Side.DOWN and state in _BEFORE_FENCE
-        download_late = side is Side.UP and state in {State.UPLOAD, State.ENDING, State.FENCING}
-        if upload_early or download_late:
-            return Fault.ORDER_VIOLATION
-    return Fault.UNEXPECTED
+    return Fault.ORDER_VIOLATION if (state, event) in _DISORDER else Fault.UNEXPECTED
 
 
 TABLE: dict[tuple[State, Event], State | Fault] = {
     (state, event): _LEGAL.get((state, event), _fault(state, event))
     for state, event in product(State, product(Side, Kind))
 }
+
+PAGED: frozenset[Kind] = frozenset({Kind.DIGESTS, Kind.HEADS, Kind.PLAN, Kind.FENCE})
+"""Frames that may take several pages: a page that says ``more`` keeps the state, the last one takes the step."""
 
 
 def waits_for(state: State) -> Side | None:
@@ -119,3 +139,40 @@ def waits_for(state: State) -> Side | None:
     if state in {State.GREETING, State.CHECKING, State.PLANNING, State.DOWNLOAD, State.ENDING}:
         return Side.UP
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one end leaves. ``terminal``: trying again cannot help until a person changes something."""
+
+    terminal: bool
+    meaning: str
+
+
+REFUSALS: dict[str, Refusal] = {
+    code: Refusal(terminal, meaning)
+    for code, terminal, meaning in (
+        (
+            "incompatible_version",
+            True,
+            "the programs speak different versions of the protocol; update the older",
+        ),
+        ("wrong_account", True, "the node belongs to another account; correct its node.toml"),
+        ("wrong_role", True, "a node of this role does not connect to a node of that one"),
+        ("wrong_store", True, "the lane belongs to another store; correct its node.toml"),
+        ("revoked", True, "the device may no longer connect; a person must admit it again"),
+        ("not_allowed", True, "the device sent what it may not write, or spoke for another device"),
+        ("fork", True, "the device was cloned or restored and needs a new incarnation"),
+        ("restored", False, "the store was restored from a backup; it returns with a new incarnation"),
+        ("order_violation", False, "an upload before its fence, or a category before one it depends on"),
+        ("unexpected_frame", False, "a frame that the state does not allow"),
+        ("invalid", False, "a frame or an update whose content is not allowed"),
+        ("corrupt", False, "a frame whose checksum is wrong"),
+        ("gap", False, "a frame or a batch is missing; the next handshake sends what is missing"),
+        ("overrun", False, "more data in flight than the window allows"),
+        ("timeout", False, "the peer owed a word for too long"),
+        ("store", False, "the store of the refusing node is in trouble"),
+        ("too_busy", False, "too many connections; come back later"),
+    )
+}
+"""The known reasons of a refusal. A code from a newer program that is not here is taken at its word."""
