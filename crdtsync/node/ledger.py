@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import CrdtsyncError, StoreClosed
@@ -237,6 +237,20 @@ class Ledger:
 
         await self._submit(self._remote, prepare)
         return found[0]
+
+    async def refold(self, doc: str) -> tuple[list[tuple[Any, ...]], bytes]:
+        """Load a document afresh from the store; return its rows and its state digest."""
+        result: list[tuple[list[tuple[Any, ...]], bytes]] = []
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            self._documents.pop(doc, None)
+            fold = (await self.document(doc)).fold
+            result.append((fold.rows(fold.keys()), fold.digest()))
+            self._documents.pop(doc, None)
+            return []
+
+        await self._submit(self._remote, prepare)
+        return result[0]
 
     def loaded(self) -> list[str]:
         """Return the documents in memory."""

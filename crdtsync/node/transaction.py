@@ -65,6 +65,9 @@ class Transaction:
             RecordExists: (on leaving the transaction) the key is taken.
         """
         shape = entity.__shape__
+        role = self._ledger.identity.role
+        if not shape.may_write(role):
+            raise NotAllowed(shape.category, None, role)
         known = {field.name: field for field in (*shape.keys, *shape.fields.values())}
         for name in values:
             if name not in known:

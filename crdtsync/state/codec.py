@@ -67,6 +67,12 @@ def batch_hash(data: bytes) -> bytes:
     return blake2b(data, digest_size=HASH_BYTES).digest()
 
 
+def pack_canonical(value: Any) -> bytes:
+    """Return the bytes of a canonical form, for digests."""
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
 def encode_batch(batch: Batch) -> bytes:
     """Return the canonical bytes of a batch."""
     groups = [

@@ -13,15 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-import msgpack
-
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid
 from crdtsync.schema.shape import Shape
 from crdtsync.schema.fields import Kind
 from crdtsync.state import cells as lattice
 from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
-from crdtsync.state.codec import Batch, Group, decode_batch
+from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
@@ -247,9 +245,8 @@ class Fold:
         The digest is the sum, modulo 2**128, of the BLAKE2b hashes of each record's canonical form.
         """
         total = 0
-        pack = msgpack.Packer().pack
         for key in self.keys():
-            data = pack([key, lattice.canonical(self.cells(key))])
+            data = pack_canonical([key, lattice.canonical(self.cells(key))])
             total += int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
