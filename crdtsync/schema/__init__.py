@@ -1,7 +1,8 @@
 """What an adapter says: fields, entities, rules, rights and order. No input or output happens here."""
 
+from crdtsync.schema.composites import Rows, Set, Struct
 from crdtsync.schema.entity import Entity
-from crdtsync.schema.fields import Counter, Key, Kind, Money, Once, Quantity, Ref, Register, Rows, Set, Struct
+from crdtsync.schema.fields import Counter, Key, Kind, Money, Once, Quantity, Ref, Register
 from crdtsync.schema.partition import by_account, by_due_month, by_lane_month, by_store, by_store_month
 from crdtsync.schema.roles import Identity, Role
 from crdtsync.schema.rules import Records, RuleKind, Severity, check, invariant, references
@@ -21,8 +22,8 @@ __all__ = [
     "Ref",
     "Register",
     "Role",
-    "RuleKind",
     "Rows",
+    "RuleKind",
     "Schema",
     "Set",
     "Severity",

@@ -1,63 +1,63 @@
 """Entities: a category as a class body, and a record of it as an instance.
 
 A record that was read is a snapshot and refuses writes. Inside a transaction a record is bound to a recorder, and what
-is assigned to it becomes part of the transaction. Instances are made by the framework only.
+is assigned to it becomes part of the transaction. Instances are made by the framework only; nothing here reads or
+writes a store.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly
-from crdtsync.schema.fields import BoundCounter, BoundSet, Counter, Field, Kind, Set
+from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
+from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
+from crdtsync.schema.fields import DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
-from crdtsync.schema.rules import Invariant, Records, References, RuleKind
-from crdtsync.schema.shape import Shape
+from crdtsync.schema.rules import References, references_rule
+from crdtsync.schema.shape import Shape, check_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Entity", "Recorder", "hint"]
 
 
 class Recorder(Protocol):
     """Takes what a transaction writes to one record; values are wire values, amounts scaled integers."""
 
-    def write(self, slot: str, value: Any) -> None: ...
-    def add(self, field: str, amount: int, cause: str) -> None: ...
-    def count(self, field: str, value: int) -> None: ...
+    def write(self, slot: str, value: Any) -> None:
+        """Take a register's value, 1 or 0 for a set's element, 1 or 0 for the deletion."""
 
+    def add(self, field: str, amount: int, cause: str) -> None:
+        """Take a counter's movement."""
 
-def _references_rule(declared: References, refs: tuple[Field[Any], ...]) -> Invariant:
-    def all_present(self: Entity, records: Records) -> bool:
-        for field in refs:
-            key = getattr(self, field.name)
-            if key is not None and not records.present(field.ref or "", str(key)):  # type: ignore[attr-defined]
-                return False
-        return True
-
-    return Invariant(
-        declared.code,
-        declared.title,
-        declared.owner,
-        declared.severity,
-        RuleKind.RECORD,
-        all_present,
-        tuple(field.name for field in refs),
-        (),
-        "A reference points to a record that does not exist, was deleted or is not active.",
-        True,
-    )
+    def count(self, field: str, value: int) -> None:
+        """Take a counter's inventory count."""
 
 
 class Entity:
     """Base of all entities.
 
-    Class arguments: ``category`` (slug), ``title``, ``writers`` (roles), ``holders`` (roles, default all),
-    ``partition``, ``download`` and ``upload`` (place in the initial run's lists).
+    Class arguments: `category` (slug), `title`, `writers` (roles), `holders` (roles, default all), `partition`,
+    `download` and `upload` (place in the initial run's lists).
+
+    Raises (in the class statement):
+        AdapterError: a declaration that contradicts itself; the message names the class and the field.
     """
 
     __category__: ClassVar[str] = ""
     __shape__: ClassVar[Shape]
+
+    doc: str
+    key: str
+    deleted: bool
+
+    # Wire values by field name; the recorder of the transaction that edits the record.
+    _wires: dict[str, Any]
+    _recorder: Recorder | None
+    _conflicts: str | None
 
     def __init_subclass__(
         cls,
@@ -70,73 +70,84 @@ class Entity:
         download: int | None = None,
         upload: int | None = None,
     ) -> None:
+        for base in cls.__mro__[1:]:
+            inherited = [name for name, value in vars(base).items() if isinstance(value, Field)]
+            if inherited:
+                raise AdapterError(
+                    f"{cls.__name__}: the fields of {base.__name__} ({', '.join(inherited)}) are not inherited; declare "
+                    "them in the class body"
+                )
         cls.__category__ = category
-        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
-        for field in declared.values():
-            field.category = category
-            if field.type.ref == "self":
-                field.type.ref = category
-        keys = tuple(field for field in declared.values() if field.kind is Kind.KEY)
-        if not keys:
-            raise AdapterError(f"{cls.__name__}: an entity needs at least one Key()")
-        fields = {name: field for name, field in declared.items() if field.kind is not Kind.KEY}
+        declared = [value for value in vars(cls).values() if isinstance(value, Field)]
+        _name_fields(category, declared)
         members = list(vars(cls).values())
-        invariants = [m.__crdtsync_invariant__ for m in members if hasattr(m, "__crdtsync_invariant__")]
-        refs = tuple(field for field in declared.values() if field.ref)
-        invariants += [_references_rule(m, refs) for m in members if isinstance(m, References)]
+        invariants = [
+            member.__crdtsync_invariant__ for member in members if hasattr(member, "__crdtsync_invariant__")
+        ]
+        refs = tuple(field for field in declared if field.ref and field.kind is not Kind.SET)
+        invariants += [references_rule(member, refs) for member in members if isinstance(member, References)]
         cls.__shape__ = Shape(
             category,
             title or category,
-            keys,
-            fields,
+            tuple(field for field in declared if field.kind is Kind.KEY),
+            {field.name: field for field in declared if field.kind is not Kind.KEY},
             partition,
             frozenset(writers),
             frozenset(holders),
-            tuple(m.__crdtsync_check__ for m in members if hasattr(m, "__crdtsync_check__")),
+            tuple(member.__crdtsync_check__ for member in members if hasattr(member, "__crdtsync_check__")),
             tuple(invariants),
             download,
             upload,
         )
-
-    doc: str
-    key: str
-    deleted: bool
+        check_shape(
+            cls.__name__, cls.__shape__, reserved=(name for name in dir(Entity) if not name.startswith("_"))
+        )
 
     def __init__(self, *_: object, **__: object) -> None:
         name = type(self).__name__
-        raise FieldError(name, "", f"records are created in a transaction: tx.create({name}, ...)")
+        raise FieldError(
+            self.__category__, name, f"records are created in a transaction: tx.create({name}, ...)"
+        )
 
     @classmethod
     def _load(cls, row: tuple[Any, ...]) -> Self:
         """Make a snapshot of a read-model row (doc, key, *columns, deleted, conflicts)."""
         record = cls.__new__(cls)
-        put = object.__setattr__
-        put(record, "doc", row[0])
-        put(record, "key", row[1])
-        put(record, "deleted", bool(row[-2]))
-        put(record, "_conflicts", row[-1])
-        put(record, "_recorder", None)
         shape = cls.__shape__
-        skip = 2 + (len(shape.keys) if len(shape.keys) > 1 else 0)
-        put(record, "_wires", dict(zip(shape.fields, row[skip:-2], strict=True)))
+        vars(record).update(
+            doc=row[0],
+            key=row[1],
+            deleted=bool(row[-2]),
+            _conflicts=row[-1],
+            _recorder=None,
+            _wires=dict(zip(shape.fields, row[shape.fields_at : -2], strict=True)),
+        )
         return record
 
     def _bind(self, recorder: Recorder) -> Self:
-        object.__setattr__(self, "_recorder", recorder)
+        vars(self)["_recorder"] = recorder
         return self
 
     @property
     def conflicts(self) -> dict[str, list[Any]]:
-        """Concurrent values by field (wire values, the winner first); ``~`` for deleted here and edited there."""
-        text = self._conflicts  # type: ignore[attr-defined]
-        found: dict[str, list[Any]] = json.loads(text) if text else {}
-        return found
+        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1])."""
+        wires: dict[str, list[Any]] = json.loads(self._conflicts) if self._conflicts else {}
+        fields = self.__shape__.fields
+        return {
+            name: [fields[name].from_wire(wire) for wire in values] if name in fields else values
+            for name, values in wires.items()
+        }
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The parts of the record's document: store, lane, month, as the category is cut."""
+        return dict(zip(self.__shape__.partition.columns, self.doc.split("/")[1:], strict=True))
 
     def _read(self, field: Field[Any]) -> Any:
         if field.kind is Kind.KEY:
             shape = self.__shape__
             return field.from_wire(shape.key_columns(self.key)[shape.keys.index(field)])
-        value = field.from_wire(self._wires[field.name])  # type: ignore[attr-defined]
+        value = field.from_wire(self._wires[field.name])
         if isinstance(field, Counter):
             return BoundCounter.of(value, self, field)
         if isinstance(field, Set):
@@ -144,63 +155,75 @@ class Entity:
         return value
 
     def _writer(self) -> Recorder:
-        recorder: Recorder | None = self._recorder  # type: ignore[attr-defined]
-        if recorder is None:
+        if self._recorder is None:
             raise ReadOnly(self.__category__, self.key)
-        return recorder
+        return self._recorder
 
     def _assign(self, field: Field[Any], value: Any) -> None:
-        recorder = self._writer()
         wire = field.to_wire(value)
-        recorder.write(field.name, wire)
-        self._wires[field.name] = wire  # type: ignore[attr-defined]
+        self._writer().write(field.name, wire)
+        self._wires[field.name] = wire
 
-    def _move(self, field: Counter, amount: Any, cause: str) -> None:
-        recorder = self._writer()
-        wire = field.to_wire(amount)
-        assert isinstance(wire, int)
-        recorder.add(field.name, wire, cause)
-        self._wires[field.name] += wire  # type: ignore[attr-defined]
+    def _move(self, field: Counter, units: int, cause: str) -> None:
+        self._writer().add(field.name, units, cause)
+        self._wires[field.name] = (self._wires[field.name] or 0) + units
 
-    def _count(self, field: Counter, value: Any) -> None:
-        recorder = self._writer()
-        wire = field.to_wire(value)
-        assert isinstance(wire, int)
-        recorder.count(field.name, wire)
-        self._wires[field.name] = wire  # type: ignore[attr-defined]
+    def _count(self, field: Counter, units: int) -> None:
+        self._writer().count(field.name, units)
+        self._wires[field.name] = units
 
-    def _element(self, field: Set[Any], value: Any, present: int) -> None:
-        recorder = self._writer()
-        wire = field.to_wire(value)
-        recorder.write(f"{field.name}\x1f{wire}", present)
-        known = set(json.loads(self._wires[field.name] or "[]"))  # type: ignore[attr-defined]
-        known = known | {wire} if present else known - {wire}
-        self._wires[field.name] = json.dumps(sorted(known), ensure_ascii=False)  # type: ignore[attr-defined]
+    def _element(self, field: Set[Any], element: str, *, present: bool) -> None:
+        self._writer().write(f"{field.name}{ELEMENT_MARK}{element}", int(present))
+        known = set(json.loads(self._wires[field.name] or "[]")) - {element}
+        self._wires[field.name] = to_json(sorted(known | {element} if present else known))
 
     def delete(self) -> None:
         """Delete the record; an edit made elsewhere without having seen this keeps it alive."""
-        self._writer().write("~", 1)
-        object.__setattr__(self, "deleted", True)
+        self._writer().write(DELETION, 1)
+        vars(self)["deleted"] = True
 
     def restore(self) -> None:
         """Bring a deleted record back."""
-        self._writer().write("~", 0)
-        object.__setattr__(self, "deleted", False)
+        self._writer().write(DELETION, 0)
+        vars(self)["deleted"] = False
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if not isinstance(getattr(type(self), name, None), Field):
-            raise FieldError(self.__category__, name, "there is no such field" + hint(name, self.__shape__.fields))
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # seen by the type checker, they would make every name legal
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if not isinstance(getattr(type(self), name, None), Field):
+                raise _unknown(type(self), name)
+            object.__setattr__(self, name, value)
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(
+                type(self), name
+            ):  # a property of the author's failed: show its own error, not this one
+                return object.__getattribute__(self, name)
+            raise _unknown(type(self), name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.doc}/{self.key}>"
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the record as JSON-able values: key, then fields; exact decimals as text."""
-        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in self.__shape__.keys}
-        for name, field in self.__shape__.fields.items():
-            plain[name] = _plain(field.from_wire(self._wires[name]))  # type: ignore[attr-defined]
-        return plain
+        """Return the record as JSON-able values: key, then fields; exact decimals and moments as text."""
+        shape = self.__shape__
+        keys = zip(shape.keys, shape.key_columns(self.key), strict=True)
+        plain = {field.name: field.plain(wire) for field, wire in keys}
+        return plain | {name: field.plain(self._wires[name]) for name, field in shape.fields.items()}
+
+    @classmethod
+    def parse_field(cls, name: str, text: str) -> Any:
+        """Return the Python value of a field that a person wrote ("12.90", "sim", "2026-11-24", JSON for rows).
+
+        Raises:
+            UnknownField: there is no such field.
+            FieldError: the text is no value of it.
+        """
+        shape = cls.__shape__
+        known = {field.name: field for field in shape.keys} | shape.fields
+        if name not in known:
+            raise _unknown(cls, name)
+        return known[name].parse(text)
 
     @classmethod
     def check_record(cls, record: Self) -> None:
@@ -211,24 +234,27 @@ class Entity:
         """
         shape = cls.__shape__
         for name, field in shape.fields.items():
-            if field.required and record._wires[name] is None:  # type: ignore[attr-defined]
+            if field.required and record._wires[name] is None:
                 raise CheckFailed(shape.category, record.key, "required", f"{name} is required")
         for rule in shape.checks:
-            if not rule.method(record):
+            try:
+                fine = rule.method(record)
+            except ValueError as error:
+                raise CheckFailed(shape.category, record.key, rule.name, str(error)) from error
+            if not fine:
                 raise CheckFailed(shape.category, record.key, rule.name, rule.message)
 
 
-def hint(name: str, known: Iterable[str] | Mapping[str, object]) -> str:
-    """Return "; did you mean ...?" for the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _name_fields(category: str, declared: list[Field[Any]]) -> None:
+    """Give the fields their category, and the references to "self" their target, inside structs too."""
+    for field in declared:
+        field.category = category
+        inner = field.type.struct.__fields__ if isinstance(field.type, StructType) else ()
+        for one in (field, *inner):
+            if one.type.ref == "self":
+                one.type.ref = category
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if hasattr(value, "_values"):
-        return {name: _plain(item) for name, item in value._values.items()}
-    if value is None or isinstance(value, int | bool):
-        return value
-    return str(value)
+def _unknown(entity: type[Entity], name: str) -> UnknownField:
+    shape = entity.__shape__
+    return UnknownField(shape.category, name, hint(name, [*(key.name for key in shape.keys), *shape.fields]))

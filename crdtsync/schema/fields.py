@@ -1,27 +1,49 @@
-"""Fields: what stands to the right of ``=`` in an entity, each with a written merge policy.
+"""Fields: what stands to the right of `=` in an entity, each with a written merge policy.
 
-``Register`` last writer by hybrid clock, concurrent writes kept apart; ``Once`` written once; ``Counter`` sums the
-movements of every replica; ``Set`` add wins; ``Key`` names the record; ``Ref`` is a register that holds another record's
-key; ``Money`` and ``Quantity`` are registers of exact decimals.
+`Register` last writer by hybrid clock, concurrent writes kept apart; `Once` written once; `Counter` sums the
+movements of every replica; `Key` names the record; `Ref` is a register that holds another record's key; `Money` and
+`Quantity` are registers of exact decimals. `Set` (additions win), `Rows` and `Struct` are in `composites`. A field
+never stores a value: it reads from and assigns to the record it is asked about.
 """
+
+# ruff: noqa: SLF001 - a field and its record are one mechanism; public names would crowd the author's own fields.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, TypeVar, overload
 
+from crdtsync import limits
 from crdtsync.errors import FieldError
-from crdtsync.schema.values import DecimalType, IntType, RefType, TextType, ValueType, Wire, value_type_of
+from crdtsync.schema.values import (
+    DecimalType,
+    IntType,
+    KeyType,
+    RefType,
+    TextType,
+    ValueType,
+    Wire,
+    value_type_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from crdtsync.schema.entity import Entity
     from crdtsync.schema.roles import Role
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-S = TypeVar("S", bound="Struct")
+
+COUNT_MARK = "#"
+"""Ends the slot of a counter's inventory count."""
+
+ELEMENT_MARK = "\x1f"
+"""Stands between the field and the element in the slot of a set's element."""
+
+DELETION = "~"
+"""The slot of a record's deletion."""
 
 
 class Kind(StrEnum):
@@ -42,7 +64,11 @@ class Holder(Protocol):
 
 
 class Field(Generic[T_co]):
-    """Base of all fields; ``T_co`` is the Python type that reading it gives."""
+    """Base of all fields; `T_co` is the Python type that reading it gives.
+
+    A field is `required` when a record must bring a value: it is not optional and has no default. `writers` narrows
+    the roles of the entity for this field; None means all of them.
+    """
 
     kind = Kind.REGISTER
 
@@ -58,6 +84,7 @@ class Field(Generic[T_co]):
         self.type = type_
         self.name = ""
         self.category = ""
+        self.optional = optional
         self.required = not optional and default is None
         self.default = default
         self.writers = frozenset(writers) if writers is not None else None
@@ -92,12 +119,17 @@ class Field(Generic[T_co]):
     @property
     def default_wire(self) -> Wire:
         """Wire value of a record that never had the field written."""
-        return None if self.default is None else self.type.to_wire(self.default)
+        return None if self.default is None else self.to_wire(self.default)
 
     @property
     def signature(self) -> str:
-        """Kind and wire type: peers whose signatures differ cannot share the field."""
+        """Kind and wire type, for the schema fingerprint."""
         return f"{self.kind} {self.type.signature}"
+
+    @property
+    def essence(self) -> str:
+        """Kind and what peers must agree on of the wire type: where it differs the field cannot be shared."""
+        return f"{self.kind} {self.type.essence}"
 
     def to_wire(self, value: Any) -> Wire:
         """Return the wire value of a Python value.
@@ -106,8 +138,10 @@ class Field(Generic[T_co]):
             FieldError: the value is not one of this field; a float never is.
         """
         if value is None:
-            if self.required:
-                raise FieldError(self.category, self.name, "is required")
+            if not self.optional:
+                raise FieldError(
+                    self.category, self.name, "is required" if self.required else "cannot be empty"
+                )
             return None
         try:
             return self.type.to_wire(value)
@@ -115,19 +149,27 @@ class Field(Generic[T_co]):
             raise FieldError(self.category, self.name, str(error)) from error
 
     def from_wire(self, wire: Any) -> Any:
-        """Return the Python value of a wire value."""
-        return None if wire is None else self.type.from_wire(wire)
+        """Return the Python value of a wire value; None is the default."""
+        return self.default if wire is None else self.type.from_wire(wire)
+
+    def plain(self, wire: Any) -> Any:
+        """Return the JSON-able form of a wire value."""
+        return None if wire is None else self.type.plain(wire)
 
     def parse(self, text: str) -> Any:
-        """Return the Python value that a person wrote.
+        """Return the Python value that a person wrote; an empty text empties an optional field.
 
         Raises:
             FieldError: the text is no value of this field.
         """
+        if not text and self.optional:
+            return None
         try:
-            return self.type.parse(text)
-        except (ValueError, TypeError) as error:
+            value = self.type.parse(text)
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise FieldError(self.category, self.name, str(error)) from error
+        self.to_wire(value)
+        return value
 
     def check_column(self, values: Sequence[Any]) -> str | None:
         """Check wire values from a peer; return what is wrong, or None."""
@@ -138,165 +180,321 @@ class Field(Generic[T_co]):
         return self.type.check(values)
 
 
-class _Writable(Field[T]):
+class Assignable(Field[T]):
+    """A field that can be written again."""
+
     def __set__(self, obj: Holder, value: T) -> None:
         obj._assign(self, value)
 
 
-def _options(type_: Any, pattern: str | None, max_length: int | None, check: Callable[[str], str] | None) -> ValueType:
-    if type_ is str and (pattern or max_length or check):
-        return TextType(pattern, max_length or 16 * 1024, check)
-    return value_type_of(type_)
+def _text_or_other(
+    python: Any, scale: int, pattern: str | None, max_length: int | None, check: Callable[[str], str] | None
+) -> ValueType:
+    if python is str:
+        return TextType(pattern, max_length or limits.TEXT_CHARS_MAX, check)
+    if pattern or max_length or check:
+        raise TypeError("pattern, max_length and check are for text fields; use a @check for other types")
+    return value_type_of(python, scale)
 
 
-class Register(_Writable[T]):
-    """A value that can be written again; the last writer by hybrid clock wins, concurrent writes are told apart."""
+class Register(Assignable[T]):
+    """A value that can be written again; the last writer by hybrid clock wins, concurrent writes are told apart.
+
+    Args:
+        type_: str, int, bool, Decimal (with `scale`), date, datetime or an Enum of texts.
+        optional: the value may be None.
+        default: what a record that never had the field written shows.
+        pattern: regular expression that the whole text matches.
+        max_length: of a text, characters.
+        check: takes a text, returns the form to store or raises ValueError; runs on local writes.
+        scale: decimal places of a Decimal.
+        writers: the roles that may write it, when fewer than the entity's.
+        index: other programs, or rules, look records up by it.
+
+    Raises:
+        TypeError: a type that has no exact wire form; `float` among them.
+    """
 
     @overload
     def __init__(
-        self: Register[T | None], type_: type[T], *, optional: Literal[True], pattern: str | None = ...,
-        max_length: int | None = ..., check: Callable[[str], str] | None = ..., writers: Iterable[Role] | None = ...,
+        self: Register[T | None],
+        type_: type[T],
+        *,
+        optional: Literal[True],
+        pattern: str | None = ...,
+        max_length: int | None = ...,
+        check: Callable[[str], str] | None = ...,
+        scale: int = ...,
+        writers: Iterable[Role] | None = ...,
         index: bool = ...,
     ) -> None: ...
     @overload
     def __init__(
-        self: Register[T], type_: type[T], *, default: T = ..., pattern: str | None = ..., max_length: int | None = ...,
-        check: Callable[[str], str] | None = ..., writers: Iterable[Role] | None = ..., index: bool = ...,
+        self: Register[T],
+        type_: type[T],
+        *,
+        default: T = ...,
+        pattern: str | None = ...,
+        max_length: int | None = ...,
+        check: Callable[[str], str] | None = ...,
+        scale: int = ...,
+        writers: Iterable[Role] | None = ...,
+        index: bool = ...,
     ) -> None: ...
-    def __init__(
-        self, type_: Any, *, optional: bool = False, default: Any = None, pattern: str | None = None,
-        max_length: int | None = None, check: Callable[[str], str] | None = None,
-        writers: Iterable[Role] | None = None, index: bool = False,
+    def __init__(  # noqa: PLR0913 - every option is a keyword of the declaration
+        self,
+        type_: Any,
+        *,
+        optional: bool = False,
+        default: Any = None,
+        pattern: str | None = None,
+        max_length: int | None = None,
+        check: Callable[[str], str] | None = None,
+        scale: int = 2,
+        writers: Iterable[Role] | None = None,
+        index: bool = False,
     ) -> None:
-        type_ = _options(type_, pattern, max_length, check)
-        super().__init__(type_, optional=optional, default=default, writers=writers, index=index)
+        value_type = _text_or_other(type_, scale, pattern, max_length, check)
+        super().__init__(value_type, optional=optional, default=default, writers=writers, index=index)
 
 
-class _Scaled(_Writable[T]):
-    scale_default = 2
+class Money(Assignable[T]):
+    """A register of an exact amount of money.
+
+    Args:
+        scale: decimal places.
+        optional: the value may be None.
+        default: what a record that never had the field written shows.
+        writers: the roles that may write it, when fewer than the entity's.
+    """
 
     @overload
     def __init__(
-        self: _Scaled[Decimal | None], *, scale: int | None = ..., optional: Literal[True],
+        self: Money[Decimal | None],
+        *,
+        scale: int = ...,
+        optional: Literal[True],
         writers: Iterable[Role] | None = ...,
     ) -> None: ...
     @overload
     def __init__(
-        self: _Scaled[Decimal], *, scale: int | None = ..., default: Decimal | None = ...,
+        self: Money[Decimal],
+        *,
+        scale: int = ...,
+        default: Decimal | None = ...,
         writers: Iterable[Role] | None = ...,
     ) -> None: ...
     def __init__(
-        self, *, scale: int | None = None, optional: bool = False, default: Decimal | None = None,
+        self,
+        *,
+        scale: int = 2,
+        optional: bool = False,
+        default: Decimal | None = None,
         writers: Iterable[Role] | None = None,
     ) -> None:
-        places = self.scale_default if scale is None else scale
-        super().__init__(DecimalType(places), optional=optional, default=default, writers=writers)
+        super().__init__(DecimalType(scale), optional=optional, default=default, writers=writers)
 
 
-class Money(_Scaled[T]):
-    """A register of an exact amount of money, two decimal places."""
+class Quantity(Assignable[T]):
+    """A register of an exact quantity.
 
-
-class Quantity(_Scaled[T]):
-    """A register of an exact quantity, three decimal places."""
-
-    scale_default = 3
-
-
-class Ref(_Writable[T]):
-    """The key of a record of another category (``"self"``: of this one); declares the dependency, may dangle."""
+    Args:
+        scale: decimal places.
+        optional: the value may be None.
+        default: what a record that never had the field written shows.
+        writers: the roles that may write it, when fewer than the entity's.
+    """
 
     @overload
     def __init__(
-        self: Ref[str | None], target: Any, *, optional: Literal[True], indexed: bool = ...,
+        self: Quantity[Decimal | None],
+        *,
+        scale: int = ...,
+        optional: Literal[True],
         writers: Iterable[Role] | None = ...,
     ) -> None: ...
     @overload
     def __init__(
-        self: Ref[str], target: Any, *, indexed: bool = ..., writers: Iterable[Role] | None = ...
+        self: Quantity[Decimal],
+        *,
+        scale: int = ...,
+        default: Decimal | None = ...,
+        writers: Iterable[Role] | None = ...,
     ) -> None: ...
     def __init__(
-        self, target: Any, *, optional: bool = False, indexed: bool = True, writers: Iterable[Role] | None = None
+        self,
+        *,
+        scale: int = 3,
+        optional: bool = False,
+        default: Decimal | None = None,
+        writers: Iterable[Role] | None = None,
+    ) -> None:
+        super().__init__(DecimalType(scale), optional=optional, default=default, writers=writers)
+
+
+class Ref(Assignable[T]):
+    """The key of a record of another category; declares the dependency, may dangle.
+
+    Args:
+        target: the entity; its category's name when the class is not at hand; "self" for the parent in a tree.
+        optional: the value may be None.
+        indexed: records are looked up by what they refer to.
+        writers: the roles that may write it, when fewer than the entity's.
+    """
+
+    @overload
+    def __init__(
+        self: Ref[str | None],
+        target: type[Entity] | str,
+        *,
+        optional: Literal[True],
+        indexed: bool = ...,
+        writers: Iterable[Role] | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Ref[str],
+        target: type[Entity] | str,
+        *,
+        indexed: bool = ...,
+        writers: Iterable[Role] | None = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        target: type[Entity] | str,
+        *,
+        optional: bool = False,
+        indexed: bool = True,
+        writers: Iterable[Role] | None = None,
     ) -> None:
         name = target if isinstance(target, str) else target.__category__
         super().__init__(RefType(name), optional=optional, writers=writers, index=indexed)
 
 
 class Once(Field[T]):
-    """A value that never changes after creation: facts are corrected by new facts. The first write stands."""
+    """A value that never changes after creation: facts are corrected by new facts. The first write stands.
+
+    Takes a type and its options as `Register` does, or another field: `Once(Ref(Customer))`, `Once(Rows(Line))`.
+    """
 
     kind = Kind.ONCE
 
     @overload
-    def __init__(self: Once[T | None], type_: type[T], *, optional: Literal[True], scale: int = ..., pattern: str | None = ..., max_length: int | None = ..., check: Callable[[str], str] | None = ..., index: bool = ...) -> None: ...  # noqa: E501
+    def __init__(
+        self: Once[T | None],
+        type_: type[T],
+        *,
+        optional: Literal[True],
+        scale: int = ...,
+        pattern: str | None = ...,
+        max_length: int | None = ...,
+        check: Callable[[str], str] | None = ...,
+        index: bool = ...,
+    ) -> None: ...
     @overload
-    def __init__(self: Once[T], type_: type[T], *, scale: int = ..., pattern: str | None = ..., max_length: int | None = ..., check: Callable[[str], str] | None = ..., index: bool = ...) -> None: ...  # noqa: E501
+    def __init__(
+        self: Once[T],
+        type_: type[T],
+        *,
+        scale: int = ...,
+        pattern: str | None = ...,
+        max_length: int | None = ...,
+        check: Callable[[str], str] | None = ...,
+        index: bool = ...,
+    ) -> None: ...
     @overload
-    def __init__(self: Once[T | None], type_: Field[T], *, optional: Literal[True], index: bool = ...) -> None: ...
+    def __init__(
+        self: Once[T | None], type_: Field[T], *, optional: Literal[True], index: bool = ...
+    ) -> None: ...
     @overload
     def __init__(self: Once[T], type_: Field[T], *, index: bool = ...) -> None: ...
     def __init__(
-        self, type_: Any, *, optional: bool = False, scale: int = 2, pattern: str | None = None,
-        max_length: int | None = None, check: Callable[[str], str] | None = None, index: bool = False,
+        self,
+        type_: Any,
+        *,
+        optional: bool = False,
+        scale: int = 2,
+        pattern: str | None = None,
+        max_length: int | None = None,
+        check: Callable[[str], str] | None = None,
+        index: bool = False,
     ) -> None:
         if isinstance(type_, Field):
-            value, optional = type_.type, optional or not type_.required
+            value_type, optional, index = type_.type, optional or type_.optional, index or type_.index
         else:
-            value = value_type_of(type_, scale) if type_ is Decimal else _options(type_, pattern, max_length, check)
-        super().__init__(value, optional=optional, index=index)
+            value_type = _text_or_other(type_, scale, pattern, max_length, check)
+        super().__init__(value_type, optional=optional, index=index)
 
     def __set__(self, obj: Holder, value: Never) -> None:
-        raise FieldError(self.category, self.name, "is written once, when the record is created")
+        raise FieldError(
+            self.category, self.name, "is written once, when the record is created; add a new fact instead"
+        )
 
 
 class Key(Field[T]):
-    """What names a record inside its category; several keys make a composite key."""
+    """What names a record inside its category; several keys make a composite key.
+
+    Takes a regular expression that the whole key matches, `int`, or `Ref(...)`.
+    """
 
     kind = Kind.KEY
 
     @overload
-    def __init__(self: Key[str], type_: str | None = ..., *, check: Callable[[str], str] | None = ...) -> None: ...
+    def __init__(
+        self: Key[str], type_: str | None = ..., *, check: Callable[[str], str] | None = ...
+    ) -> None: ...
     @overload
     def __init__(self: Key[T], type_: Field[T]) -> None: ...
     @overload
     def __init__(self: Key[int], type_: type[int]) -> None: ...
     def __init__(self, type_: Any = None, *, check: Callable[[str], str] | None = None) -> None:
         if isinstance(type_, Field):
-            value = type_.type
+            value_type = type_.type
         elif type_ is int:
-            value = IntType()
+            value_type = IntType()
         else:
-            value = TextType(type_ or r"[^\x00-\x1f]+", 128, check)
-        super().__init__(value)
+            value_type = KeyType(type_, check)
+        super().__init__(value_type)
 
     def __set__(self, obj: Holder, value: Never) -> None:
-        raise FieldError(self.category, self.name, "is part of the key and never changes")
+        raise FieldError(
+            self.category, self.name, "is part of the key and never changes; create another record"
+        )
 
 
 class BoundCounter(Decimal):
     """A counter as read from a record: its balance, and in a transaction the three ways to move it."""
 
+    # Any: a field kept as an attribute of a class would be read as a descriptor by the type checker.
     _holder: Any
-    _field: Counter
+    _field: Any
 
     @classmethod
-    def of(cls, balance: Decimal, holder: Any, field: Counter) -> Self:
+    def of(cls, balance: Decimal, holder: Any, field: Any) -> Self:
         """Return the balance bound to its record."""
         bound = cls(balance)
         bound._holder, bound._field = holder, field
         return bound
 
-    def add(self, amount: Decimal | int, *, cause: str = "") -> None:  # type: ignore[override]
-        """Add units; ``cause`` names what moved them."""
-        self._holder._move(self._field, amount, cause)
+    def add(self, amount: Decimal | int, *, cause: str = "") -> None:
+        """Add units; `cause` names the document that moved them (a sale, a delivery)."""
+        self._holder._move(self._field, self._units(amount), cause)
 
-    def subtract(self, amount: Decimal | int, *, cause: str = "") -> None:  # type: ignore[override]
-        """Take units away; the balance may go below zero."""
-        self._holder._move(self._field, -amount, cause)
+    def subtract(self, amount: Decimal | int, *, cause: str = "") -> None:
+        """Take units away; the balance may go below zero, because sales never wait for the network."""
+        self._holder._move(self._field, -self._units(amount), cause)
 
     def count(self, value: Decimal | int) -> None:
         """Set the balance by an inventory count; later and concurrent movements still move it."""
-        self._holder._count(self._field, value)
+        self._holder._count(self._field, self._field.to_wire(value))
+
+    def _units(self, amount: Decimal | int) -> int:
+        units: int = self._field.to_wire(amount)
+        if units < 0:
+            raise FieldError(
+                self._field.category, self._field.name, f"{amount} is negative; use the opposite movement"
+            )
+        return units
 
 
 class Counter(Field[BoundCounter]):
@@ -305,192 +503,7 @@ class Counter(Field[BoundCounter]):
     kind = Kind.COUNTER
 
     def __init__(self, *, scale: int = 3, writers: Iterable[Role] | None = None) -> None:
-        super().__init__(DecimalType(scale), optional=True, default=Decimal(0), writers=writers)
+        super().__init__(DecimalType(scale), default=Decimal(0), writers=writers)
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(self.category, self.name, "is a counter: use add(), subtract() or count()")
-
-
-class BoundSet(Generic[T]):
-    """A set as read from a record; in a transaction it can be changed."""
-
-    def __init__(self, values: Iterable[T], holder: Any, field: Set[T]) -> None:
-        self._values = list(values)
-        self._holder = holder
-        self._field = field
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, value: object) -> bool:
-        return value in self._values
-
-    def add(self, value: T) -> None:
-        """Add an element; it wins over a concurrent removal."""
-        self._holder._element(self._field, value, 1)
-
-    def discard(self, value: T) -> None:
-        """Remove an element as far as it has been seen here."""
-        self._holder._element(self._field, value, 0)
-
-
-class Set(Field[BoundSet[T]]):
-    """A set of texts or structs; concurrent additions all stay."""
-
-    kind = Kind.SET
-
-    def __init__(self, type_: type[T], *, writers: Iterable[Role] | None = None) -> None:
-        element = StructType(type_) if issubclass(type_, Struct) else value_type_of(type_)
-        super().__init__(element, optional=True, writers=writers)
-
-    def __set__(self, obj: Holder, value: Never) -> None:
-        raise FieldError(self.category, self.name, "is a set: use add() and discard()")
-
-    @property
-    def sql_type(self) -> str:
-        return "TEXT"
-
-    @property
-    def column(self) -> str:
-        return self.name
-
-    @property
-    def default_wire(self) -> Wire:
-        return "[]"
-
-    def from_wire(self, wire: Any) -> list[T]:
-        return [self.type.from_wire(element) for element in json.loads(wire or "[]")]
-
-
-class Struct:
-    """An immutable composite value: fields by position; new optional fields go to the end."""
-
-    __fields__: tuple[Field[Any], ...] = ()
-    __category__: str | None = None
-
-    def __init_subclass__(cls) -> None:
-        cls.__fields__ = tuple(value for value in vars(cls).values() if isinstance(value, Field))
-
-    def __init__(self, **values: Any) -> None:
-        names = {field.name for field in self.__fields__}
-        for name in values:
-            if name not in names:
-                raise FieldError(type(self).__name__, name, f"there is no such field; there are {', '.join(sorted(names))}")
-        for field in self.__fields__:
-            field.to_wire(values.get(field.name, field.default))
-        self._values = {field.name: values.get(field.name, field.default) for field in self.__fields__}
-
-    def _read(self, field: Field[Any]) -> Any:
-        return self._values[field.name]
-
-    def _assign(self, field: Field[Any], value: Any) -> None:
-        raise FieldError(type(self).__name__, field.name, "is part of a value that never changes")
-
-    def _wire(self) -> list[Wire]:
-        return [field.to_wire(self._values[field.name]) for field in self.__fields__]
-
-    @classmethod
-    def _from_wire(cls, wire: Sequence[Any]) -> Self:
-        value = cls.__new__(cls)
-        padded = [*wire, *([None] * len(cls.__fields__))]
-        value._values = {
-            field.name: field.from_wire(item) for field, item in zip(cls.__fields__, padded, strict=False)
-        }
-        return value
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._wire() == other._wire()  # type: ignore[attr-defined]
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._wire()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-class StructType(ValueType):
-    """One struct as JSON text."""
-
-    def __init__(self, struct: Any) -> None:
-        self.struct: type[Struct] = struct
-
-    @property
-    def signature(self) -> str:
-        return "struct(" + ",".join(f"{f.name} {f.type.signature}" for f in self.struct.__fields__) + ")"
-
-    def to_wire(self, value: Any) -> str:
-        if not isinstance(value, self.struct):
-            raise ValueError(f"a {self.struct.__name__} is expected, not {type(value).__name__}")
-        return _dump(value._wire())
-
-    def from_wire(self, wire: Any) -> Struct:
-        return self.struct._from_wire(json.loads(wire))
-
-    def parse(self, text: str) -> Struct:
-        return self.from_wire(text)
-
-    def check(self, values: Sequence[Any]) -> str | None:
-        if set(map(type, values)) - {str}:
-            return "a value is not text"
-        for value in values:
-            try:
-                rows = json.loads(value)
-            except ValueError:
-                return "a value is not JSON"
-            problem = self._check_wire(rows)
-            if problem:
-                return problem
-        return None
-
-    def _check_wire(self, row: Any) -> str | None:
-        if type(row) is not list or len(row) > 256:
-            return "a struct is not a list"
-        fields = self.struct.__fields__
-        for field, item in zip(fields, [*row, *([None] * (len(fields) - len(row)))], strict=False):
-            problem = field.check_column([item])
-            if problem:
-                return f"{field.name}: {problem}"
-        return None
-
-
-class RowsType(StructType):
-    """A list of structs as JSON text."""
-
-    @property
-    def signature(self) -> str:
-        return "rows " + super().signature
-
-    def to_wire(self, value: Any) -> str:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise ValueError(f"a list of {self.struct.__name__} is expected, not {type(value).__name__}")
-        rows = list(value)
-        for row in rows:
-            if not isinstance(row, self.struct):
-                raise ValueError(f"a list of {self.struct.__name__} is expected, not of {type(row).__name__}")
-        return _dump([row._wire() for row in rows])
-
-    def from_wire(self, wire: Any) -> Any:
-        return [self.struct._from_wire(row) for row in json.loads(wire)]
-
-    def _check_wire(self, row: Any) -> str | None:
-        if type(row) is not list:
-            return "the rows are not a list"
-        for item in row:
-            problem = super()._check_wire(item)
-            if problem:
-                return problem
-        return None
-
-
-class Rows(_Writable[list[S]]):
-    """A list of structs, written as a whole; inside ``Once`` it never changes."""
-
-    def __init__(self, struct: type[S], *, optional: bool = False) -> None:
-        super().__init__(RowsType(struct), optional=optional)

@@ -6,21 +6,26 @@ node is to hold a document with such parts. Time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 from crdtsync.errors import FieldError
 from crdtsync.schema.roles import Identity, Role
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _DUE_WINDOW = timedelta(days=30)
+_PART = re.compile(r"[a-z0-9_.-]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
     """The parts of a document id: any of store, lane and month, in this order.
 
-    ``month_field`` names the date or time field whose month counts. With ``due_window`` a Caixa holds the months that
+    `month_field` names the date or time field whose month counts. With `due_window` a Caixa holds the months that
     have begun within 30 days from today.
     """
 
@@ -28,25 +33,43 @@ class Partition:
     month_field: str | None = None
     due_window: bool = False
 
-    def parts(self, category: str, values: Mapping[str, object], identity: Identity) -> tuple[str, ...]:
+    def parts(
+        self, category: str, values: Mapping[str, object], identity: Identity, store: str | None = None
+    ) -> tuple[str, ...]:
         """Return the parts for a new record with these wire values.
 
+        `store` says whose record it is where the node has no store of its own (the head office).
+
         Raises:
-            FieldError: the store or the month cannot be told.
+            FieldError: the store or the month cannot be told, or a store writes another store's record.
         """
+        if store is not None and identity.store is not None and store != identity.store:
+            raise FieldError(
+                category, "store", f"this node belongs to {identity.store} and cannot write for {store}"
+            )
         found: list[str] = []
         for column in self.columns:
             if column == "month":
                 when = values.get(self.month_field or "")
                 if not isinstance(when, str):
-                    raise FieldError(category, self.month_field or "", "is required: it says the record's month")
+                    raise FieldError(
+                        category, self.month_field or "", "is required: it says the record's month"
+                    )
                 found.append(when[:7])
             elif column == "lane":
                 found.append(identity.device)
-            elif identity.store is None:
-                raise FieldError(category, "store", "is not known here: write the record at a store's node")
             else:
-                found.append(identity.store)
+                owner = identity.store or store
+                if owner is None:
+                    raise FieldError(
+                        category, "store", "is not known here: name it, or write at a store's node"
+                    )
+                found.append(owner)
+        for part in found:
+            if not _PART.fullmatch(part):
+                raise FieldError(
+                    category, "store", f"{part!r} cannot be part of a document id; use a-z, 0-9, _ . -"
+                )
         return tuple(found)
 
     def holds(self, parts: tuple[str, ...], identity: Identity, today: date) -> bool:
@@ -70,12 +93,12 @@ by_store = Partition(("store",))
 
 
 def by_store_month(field: str) -> Partition:
-    """One document per store and month of ``field``."""
+    """One document per store and month of `field`."""
     return Partition(("store", "month"), field)
 
 
 def by_lane_month(field: str) -> Partition:
-    """One document per store, writing lane and month of ``field``; a Caixa holds its own."""
+    """One document per store, writing lane and month of `field`; a Caixa holds its own."""
     return Partition(("store", "lane", "month"), field)
 
 

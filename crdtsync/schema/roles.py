@@ -16,7 +16,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A node: its device name (unique in the account), role, account and store (``None`` at the head office)."""
+    """A node: its device name (unique in the account), role, account and store (`None` at the head office)."""
 
     device: str
     role: Role

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from crdtsync.schema.entity import Entity
+    from crdtsync.schema.fields import Field
+    from crdtsync.schema.roles import Role
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound="Entity")
@@ -41,12 +43,19 @@ class Records(Protocol):
 
     def get(self, entity: type[E], key: str) -> E | None:
         """Return a record, or None when there is none."""
+        ...
 
     def find(self, entity: type[E], **equals: object) -> list[E]:
         """Return the visible records whose fields equal the given values."""
+        ...
 
     def referrers(self, record: Entity) -> list[Entity]:
-        """Return visible records that refer to ``record``."""
+        """Return visible records that refer to `record`."""
+        ...
+
+    def present(self, category: str, key: str) -> bool:
+        """Tell whether a record exists, is not deleted, and is active if it can be inactive."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Invariant:
 
     code: str
     title: str
-    owner: str
+    owner: Role
     severity: Severity
     kind: RuleKind
     method: Callable[..., bool]
@@ -88,7 +97,7 @@ def invariant(
     code: str,
     *,
     title: str,
-    owner: str,
+    owner: Role,
     severity: Severity = Severity.A,
     watch: tuple[str, ...] = (),
     group: tuple[str, ...] = (),
@@ -96,14 +105,16 @@ def invariant(
 ) -> Callable[[F], F]:
     """Mark a method as an invariant: it returns True when all is well.
 
-    Signatures: ``(self)`` or ``(self, records)``; with ``group``: ``(self, others)``, where ``self`` has the smallest
-    key. ``watch`` names reference fields whose target matters; ``referred`` rules see deleted records only.
+    Signatures: `(self)` or `(self, records)`; with `group`: `(self, others)`, where `self` has the smallest
+    key. `watch` names reference fields whose target matters; `referred` rules see deleted records only.
     """
     kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
 
     def mark(function: F) -> F:
         takes = len(inspect.signature(function).parameters) > 1
-        rule = Invariant(code, title, owner, severity, kind, function, watch, group, inspect.getdoc(function) or "", takes)
+        rule = Invariant(
+            code, title, owner, severity, kind, function, watch, group, inspect.getdoc(function) or "", takes
+        )
         function.__crdtsync_invariant__ = rule  # type: ignore[attr-defined]
         return function
 
@@ -116,10 +127,31 @@ class References:
 
     code: str
     title: str
-    owner: str
+    owner: Role
     severity: Severity = Severity.A
 
 
-def references(code: str, *, title: str, owner: str, severity: Severity = Severity.A) -> References:
+def references(code: str, *, title: str, owner: Role, severity: Severity = Severity.A) -> References:
     """Return the declaration of a dangling-reference invariant over all references of the class."""
     return References(code, title, owner, severity)
+
+
+def references_rule(declared: References, refs: tuple[Field[Any], ...]) -> Invariant:
+    """Return the invariant that every one of `refs`, unless empty, points to a record that is there and active."""
+
+    def all_present(self: Entity, records: Records) -> bool:
+        keys = [(field.ref, getattr(self, field.name)) for field in refs]
+        return all(key is None or records.present(target or "", str(key)) for target, key in keys)
+
+    return Invariant(
+        declared.code,
+        declared.title,
+        declared.owner,
+        declared.severity,
+        RuleKind.RECORD,
+        all_present,
+        tuple(field.name for field in refs),
+        (),
+        "A reference points to a record that does not exist, was deleted or is not active.",
+        takes_records=True,
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from crdtsync.errors import AdapterError, UnknownCategory
-from crdtsync.schema.entity import Entity, hint
-from crdtsync.schema.shape import Shape
+from crdtsync.errors import AdapterError, UnknownCategory, hint
+from crdtsync.schema.entity import Entity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crdtsync.schema.shape import Shape
 
 ENTRY_POINTS = "crdtsync.adapters"
 _PLACE_DEFAULT = 1000
@@ -41,7 +44,9 @@ class Schema:
         for category, shape in self.shapes.items():
             for field, target in shape.refs:
                 if target not in self.shapes:
-                    raise AdapterError(f"{category}.{field} refers to {target}, which no installed adapter declares")
+                    raise AdapterError(
+                        f"{category}.{field} refers to {target}, which no installed adapter declares"
+                    )
         done: set[str] = set()
         for category in sorted(self.shapes):
             self._visit(category, (), done)
@@ -104,7 +109,7 @@ class Schema:
 
 
 def load_installed() -> Schema:
-    """Return the schema of all installed adapters (entry-point group ``crdtsync.adapters``).
+    """Return the schema of all installed adapters (entry-point group `crdtsync.adapters`).
 
     Raises:
         AdapterError: one of them cannot be loaded; it names the entry point and the distribution.

@@ -1,26 +1,38 @@
-"""The shape of a category: what an entity class says, as data for the fold, the store and the gate."""
+"""The shape of a category: what an entity class says, as data for the fold, the store and the gate.
+
+It holds no record and changes nothing; `check_shape` refuses a declaration that contradicts itself.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crdtsync.errors import FieldError
-from crdtsync.schema.fields import Field, RowsType, StructType
-from crdtsync.schema.partition import Partition
-from crdtsync.schema.roles import Role
-from crdtsync.schema.rules import Check, Invariant
+from crdtsync.errors import AdapterError, FieldError, hint
+from crdtsync.schema.composites import RowsType, StructType
+from crdtsync.schema.fields import Field, Kind
+from crdtsync.schema.values import DateTimeType, DateType, KeyType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from crdtsync.schema.partition import Partition
+    from crdtsync.schema.roles import Role
+    from crdtsync.schema.rules import Check, Invariant
 
 KEY_SEPARATOR = ":"
+"""Between the parts of a composite key; no part contains it."""
+
+_SLUG = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """See the module. ``fields`` holds the non-key fields in declaration order."""
+    """See the module. `fields` holds the non-key fields in declaration order."""
 
     category: str
     title: str
@@ -41,23 +53,35 @@ class Shape:
         return tuple((field.column, field.sql_type) for field in (*keys, *self.fields.values()))
 
     @cached_property
+    def fields_at(self) -> int:
+        """Place of the first field in a read-model row: after document, key and the parts of a composite key."""
+        return 2 + (len(self.keys) if len(self.keys) > 1 else 0)
+
+    @cached_property
     def indexes(self) -> tuple[str, ...]:
-        """Columns to index: references and what group rules compare."""
+        """Columns to index: references, what the author marks, and what group rules compare."""
         grouped = {name for rule in self.invariants for name in rule.group}
-        return tuple(f.column for f in self.fields.values() if f.index or f.name in grouped)
+        keys = self.keys if len(self.keys) > 1 else ()
+        return tuple(
+            field.column
+            for field in (*keys, *self.fields.values())
+            if field.index or field.name in grouped or (field.kind is Kind.KEY and field.ref)
+        )
 
     @cached_property
     def rows_views(self) -> dict[str, tuple[tuple[str, str], ...]]:
-        """Per column that holds a list of structs: (name, SQL type) of the struct's columns."""
+        """Per column that holds several structs (rows, sets of structs): (name, SQL type) of the struct's columns."""
         views: dict[str, tuple[tuple[str, str], ...]] = {}
         for field in self.fields.values():
-            if isinstance(field.type, RowsType):
+            if isinstance(field.type, RowsType) or (
+                field.kind is Kind.SET and isinstance(field.type, StructType)
+            ):
                 views[field.column] = tuple((f.column, f.sql_type) for f in field.type.struct.__fields__)
         return views
 
     @cached_property
     def refs(self) -> tuple[tuple[str, str], ...]:
-        """(field name, target category) of the references, those inside structs included, other categories only."""
+        """(field name, target category) of the references, those inside structs and to the category itself included."""
         found: list[tuple[str, str]] = []
         for field in (*self.keys, *self.fields.values()):
             if isinstance(field.type, StructType):
@@ -76,28 +100,61 @@ class Shape:
         for key in self.keys:
             part = str(key.to_wire(values.get(key.name)))
             if len(self.keys) > 1 and KEY_SEPARATOR in part:
-                raise FieldError(self.category, key.name, f"part of a composite key cannot contain {KEY_SEPARATOR!r}")
+                raise FieldError(
+                    self.category, key.name, f"part of a composite key cannot contain {KEY_SEPARATOR!r}"
+                )
             parts.append(part)
-        return KEY_SEPARATOR.join(parts)
+        text = KEY_SEPARATOR.join(parts)
+        problem = self.validate_key(text)
+        if problem:
+            raise FieldError(self.category, self.keys[0].name, problem)
+        return text
 
     def key_columns(self, key: str) -> tuple[Any, ...]:
-        """Return the wire values of a composite key's parts."""
+        """Return the wire values of a key's parts; raises ValueError when the text has another number of them."""
         parts = key.split(KEY_SEPARATOR) if len(self.keys) > 1 else [key]
         return tuple(
-            int(part) if field.sql_type == "INTEGER" else part for field, part in zip(self.keys, parts, strict=True)
+            int(part) if field.sql_type == "INTEGER" else part
+            for field, part in zip(self.keys, parts, strict=True)
         )
 
     def validate_key(self, key: str) -> str | None:
         """Check a key as it arrives; return what is wrong, or None."""
+        return self.check_keys((key,))
+
+    def check_keys(self, keys: Iterable[str]) -> str | None:
+        """Check the keys of many records as they arrive, column by column; return what is wrong, or None."""
+        keys = tuple(keys)
+        if set(map(type, keys)) - {str}:
+            return "a key is not text"
+        if self._one_text_key:
+            problem = self.keys[0].type.check(keys)
+            return f"key: {problem}" if problem else None
+        # Lengths first: a key is bounded as a whole, and int() of a long text is slow.
+        problem = self._whole_key.check(keys)
+        if problem:
+            return f"key: {problem}"
         try:
-            wires = self.key_columns(key)
+            wires = [self.key_columns(key) for key in keys]
         except ValueError:
-            return f"key {key!r} does not have {len(self.keys)} parts"
-        for field, wire in zip(self.keys, wires, strict=True):
-            problem = field.type.check((wire,))
+            return f"a key does not have the form {KEY_SEPARATOR.join(field.name for field in self.keys)}"
+        for key, parts in zip(keys, wires, strict=True):
+            # 7 and 007 would be two records with one number.
+            if KEY_SEPARATOR.join(map(str, parts)) != key:
+                return f"key {key!r} is not in canonical form"
+        for field, column in zip(self.keys, zip(*wires, strict=True), strict=False):
+            problem = field.type.check(column)
             if problem:
-                return f"key {key!r}: {problem}"
+                return f"key {field.name}: {problem}"
         return None
+
+    @cached_property
+    def _one_text_key(self) -> bool:
+        return len(self.keys) == 1 and isinstance(self.keys[0].type, KeyType)
+
+    @cached_property
+    def _whole_key(self) -> KeyType:
+        return KeyType()
 
     def may_write(self, role: Role, field: str | None = None) -> bool:
         """Tell whether a node of this role may write the category, or one field of it."""
@@ -107,7 +164,7 @@ class Shape:
         return declared is None or declared.writers is None or role in declared.writers
 
     def describe(self) -> dict[str, Any]:
-        """Return what peers compare: signatures of keys and fields."""
+        """Return what the fingerprint covers: signatures of keys and fields."""
         return {
             "keys": [[field.name, field.type.signature] for field in self.keys],
             "fields": {name: field.signature for name, field in self.fields.items()},
@@ -117,15 +174,88 @@ class Shape:
     @cached_property
     def fingerprint(self) -> str:
         """Stable hash of the description."""
-        text = json.dumps(self.describe(), sort_keys=True, ensure_ascii=False)
-        return blake2b(text.encode(), digest_size=8).hexdigest()
+        return _hash(self.describe())
 
     @cached_property
     def essence(self) -> str:
-        """Stable hash of what must be equal to exchange records: keys and required fields.
+        """Stable hash of what must be equal to exchange records: keys, partition and required fields.
 
         Two versions of a category that differ by optional fields have the same essence and synchronize.
         """
-        kept = {name: self.fields[name].signature for name in sorted(self.fields) if self.fields[name].required}
-        text = json.dumps([self.describe()["keys"], kept], sort_keys=True, ensure_ascii=False)
-        return blake2b(text.encode(), digest_size=8).hexdigest()
+        keys = [[field.name, field.type.essence] for field in self.keys]
+        required = {
+            name: self.fields[name].essence for name in sorted(self.fields) if self.fields[name].required
+        }
+        return _hash([keys, self.partition.columns, required])
+
+
+def _hash(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def check_shape(name: str, shape: Shape, reserved: Iterable[str]) -> None:
+    """Refuse a declaration that contradicts itself.
+
+    Raises:
+        AdapterError: it names the class, the field, and what to do.
+    """
+    if not _SLUG.fullmatch(shape.category):
+        raise AdapterError(f"{name}: the category {shape.category!r} is not lower-case letters, digits and _")
+    if not shape.keys:
+        raise AdapterError(f"{name}: an entity needs at least one Key()")
+    if not shape.writers:
+        raise AdapterError(f"{name}: nobody may write it; say writers={{Role....}}")
+    _check_names(name, shape, frozenset(reserved))
+    _check_rules(name, shape)
+    for field in shape.fields.values():
+        try:
+            _ = field.default_wire
+        except FieldError as error:
+            raise AdapterError(f"{name}: the default of {error}") from error
+        if field.writers is not None and not field.writers <= shape.writers:
+            extra = ", ".join(sorted(field.writers - shape.writers))
+            raise AdapterError(
+                f"{name}.{field.name}: {extra} may not write the entity; add it to the entity's writers"
+            )
+
+
+def _check_names(name: str, shape: Shape, reserved: frozenset[str]) -> None:
+    taken = set(shape.partition.columns)
+    for field in (*shape.keys, *shape.fields.values()):
+        if not _SLUG.fullmatch(field.name) or field.name in reserved:
+            raise AdapterError(
+                f"{name}.{field.name}: this name is reserved or not lower case; choose another"
+            )
+        if field.column in taken:
+            raise AdapterError(
+                f"{name}.{field.name}: another column is called {field.column}; rename the field"
+            )
+        taken.add(field.column)
+    when = shape.partition.month_field
+    if when is not None:
+        dated = {f.name: f for f in shape.fields.values() if f.kind is Kind.ONCE and f.required}
+        if when not in dated or not isinstance(dated[when].type, DateType | DateTimeType):
+            raise AdapterError(
+                f"{name}: it is cut by the month of {when!r}, which must be a required Once(date) or Once(datetime)"
+                + hint(when, dated)
+            )
+
+
+def _check_rules(name: str, shape: Shape) -> None:
+    fields = {field.name: field for field in (*shape.keys, *shape.fields.values())}
+    codes: set[str] = set()
+    for rule in shape.invariants:
+        if rule.code in codes:
+            raise AdapterError(f"{name}: two invariants have the code {rule.code}; a pendency is known by it")
+        codes.add(rule.code)
+        for watched in rule.watch:
+            if watched not in fields or not fields[watched].ref:
+                raise AdapterError(
+                    f"{name}: {rule.code} watches {watched!r}, which is no Ref" + hint(watched, fields)
+                )
+        for grouped in rule.group:
+            if grouped not in shape.fields:
+                raise AdapterError(
+                    f"{name}: {rule.code} groups by {grouped!r}, no field" + hint(grouped, shape.fields)
+                )

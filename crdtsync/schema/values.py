@@ -1,26 +1,40 @@
 """Value types: how a Python value travels and is stored, and the check of what arrives from peers.
 
-A wire value is ``None``, an ``int`` or a ``str`` and equals the SQL value. Decimals travel as scaled integers; a binary
-float is refused everywhere, and a decimal that does not fit its scale is refused, never rounded.
+A wire value is `None`, an `int` or a `str` and equals the SQL value. Decimals travel as scaled integers; a binary
+float is refused everywhere, and a decimal that does not fit its scale is refused, never rounded. Nothing here knows
+of fields, records or merge policies.
 """
+
+# ruff: noqa: TRY004 - a refused value is a ValueError by contract, whatever is wrong with it.
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from crdtsync import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Wire: TypeAlias = int | str | None
 
-_INT_MAX = (1 << 63) - 1
-_TEXT_CHARS_MAX = 16 * 1024
+# Room for every 64-bit integer with its scale: the caller's own decimal context must never round a stored value.
+_EXACT = Context(prec=64)
+
+
+def _named(value: object) -> str:
+    """Say what a refused value is; the float gets its remedy, it is the one that people write."""
+    if type(value) is float:
+        return f"{value!r} is a float, which is never exact: write Decimal({str(value)!r})"
+    return f"{value!r} is a {type(value).__name__}"
 
 
 class ValueType:
-    """One type of value. ``signature`` is part of the schema fingerprint; equal signatures are compatible."""
+    """One type of value. `signature` is part of the schema fingerprint; equal `essence` means exchangeable."""
 
     sql_type = "TEXT"
     suffix = ""
@@ -31,12 +45,21 @@ class ValueType:
         """Name of the wire type."""
         return type(self).__name__.removesuffix("Type").lower()
 
+    @property
+    def essence(self) -> str:
+        """The part of the signature that peers must agree on."""
+        return self.signature
+
     def to_wire(self, value: Any) -> int | str:
-        """Return the wire value; raises ValueError saying what is wrong."""
-        raise TypeError(f"{type(self).__name__} has no wire form")
+        """Return the wire value of a value that is not None; raises ValueError saying what is wrong."""
+        raise TypeError(f"{type(self).__name__} has no wire form for {value!r}")
 
     def from_wire(self, wire: Any) -> Any:
         """Return the Python value of a wire value that is not None."""
+        return wire
+
+    def plain(self, wire: Any) -> Any:
+        """Return the JSON-able form of a wire value that is not None: what the command line shows."""
         return wire
 
     def parse(self, text: str) -> Any:
@@ -45,6 +68,8 @@ class ValueType:
 
     def check(self, values: Sequence[Any]) -> str | None:
         """Check wire values as they arrive, None excluded; return what is wrong or None."""
+        if set(map(type, values)) - {str}:
+            return "a value is not text"
         for value in set(values):
             try:
                 if self.to_wire(self.from_wire(value)) != value:
@@ -55,40 +80,81 @@ class ValueType:
 
 
 class TextType(ValueType):
-    """Text, optionally of a pattern and a length, optionally checked by a function that returns the normal form."""
+    """Text, optionally of a pattern and a length (characters).
+
+    `normal` returns the form to store or raises ValueError; it runs on local writes only, so that two versions of an
+    adapter never disagree about what was merged.
+    """
 
     def __init__(
         self,
         pattern: str | None = None,
-        max_length: int = _TEXT_CHARS_MAX,
-        check: Callable[[str], str] | None = None,
+        max_length: int = limits.TEXT_CHARS_MAX,
+        normal: Callable[[str], str] | None = None,
     ) -> None:
         self.pattern = re.compile(pattern) if pattern is not None else None
         self.max_length = max_length
-        self.normal = check
+        self.normal = normal
+
+    @property
+    def signature(self) -> str:
+        """Every text is one wire type: a tighter pattern is not another format."""
+        return "text"
 
     def to_wire(self, value: Any) -> str:
-        if type(value) is not str:
-            raise ValueError(f"text is expected, not {type(value).__name__}")
-        if self.normal is not None:
-            value = self.normal(value)
-        if len(value) > self.max_length:
-            raise ValueError(f"{len(value)} characters, at most {self.max_length} are allowed")
-        if self.pattern is not None and not self.pattern.fullmatch(value):
-            raise ValueError(f"{value!r} does not have the form {self.pattern.pattern}")
-        return str(value)
+        """Return the text in its normal form."""
+        if not isinstance(value, str) or isinstance(value, Enum):
+            raise ValueError(f"a text is expected, {_named(value)}")
+        text = str(value) if self.normal is None else self.normal(str(value))
+        if "\x00" in text or not (text.isascii() or text.encode(errors="replace").decode() == text):
+            # SQLite's functions end a text at NUL, and a lone surrogate has no UTF-8 form.
+            raise ValueError(f"{text!r} has a character that cannot be stored")
+        problem = self.check((text,))
+        if problem:
+            raise ValueError(problem)
+        return text
 
     def check(self, values: Sequence[Any]) -> str | None:
+        """Check type, length and pattern of texts."""
         if set(map(type, values)) - {str}:
             return "a value is not text"
         if max(map(len, values), default=0) > self.max_length:
             return f"a text is longer than {self.max_length} characters"
         if self.pattern is not None:
             matches = self.pattern.fullmatch
-            for value in set(values):
+            for value in values:
                 if not matches(value):
                     return f"{value!r} does not have the form {self.pattern.pattern}"
         return None
+
+
+class KeyType(TextType):
+    """A record key: text that is not empty and has printable characters only."""
+
+    def __init__(self, pattern: str | None = None, normal: Callable[[str], str] | None = None) -> None:
+        super().__init__(pattern, limits.KEY_CHARS_MAX, normal)
+
+    def check(self, values: Sequence[Any]) -> str | None:
+        """Check keys; one join for all of them, because every record of a batch passes here."""
+        problem = super().check(values)
+        if problem:
+            return problem
+        if "" in values:
+            return "a key is empty"
+        return None if "".join(values).isprintable() else "a key has a character that is not printable"
+
+
+class RefType(KeyType):
+    """The key of a record of another category; it may dangle."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.ref = target
+
+    @property
+    def signature(self) -> str:
+        """References to different categories are different types."""
+        return f"ref {self.ref}"
 
 
 class IntType(ValueType):
@@ -97,47 +163,66 @@ class IntType(ValueType):
     sql_type = "INTEGER"
 
     def to_wire(self, value: Any) -> int:
+        """Return the number itself."""
         if type(value) is not int:
-            raise ValueError(f"a whole number is expected, not {type(value).__name__}")
-        if abs(value) > _INT_MAX:
+            raise ValueError(f"a whole number is expected, {_named(value)}")
+        if abs(value) > limits.AMOUNT_MAX:
             raise ValueError(f"{value} does not fit in 64 bits")
         return value
 
     def parse(self, text: str) -> int:
+        """Return the number of its decimal digits."""
         return int(text)
 
     def check(self, values: Sequence[Any]) -> str | None:
+        """Check that all are integers of 64 bits."""
         if set(map(type, values)) - {int}:
             return "a value is not a whole number"
-        return None if max(map(abs, values), default=0) <= _INT_MAX else "a number does not fit in 64 bits"
+        return (
+            None
+            if max(map(abs, values), default=0) <= limits.AMOUNT_MAX
+            else "a number does not fit in 64 bits"
+        )
+
+
+_TRUE = frozenset({"true", "sim", "yes", "1"})
+_FALSE = frozenset({"false", "não", "nao", "no", "0"})
 
 
 class BoolType(ValueType):
-    """True or false."""
+    """True or false; 1 or 0 on the wire."""
 
     sql_type = "INTEGER"
-    _words = {"true": True, "sim": True, "yes": True, "1": True, "false": False, "nao": False, "não": False, "no": False, "0": False}  # noqa: E501, RUF012
 
     def to_wire(self, value: Any) -> int:
+        """Return 1 or 0."""
         if type(value) is not bool:
-            raise ValueError(f"true or false is expected, not {type(value).__name__}")
+            raise ValueError(f"true or false is expected, {_named(value)}")
         return int(value)
 
     def from_wire(self, wire: Any) -> bool:
+        """Return True or False."""
+        return bool(wire)
+
+    def plain(self, wire: Any) -> bool:
+        """Return True or False."""
         return bool(wire)
 
     def parse(self, text: str) -> bool:
-        if text.lower() not in self._words:
-            raise ValueError("true or false is expected")
-        return self._words[text.lower()]
+        """Accept English and Portuguese words."""
+        word = text.strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ValueError(f"true or false (sim or não) is expected, not {text!r}")
+        return word in _TRUE
 
     def check(self, values: Sequence[Any]) -> str | None:
+        """Check that all are 0 or 1."""
         good = not set(map(type, values)) - {int} and not set(values) - {0, 1}
         return None if good else "a value is neither 0 nor 1"
 
 
 class DecimalType(ValueType):
-    """An exact decimal with a fixed number of places."""
+    """An exact decimal with a fixed number of places, an integer of the smallest unit on the wire."""
 
     sql_type = "INTEGER"
 
@@ -147,61 +232,89 @@ class DecimalType(ValueType):
 
     @property
     def signature(self) -> str:
+        """Different scales are different types."""
         return f"decimal{self.scale}"
 
     def to_wire(self, value: Any) -> int:
+        """Return the number of units; a value that would need rounding is refused."""
         if type(value) is bool or not isinstance(value, Decimal | int):
-            raise ValueError(f"an exact decimal is expected, not {type(value).__name__}")
+            raise ValueError(f"an exact decimal is expected, {_named(value)}")
         number = Decimal(value)
         if not number.is_finite():
             raise ValueError(f"{value} is not a finite number")
-        scaled = number.scaleb(self.scale)
-        if scaled != scaled.to_integral_value():
-            raise ValueError(f"{value} has more than {self.scale} decimal places")
-        if abs(scaled) > _INT_MAX:
+        sign, digits, exponent = number.as_tuple()
+        assert isinstance(exponent, int)
+        shift = exponent + self.scale
+        # Before any power of ten is computed: 1E+999999999 must cost nothing.
+        if number and number.adjusted() + self.scale > len(str(limits.AMOUNT_MAX)):
             raise ValueError(f"{value} is too large")
-        return int(scaled)
+        units = int("".join(map(str, digits))) if number else 0
+        if shift < 0 and units:
+            units, rest = divmod(units, 10**-shift) if -shift <= len(digits) else (0, 1)
+            if rest:
+                raise ValueError(
+                    f"{value} has more than {self.scale} decimal places; round it where the rule is known"
+                )
+        elif units:
+            units *= 10**shift
+        if units > limits.AMOUNT_MAX:
+            raise ValueError(f"{value} is too large")
+        return -units if sign else units
 
     def from_wire(self, wire: Any) -> Decimal:
-        return Decimal(wire).scaleb(-self.scale)
+        """Return the exact decimal."""
+        return Decimal(wire).scaleb(-self.scale, _EXACT)
+
+    def plain(self, wire: Any) -> str:
+        """Return the decimal as text, which JSON readers cannot turn into a float."""
+        return format(self.from_wire(wire), "f")
 
     def parse(self, text: str) -> Decimal:
+        """Accept 12.90 and the Brazilian 12,90."""
         try:
-            return Decimal(text)
+            return Decimal(text.strip() if "." in text else text.strip().replace(",", ".", 1))
         except ArithmeticError as error:
-            raise ValueError("a decimal such as 12.90 is expected") from error
+            raise ValueError(f"a decimal such as 12.90 is expected, not {text!r}") from error
 
     check = IntType.check
 
 
 class DateType(ValueType):
-    """A calendar day."""
+    """A calendar day, `2026-11-24` on the wire."""
 
     def to_wire(self, value: Any) -> str:
+        """Return the ISO form."""
         if type(value) is not date:
-            raise ValueError(f"a date is expected, not {type(value).__name__}")
+            raise ValueError(f"a date is expected, {_named(value)}")
         return value.isoformat()
 
     def from_wire(self, wire: Any) -> date:
+        """Return the day."""
         return date.fromisoformat(wire)
 
-    parse = from_wire
+    def parse(self, text: str) -> date:
+        """Accept the ISO form."""
+        return date.fromisoformat(text.strip())
 
 
 class DateTimeType(ValueType):
-    """A moment, with its offset; stored in UTC."""
+    """A moment, UTC with a final Z on the wire; microseconds only when there are any."""
 
     def to_wire(self, value: Any) -> str:
+        """Return the moment in UTC; one with no offset is refused, because nobody can tell when it was."""
         if not isinstance(value, datetime):
-            raise ValueError(f"a date and time is expected, not {type(value).__name__}")
-        if value.tzinfo is None:
-            raise ValueError("a date and time needs its offset from UTC")
+            raise ValueError(f"a date and time is expected, {_named(value)}")
+        if value.utcoffset() is None:
+            raise ValueError(f"{value.isoformat()} needs its offset from UTC")
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     def from_wire(self, wire: Any) -> datetime:
+        """Return the moment, aware, in UTC."""
         return datetime.fromisoformat(wire)
 
-    parse = from_wire
+    def parse(self, text: str) -> datetime:
+        """Accept the ISO form; whether it has an offset is checked where it is stored."""
+        return datetime.fromisoformat(text.strip())
 
 
 class EnumType(ValueType):
@@ -210,38 +323,37 @@ class EnumType(ValueType):
     def __init__(self, enum: type[Enum]) -> None:
         self.enum = enum
         if not all(isinstance(member.value, str) for member in enum):
-            raise ValueError(f"{enum.__name__}: the members of an enum field have text values")
+            raise TypeError(f"{enum.__name__}: the members of an enum field have text values")
 
     @property
     def signature(self) -> str:
+        """The words are not part of it: a new word parks the records that use it, not the category."""
         return "enum"
 
     def to_wire(self, value: Any) -> str:
-        return str(self.enum(value).value)
+        """Return the member's word."""
+        if not isinstance(value, self.enum):
+            raise ValueError(f"a {self.enum.__name__} is expected, {_named(value)}")
+        return str(value.value)
 
     def from_wire(self, wire: Any) -> Enum:
+        """Return the member."""
         return self.enum(wire)
 
-    parse = from_wire
+    def parse(self, text: str) -> Enum:
+        """Accept the member's word."""
+        try:
+            return self.enum(text.strip())
+        except ValueError as error:
+            words = ", ".join(str(member.value) for member in self.enum)
+            raise ValueError(f"{text!r} is none of {words}") from error
 
 
-class RefType(TextType):
-    """The key of a record of another category; it may dangle."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(max_length=256)
-        self.ref = target
-
-    @property
-    def signature(self) -> str:
-        return f"ref {self.ref}"
-
-
-def value_type_of(python: type[Any], scale: int = 2) -> ValueType:
+def value_type_of(python: Any, scale: int = 2) -> ValueType:
     """Return the value type of a Python type.
 
     Raises:
-        TypeError: a type that has no exact wire form; ``float`` among them.
+        TypeError: a type that has no exact wire form; `float` among them.
     """
     simple: dict[type[Any], Callable[[], ValueType]] = {
         str: TextType,
@@ -255,5 +367,5 @@ def value_type_of(python: type[Any], scale: int = 2) -> ValueType:
         return simple[python]()
     if isinstance(python, type) and issubclass(python, Enum):
         return EnumType(python)
-    hint = "; use Money, Quantity or Decimal, a binary float is never exact" if python is float else ""
-    raise TypeError(f"{getattr(python, '__name__', python)} cannot be a field's type{hint}")
+    advice = "; use Money, Quantity or Decimal, a binary float is never exact" if python is float else ""
+    raise TypeError(f"{getattr(python, '__name__', python)} cannot be a field's type{advice}")
