@@ -351,3 +351,12 @@ class ConfigError(CrdtsyncError):
 
 class ControlError(CrdtsyncError):
     """A running node answered a verb with an error."""
+
+
+class LinkBroken(ProtocolError):
+    """The conversation with a peer ended; ``terminal`` says that connecting again cannot help."""
+
+    def __init__(self, code: str, message: str, *, terminal: bool) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.terminal = terminal

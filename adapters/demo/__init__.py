@@ -29,7 +29,9 @@ _WORK_SECONDS_MAX = 600.0
 
 @click.command()
 @click.option("--lanes", default=8, show_default=True, type=click.IntRange(1, 64), help="Number of Caixas.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with sales_week.csv.gz and its companions.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with sales_week.csv.gz and its companions."
+)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Keep the nodes' folders here.")
 @click.option("--keep-open", is_flag=True, help="Leave the nodes running until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
@@ -42,9 +44,15 @@ def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool,
     source = data or Path(str(DATA))
     try:
         if folder is not None:
-            sys.exit(asyncio.run(_Demo(console, source, folder, lanes).run(keep_open=keep_open, as_json=as_json)))
+            sys.exit(
+                asyncio.run(_Demo(console, source, folder, lanes).run(keep_open=keep_open, as_json=as_json))
+            )
         with tempfile.TemporaryDirectory(prefix="crdtsync-demo-") as made:
-            sys.exit(asyncio.run(_Demo(console, source, Path(made), lanes).run(keep_open=keep_open, as_json=as_json)))
+            sys.exit(
+                asyncio.run(
+                    _Demo(console, source, Path(made), lanes).run(keep_open=keep_open, as_json=as_json)
+                )
+            )
     except CrdtsyncError as error:
         click.echo(f"demo: {error}", err=True)
         sys.exit(3)
@@ -107,10 +115,16 @@ class _Demo:
         """Show the categories of the initial run in their order, summed over the nodes."""
         order = [name for name in self.schema.order("download") if name in expected]
         seen: dict[str, dict[str, int]] = {name: {} for name in names}
-        columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description:32}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.console, transient=False) as bars:
             tasks: dict[str, TaskID] = {
-                name: bars.add_task(f"Baixa  {self._title(name)}", total=expected[name] * len(names)) for name in order
+                name: bars.add_task(f"Baixa  {self._title(name)}", total=expected[name] * len(names))
+                for name in order
             }
 
             def watch(name: str, progress: dict[str, Any]) -> None:
@@ -122,7 +136,10 @@ class _Demo:
             await asyncio.gather(
                 *(
                     self.fleet.wait_for(
-                        name, lambda p: p["initial_done"], _INITIAL_SECONDS_MAX, lambda p, n=name: watch(n, p)  # type: ignore[misc]
+                        name,
+                        lambda p: p["initial_done"],
+                        _INITIAL_SECONDS_MAX,
+                        lambda p, n=name: watch(n, p),  # type: ignore[misc]
                     )
                     for name in names
                 )
@@ -170,7 +187,7 @@ class _Demo:
         return outcome
 
     def _summary(
-        self, outcome: dict[str, Any], totals: dict[str, list[list[Any]]], digests: bool  # noqa: FBT001
+        self, outcome: dict[str, Any], totals: dict[str, list[list[Any]]], digests: bool
     ) -> dict[str, Any]:
         """Sum what the downstream ends of all links counted; each record and byte is counted once."""
         moved = {(direction, what): 0 for direction in ("down", "up") for what in ("records", "bytes")}
@@ -205,7 +222,14 @@ class _Demo:
         outcome: dict[str, Any],
     ) -> None:
         self._phase("What happened")
-        table = Table("category", "records down", "records up", "bytes", "seconds", title="all links, at their lower ends")
+        table = Table(
+            "category",
+            "records down",
+            "records up",
+            "bytes",
+            "seconds",
+            title="all links, at their lower ends",
+        )
         sums: dict[str, list[float]] = {}
         for name in self.fleet.names[1:]:
             for category, direction, records, size, seconds in totals[name]:
@@ -241,4 +265,3 @@ class _Demo:
 
     def _title(self, category: str) -> str:
         return self.schema.shape(category).title
-

@@ -7,9 +7,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.demo.relay import Relay
 from crdtsync.errors import CrdtsyncError
@@ -17,13 +15,17 @@ from crdtsync.node.config import NodeConfig, write_config
 from crdtsync.node.control import call
 from crdtsync.schema import Role
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 _POLL_SECONDS = 0.1
 _START_SECONDS_MAX = 30.0
 _STOP_SECONDS_MAX = 30.0
 STORE = "loja1"
 
 
-class DemoFailed(CrdtsyncError):
+class DemoFailed(CrdtsyncError):  # noqa: N818 - says what happened, as the project's errors do
     """A node of the demo did not do what was asked, or not in time."""
 
 
@@ -95,7 +97,9 @@ class Fleet:
         while loop.time() < deadline:
             process = self.processes.get(name)
             if process is not None and process.returncode is not None:
-                raise DemoFailed(f"{name} ended with code {process.returncode}; see {self.folder / name / 'log.txt'}")
+                raise DemoFailed(
+                    f"{name} ended with code {process.returncode}; see {self.folder / name / 'log.txt'}"
+                )
             try:
                 last = await call(self.folder / name, "progress")
             except CrdtsyncError as error:
@@ -115,6 +119,7 @@ class Fleet:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         rounds = 0
+        said: dict[str, dict[str, str]] = {}
         while loop.time() < deadline:
             rounds += 1
             for name in self.names[1:]:

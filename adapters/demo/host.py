@@ -12,13 +12,15 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.demo.week import import_catalogue, open_stock, sell
 from crdtsync.errors import CrdtsyncError
 from crdtsync.node import Node, load_config
-from crdtsync.node.link import Moved, Run
 from crdtsync.node.runner import run_node
+
+if TYPE_CHECKING:
+    from crdtsync.node.link import Moved, Run
 
 Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 

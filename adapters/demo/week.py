@@ -6,10 +6,8 @@ Every step can be repeated after a crash: what exists already is left alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.cfop import Cfop
 from adapters.cities import City
@@ -29,8 +27,13 @@ from adapters.reference import (
 from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from adapters.till_operations import TillOperation, TillOperationKind
-from crdtsync import Entity
-from crdtsync.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from crdtsync import Entity
+    from crdtsync.node import Node
 
 CENTERS = ("Loja", "Administração", "Logística", "Marketing")
 CLASSIFICATIONS = ("Cliente", "Fornecedor", "Transportadora", "Funcionário")

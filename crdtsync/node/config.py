@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - the types of NodeConfig are read at run time
 from typing import Any, get_args, get_type_hints
 
 from crdtsync import limits
@@ -92,7 +92,9 @@ def load_config(folder: Path) -> NodeConfig:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; make the node with `crdtsync init {folder}`") from None
+        raise ConfigError(
+            f"{path}: there is no such file; make the node with `crdtsync init {folder}`"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}; mend the file") from error
     except OSError as error:
@@ -131,7 +133,9 @@ def write_config(config: NodeConfig) -> None:
         if field.name == "folder" or value is None or value == field.default:
             continue
         text = {True: "true", False: "false"}[value] if isinstance(value, bool) else None
-        lines.append(f"{field.name} = {text or (repr(value) if isinstance(value, int | float) else _quote(value))}")
+        lines.append(
+            f"{field.name} = {text or (repr(value) if isinstance(value, int | float) else _quote(value))}"
+        )
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
         with config.path.open("x", encoding="utf-8") as file:

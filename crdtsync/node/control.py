@@ -11,13 +11,16 @@ import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import ControlError, CrdtsyncError
-from crdtsync.node.node import Node
 from crdtsync.node.verbs import BUILT_IN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crdtsync.node.node import Node
 
 CONTROL_NAME = "control.json"
 
@@ -42,7 +45,9 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen on a free port and write ``control.json``."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=limits.CONTROL_LINE_BYTES_MAX)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", 0, limit=limits.CONTROL_LINE_BYTES_MAX
+        )
         port = self._server.sockets[0].getsockname()[1]
         self._path.unlink(missing_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

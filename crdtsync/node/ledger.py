@@ -11,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import CrdtsyncError, StoreClosed
 from crdtsync.node.pendencies import evaluate
-from crdtsync.schema import Schema, Shape
-from crdtsync.schema.roles import Identity
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
 from crdtsync.storage.base import ChangeRow, Commit, HeadRow, ParkedRow, ReplicaRow, Storage, View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from datetime import date
+
+    from crdtsync.schema import Schema, Shape
+    from crdtsync.schema.roles import Identity
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 
@@ -112,7 +115,11 @@ class Ledger:
         while not 0 < replica <= limits.REPLICA_MAX or replica in self.registry:
             replica = int.from_bytes(self.clock.random_bytes(7), "big") >> 3
         row = ReplicaRow(
-            replica, self.identity.device, self.identity.role.value, self.identity.store, self.identity.account
+            replica,
+            self.identity.device,
+            self.identity.role.value,
+            self.identity.store,
+            self.identity.account,
         )
         commit = Commit(meta={"replica": replica.to_bytes(7, "big")}, replicas=[row])
         await self.storage.commit(commit)
@@ -170,7 +177,11 @@ class Ledger:
     def vectors(self, docs: Iterable[str]) -> Vectors:
         """Return the received heads of documents."""
         return {
-            doc: {replica: (head.seq, head.hash) for replica, head in self.heads.get(doc, {}).items() if head.seq}
+            doc: {
+                replica: (head.seq, head.hash)
+                for replica, head in self.heads.get(doc, {}).items()
+                if head.seq
+            }
             for doc in docs
         }
 
@@ -352,7 +363,9 @@ class Ledger:
             last = await self.storage.read(lambda view: max((i for i, _ in view.journal(doc)), default=0))
             base = await self.storage.read(lambda view: view.snapshot(doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
-            encoded, change = document.compact(self.hlc.tick(self.clock.now_ms()), self.clock.random_bytes(16))
+            encoded, change = document.compact(
+                self.hlc.tick(self.clock.now_ms()), self.clock.random_bytes(16)
+            )
             commit.snapshots[doc] = (encoded, max(last, base[1] if base else 0))
             self._documents.pop(doc)
             outcome.append(True)
@@ -399,7 +412,7 @@ class Ledger:
             job = self._local.popleft() if self._local else self._remote.popleft()
             try:
                 job.changes = await job.prepare(commit)
-            except Exception as error:  # noqa: BLE001 - every error goes to the job's caller
+            except Exception as error:  # noqa: BLE001 - it goes to the job's caller
                 failed = (job, error)
                 break
             for change in job.changes:
@@ -426,7 +439,9 @@ class Ledger:
             commit.recompacted.append((doc, replica, upto, kept))
         if change.rows:
             commit.records.setdefault(change.category, []).extend(change.rows)
-        commit.parked += [ParkedRow(doc, p.replica, p.seq, "invalid", p.detail, p.data) for p in change.parked]
+        commit.parked += [
+            ParkedRow(doc, p.replica, p.seq, "invalid", p.detail, p.data) for p in change.parked
+        ]
 
     async def _finish(self, commit: Commit, group: list[_Job]) -> None:
         if not group:

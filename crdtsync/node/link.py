@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, StorageError, UpdateGap
-from crdtsync.node.ledger import Ledger, Vectors
+from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, StorageError, UpdateGap
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.storage.base import Commit, ReplicaRow
-from crdtsync.transport.base import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from crdtsync.node.ledger import Ledger, Vectors
+    from crdtsync.transport.base import Channel
 
 _UPSTREAM_OF = {Role.LOJA: Role.GESTAO, Role.CAIXA: Role.LOJA}
 SOFTWARE = "crdtsync 0.1.0"
@@ -44,15 +47,6 @@ class Run:
     down: dict[str, Moved] = field(default_factory=dict)
     up: dict[str, Moved] = field(default_factory=dict)
     ended: float | None = None
-
-
-class LinkBroken(CrdtsyncError):
-    """The conversation ended; ``terminal`` says whether connecting again can help."""
-
-    def __init__(self, code: str, message: str, *, terminal: bool) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.terminal = terminal
 
 
 class Link:
@@ -94,6 +88,15 @@ class Link:
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def acknowledged(self) -> list[tuple[str, int, int]]:
+        """Return (document, replica, sequence) of everything that the peer is known to hold."""
+        return [
+            (doc, replica, head.seq)
+            for doc in self._scope()
+            if not self._lacks(doc)
+            for replica, head in self.ledger.heads[doc].items()
+        ]
+
     # -- life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -128,7 +131,13 @@ class Link:
     async def _step(self) -> None:
         deadline = self.session.deadline()
         first = self.session.state is State.START
-        wait = limits.HELLO_SECONDS_MAX if first else None if deadline is None else max(0.0, deadline - self._now())
+        wait = (
+            limits.HELLO_SECONDS_MAX
+            if first
+            else None
+            if deadline is None
+            else max(0.0, deadline - self._now())
+        )
         try:
             message = await asyncio.wait_for(self.channel.receive(), wait)
         except TimeoutError:
@@ -220,10 +229,14 @@ class Link:
         for replica, device, role, store in rows:
             known = self.ledger.registry.get(replica)
             if known is not None and known.device != device:
-                await self._refuse("not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True)
+                await self._refuse(
+                    "not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True
+                )
             alone = self.peer.role is Role.CAIXA and device != self.peer.device
             if alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}:
-                await self._refuse("not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True)
+                await self._refuse(
+                    "not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True
+                )
             if known is None:
                 fresh.append(ReplicaRow(replica, device, role, store, self.peer.account))
             self._allowed.add(replica)
@@ -252,7 +265,9 @@ class Link:
         if _UPSTREAM_OF.get(below) is not above:
             await self._refuse("wrong_role", f"a {below} does not synchronize with a {above}", terminal=True)
         if role is Role.CAIXA and who["store"] != me.store:
-            await self._refuse("wrong_store", f"{who['device']} belongs to store {who['store']}", terminal=True)
+            await self._refuse(
+                "wrong_store", f"{who['device']} belongs to store {who['store']}", terminal=True
+            )
         self.peer = Identity(who["device"], role, who["account"], who["store"])
         self.peer_live = who["live"]
         mine = self.ledger.schema.categories()
@@ -319,10 +334,14 @@ class Link:
         self._refuse_forks(list(vectors))
         own = self.ledger.replica
         mine = self.ledger.vectors(vectors)
-        if any(theirs.get(own, (0, b""))[0] > mine[doc].get(own, (0, b""))[0] for doc, theirs in vectors.items()):
+        if any(
+            theirs.get(own, (0, b""))[0] > mine[doc].get(own, (0, b""))[0] for doc, theirs in vectors.items()
+        ):
             # The upstream holds more of this node's log than the node itself: the store was restored from a backup.
             await self.ledger.new_incarnation()
-            raise LinkBroken("restored", "the store is older than what was sent; a new incarnation begins", terminal=False)
+            raise LinkBroken(
+                "restored", "the store is older than what was sent; a new incarnation begins", terminal=False
+            )
         if self.run_now is not None:
             self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
             self._notify(self.run_now)
@@ -351,7 +370,9 @@ class Link:
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():
                 await self._wait_for_room()
-            self.session.send_data(doc=doc, update=update, final=i == len(diff.updates), cut=diff.cut, records=records)
+            self.session.send_data(
+                doc=doc, update=update, final=i == len(diff.updates), cut=diff.cut, records=records
+            )
             await self._flush()
             self._count(self._moved(self.side, category), records, len(update), began)
             began = self._now()
@@ -420,7 +441,9 @@ class Link:
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
-        return any(head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items())
+        return any(
+            head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items()
+        )
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
         if self.run_now is not None:

@@ -8,24 +8,27 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from datetime import date
-from typing import Any, Self, TypeVar
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport
-from crdtsync.node.config import NodeConfig
+from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
 from crdtsync.node.ledger import Clock, Ledger, stop_task
-from crdtsync.node.link import Link, LinkBroken, Moved, Run
+from crdtsync.node.link import Link, Moved, Run
 from crdtsync.node.transaction import Transaction, find_row
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Role, Schema, load_installed
-from crdtsync.state.document import Change
 from crdtsync.storage.base import Commit, PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
-from crdtsync.transport.base import Channel, Server, Transport
 from crdtsync.transport.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from crdtsync.node.config import NodeConfig
+    from crdtsync.state.document import Change
+    from crdtsync.transport.base import Channel, Server, Transport
 
 E = TypeVar("E", bound=Entity)
 log = logging.getLogger("crdtsync")
@@ -40,7 +43,7 @@ class SystemClock:
 
     def today(self) -> date:
         """The local calendar day."""
-        return date.today()
+        return datetime.now().astimezone().date()
 
     def random_bytes(self, size: int) -> bytes:
         """Random bytes."""
@@ -93,7 +96,7 @@ class Node:
         self.totals: dict[tuple[str, str], Moved] = {}
         self.runs = 0
         self.on_run: list[Callable[[Run], None]] = []
-        self._dice = dice or random.Random()
+        self._dice = dice or random.Random()  # noqa: S311 - jitter, not secrets
         self._caller: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
@@ -157,7 +160,9 @@ class Node:
         """Return open pendencies (filters: rule, category, owner, after, limit)."""
         return await self.ledger.storage.read(lambda view: view.pendencies(**filters))
 
-    async def load(self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import") -> int:
+    async def load(
+        self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import"
+    ) -> int:
         """Create many records in batches; return how many. Each batch is a transaction of its own.
 
         Raises:
@@ -252,7 +257,7 @@ class Node:
                 log.info("link to %s ended: %s", url, reason)
             except InsecureTransport as reason:
                 self.trouble = str(reason)
-                log.error("%s", reason)  # noqa: TRY400 - a message for the operator, not a defect
+                log.error("%s", reason)  # noqa: TRY400 - a message for the operator
                 return
             except CrdtsyncError as reason:
                 self.trouble = str(reason)
@@ -270,12 +275,7 @@ class Node:
         while True:
             await link.even.wait()
             link.even.clear()
-            acked = [
-                ("upstream", doc, replica, head.seq)
-                for doc in link._scope()
-                for replica, head in self.ledger.heads[doc].items()
-                if head.seq <= link._theirs.get(doc, {}).get(replica, (head.seq, b""))[0] or not link._lacks(doc)
-            ]
+            acked = [("upstream", *position) for position in link.acknowledged()]
             with contextlib.suppress(CrdtsyncError):
                 meta: dict[str, bytes | None] = {} if self.initial_done else {"initial_done": b"1"}
                 await self.ledger.commit(Commit(acked=acked, meta=meta))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdtsync.schema import Entity, RuleKind, Schema
-from crdtsync.schema.rules import Invariant
 from crdtsync.storage.base import PendencyChanges, PendencyRow, View
+
+if TYPE_CHECKING:
+    from crdtsync.schema.rules import Invariant
 
 E = TypeVar("E", bound=Entity)
 Rows = Mapping[str, list[tuple[Any, ...]]]
@@ -126,10 +128,16 @@ class _Evaluation:
                         self._watching(rule, other, field.column, field in shape.keys, keys, rows)
 
     def _watching(
-        self, rule: Invariant, category: str, column: str, is_key: bool, keys: set[str], rows: list[tuple[Any, ...]]
+        self,
+        rule: Invariant,
+        category: str,
+        column: str,
+        is_key: bool,
+        keys: set[str],
+        rows: list[tuple[Any, ...]],
     ) -> None:
         entity = self.schema.entities[category]
-        waiting = [row for row in self.view.pendencies(rule=rule.code, category=category)] if rule.watch else []
+        waiting = list(self.view.pendencies(rule=rule.code, category=category)) if rule.watch else []
         again = {(row.doc, row.key) for row in waiting}
         gone = [row for row in rows if row[-2] or 0 in row[2:-2]]
         single = is_key and len(entity.__shape__.keys) == 1
@@ -222,7 +230,10 @@ class _Evaluation:
 
     def _row(self, rule: Invariant, record: Entity, about: str | None, keys: list[str]) -> PendencyRow:
         evidence = json.dumps(
-            {"records": keys, "values": record.to_plain()}, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+            {"records": keys, "values": record.to_plain()},
+            ensure_ascii=False,
+            sort_keys=True,
+            separators=(",", ":"),
         )
         return PendencyRow(
             f"{record.doc}/{record.key}#{rule.code}",
@@ -248,4 +259,4 @@ def evaluate(schema: Schema, rows: Rows, now_ms: int, view: View) -> PendencyCha
         evaluation.category(category, list(newest.values()))
     opened = {row.id: row for row in evaluation.changes.opened}
     closed = [name for name in dict.fromkeys(evaluation.changes.closed) if name not in opened]
-    return PendencyChanges(list(cast("dict[str, PendencyRow]", opened).values()), closed)
+    return PendencyChanges(list(opened.values()), closed)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from crdtsync.node.config import NodeConfig
 from crdtsync.node.control import ControlServer, Verb
 from crdtsync.node.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from crdtsync.node.config import NodeConfig
 
 
 async def run_node(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync.errors import FieldError, NotAllowed, RecordExists, RecordMissing
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.entity import hint
 from crdtsync.state.document import Op
-from crdtsync.storage.base import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crdtsync.node.ledger import Ledger
+    from crdtsync.storage.base import View
 
 E = TypeVar("E", bound=Entity)
 
@@ -83,7 +84,12 @@ class Transaction:
                 raise FieldError(shape.category, name, "is required")
         parts = shape.partition.parts(shape.category, wires, self._ledger.identity)
         doc = "/".join((shape.category, *parts))
-        row = (doc, key, *self._key_columns(entity, key), *(wires.get(n, f.default_wire) for n, f in shape.fields.items()))
+        row = (
+            doc,
+            key,
+            *self._key_columns(entity, key),
+            *(wires.get(n, f.default_wire) for n, f in shape.fields.items()),
+        )
         record = self._enlist(entity._load((*row, 0, None)))
         recorder = self._records[doc, key][1]
         for name, wire in wires.items():

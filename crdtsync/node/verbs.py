@@ -100,7 +100,9 @@ def _read_assignments(
     for assignment in assignments:
         match = _ASSIGNMENT.fullmatch(assignment)
         if match is None:
-            raise FieldError(entity.__category__, assignment, "write field=value, field+=value or field-=value")
+            raise FieldError(
+                entity.__category__, assignment, "write field=value, field+=value or field-=value"
+            )
         name, how, text = match["name"], match["how"], match["text"]
         if name not in fields:
             raise FieldError(entity.__category__, name, "there is no such field" + hint(name, fields))

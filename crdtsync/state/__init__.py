@@ -1,0 +1,1 @@
+"""What merges: batches, cells, documents and their replica logs. The only room that imports pycrdt."""

@@ -5,7 +5,8 @@ join of two records is that, cell by cell (delta-state CRDTs; Almeida, Shoker, B
 replicas is a ``seen`` vector in each cell (dotted version vectors; Preguica et al. 2012): cell *a* covers cell *b* of
 another replica when ``a.seen[b.replica] >= b.seq``.
 
-Slots: a field's name; ``name#`` for an inventory count of a counter; ``name\\x1felement`` for an element of a set;
+Slots: a field's name; ``name#`` for an inventory count of a counter; the field's name, a unit separator (U+001F) and the element for an element of
+a set;
 ``~`` for deletion. This module never reads bytes, clocks or documents.
 """
 

@@ -8,15 +8,17 @@ structure; what the values mean is the fold's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = 1
 HASH_BYTES = 16
@@ -97,7 +99,9 @@ def _expect(condition: object, what: str) -> None:
 def _pairs(value: Any, key_type: type, what: str) -> dict[Any, int]:
     if value is None:
         return {}
-    _expect(type(value) is tuple and len(value) <= limits.VECTOR_ENTRIES_MAX, f"{what} is not a list of pairs")
+    _expect(
+        type(value) is tuple and len(value) <= limits.VECTOR_ENTRIES_MAX, f"{what} is not a list of pairs"
+    )
     result: dict[Any, int] = {}
     for pair in value:
         _expect(
@@ -127,7 +131,9 @@ def _group(value: Any, batch_seq: int) -> Group:
     _expect(len(set(fields)) == len(fields), "a group names a field twice")
     _expect(type(rows) is tuple and rows, "a group has no rows")
     _expect(set(map(type, rows)) == {tuple}, "a row is not a list")
-    _expect(set(map(len, rows)) == {len(fields) + 1}, "a row has more or fewer values than the group has fields")
+    _expect(
+        set(map(len, rows)) == {len(fields) + 1}, "a row has more or fewer values than the group has fields"
+    )
     for row in rows:
         _expect(type(row[0]) is str and 0 < len(row[0]) <= limits.KEY_CHARS_MAX, "a record key is malformed")
     return Group(fields, rows, _pairs(seen, int, "seen"), seq, hlc)

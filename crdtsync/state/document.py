@@ -8,19 +8,22 @@ socket or a file.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
-from crdtsync.schema.shape import Shape
 from crdtsync.state import cells as lattice
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
 from crdtsync.state.fold import Fold, ReadRow, check_batch
 from crdtsync.state.log import Log
 from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from crdtsync.schema.shape import Shape
 
 
 @dataclass(slots=True)
@@ -114,7 +117,9 @@ class Document:
         batch = decode_batch(data)
         head = self.heads.get(replica)
         if head is None or batch.seq > head.seq:
-            raise UpdateInvalid(f"{self.doc}: the journal holds more of replica {replica:x} than the head says")
+            raise UpdateInvalid(
+                f"{self.doc}: the journal holds more of replica {replica:x} than the head says"
+            )
         if batch.seq <= head.visible:
             if (replica, batch.seq) not in self._parked:
                 self.fold.add(replica, batch, data)
@@ -234,7 +239,8 @@ class Document:
         head = self.heads.get(replica) or Head()
         if runs[0].clock > head.seq:
             raise UpdateGap(self.doc, replica, head.seq, runs[0].clock)
-        seq, chain = head.seq, head.hash
+        seq = head.seq
+        chain: bytes | None = head.hash
         result: list[tuple[Batch, bytes]] = []
         for run in runs:
             if run.gone and run.end > seq:
@@ -244,7 +250,9 @@ class Document:
                     continue
                 batch = decode_batch(element)
                 if batch.seq != clock + 1 or clock != seq:
-                    raise UpdateInvalid(f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {clock}")
+                    raise UpdateInvalid(
+                        f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {clock}"
+                    )
                 if chain is None and (batch.compaction is None or batch.compaction[0] != clock):
                     raise UpdateInvalid(f"{self.doc}: deleted elements that no compaction replaces")
                 if chain is not None and batch.prev != chain:
@@ -299,7 +307,9 @@ class Document:
         by_seq: dict[int, list[str]] = {}
         for key, seq in newest.items():
             by_seq.setdefault(seq, []).append(key)
-        change.recompacted.append((replica, upto, [(seq, tuple(keys)) for seq, keys in sorted(by_seq.items())]))
+        change.recompacted.append(
+            (replica, upto, [(seq, tuple(keys)) for seq, keys in sorted(by_seq.items())])
+        )
 
     # -- what becomes visible ----------------------------------------------------------------------------------
 
@@ -307,7 +317,9 @@ class Document:
         """Return the replicas that have received batches not shown yet."""
         return {replica for replica, units in self._pending.items() if units}
 
-    def showable(self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None) -> int:
+    def showable(
+        self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None
+    ) -> int:
         """Return the newest sequence that may be shown, given which parts of transactions are there.
 
         ``ceiling`` is an earlier answer: the result never exceeds it.
@@ -381,7 +393,9 @@ class Document:
 
     def wants_compaction(self) -> bool:
         """Tell whether the log holds more superseded writes than live records."""
-        return self.fold.superseded > limits.COMPACTION_CELLS_MIN and self.fold.superseded > 2 * len(self.fold)
+        return self.fold.superseded > limits.COMPACTION_CELLS_MIN and self.fold.superseded > 2 * len(
+            self.fold
+        )
 
     def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
         """Return the compacted document as bytes, and the change; the caller stores both and loads again.

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid
-from crdtsync.schema.shape import Shape
 from crdtsync.schema.fields import Kind
 from crdtsync.state import cells as lattice
 from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from crdtsync.schema.shape import Shape
 
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
@@ -226,7 +229,12 @@ class Fold:
         result: list[ReadRow] = []
         single = len(self.shape.keys) == 1
         for group in batch.groups:
-            if single and group.fields == plain and len(group.rows) >= _BULK_ROWS_MIN and self._all_packed(group):
+            if (
+                single
+                and group.fields == plain
+                and len(group.rows) >= _BULK_ROWS_MIN
+                and self._all_packed(group)
+            ):
                 doc = self.doc
                 result += [(doc, *row, 0, None) for row in group.rows]
             else:
@@ -280,7 +288,9 @@ def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]
     if slot is None:
         return field.default_wire, []
     if field.kind is Kind.ONCE:
-        values = list(dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0]))))
+        values = list(
+            dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0])))
+        )
     else:
         values = list(dict.fromkeys(cell.value for _, cell in lattice.siblings(slot)))
     return values[0], values if len(values) > 1 else []
@@ -299,5 +309,9 @@ def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> Rea
     deleted, contested = lattice.deletion_state(cells)
     if contested:
         conflicts[DELETION] = [0, 1]
-    text = json.dumps(conflicts, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if conflicts else None
+    text = (
+        json.dumps(conflicts, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        if conflicts
+        else None
+    )
     return (doc, key, *values, int(deleted), text)

@@ -6,12 +6,15 @@ applies updates idempotently; nothing reaches it that ``update.read_update`` has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from pycrdt import Array, Doc
 
 from crdtsync.errors import LogBroken
 from crdtsync.state.update import root_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def _state_vector(clocks: Mapping[int, int]) -> bytes:

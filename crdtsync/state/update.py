@@ -7,11 +7,14 @@ the one of Yjs' ``encodeStateAsUpdate`` (github.com/yjs/yjs, INTERNALS.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from crdtsync import limits
 from crdtsync.errors import UpdateInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _ITEM_DELETED = 1
 _ITEM_ANY = 8

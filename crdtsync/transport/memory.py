@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from random import Random
+from typing import TYPE_CHECKING
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, PortInUse
-from crdtsync.transport.base import OnChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from random import Random
+
+    from crdtsync.transport.base import OnChannel
 
 
 @dataclass(slots=True)
@@ -31,39 +35,39 @@ class MemoryChannel:
 
     def __init__(self, network: MemoryNetwork, here: str, there: str) -> None:
         self._network = network
-        self._here = here
-        self._there = there
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(limits.CHANNEL_MESSAGES_MAX)
+        self.here = here
+        self.there = there
+        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(limits.CHANNEL_MESSAGES_MAX)
         self.other: MemoryChannel | None = None
         self.closed = False
 
     @property
     def peer(self) -> str:
         """Name of the other end."""
-        return self._there
+        return self.there
 
     async def send(self, message: bytes) -> None:
         """Send a message through the network's faults."""
         if self.closed:
-            raise ChannelClosed(f"{self._there}: the connection is closed")
+            raise ChannelClosed(f"{self.there}: the connection is closed")
         await self._network.carry(self, message)
 
     def deliver(self, message: bytes) -> None:
         """Put a message that arrived where ``receive`` finds it; too many break the connection."""
         if self.closed:
             return
-        if self._queue.full():
+        if self.queue.full():
             self.sever()
         else:
-            self._queue.put_nowait(message)
+            self.queue.put_nowait(message)
 
     async def receive(self) -> bytes:
         """Return the next message."""
-        if self.closed and self._queue.empty():
-            raise ChannelClosed(f"{self._there}: the connection is closed")
-        message = await self._queue.get()
+        if self.closed and self.queue.empty():
+            raise ChannelClosed(f"{self.there}: the connection is closed")
+        message = await self.queue.get()
         if message is None:
-            raise ChannelClosed(f"{self._there}: the connection is closed")
+            raise ChannelClosed(f"{self.there}: the connection is closed")
         return message
 
     def sever(self) -> None:
@@ -71,9 +75,9 @@ class MemoryChannel:
         for end in (self, self.other):
             if end is not None and not end.closed:
                 end.closed = True
-                if end._queue.full():
-                    end._queue.get_nowait()
-                end._queue.put_nowait(None)
+                if end.queue.full():
+                    end.queue.get_nowait()
+                end.queue.put_nowait(None)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -109,21 +113,21 @@ class MemoryNetwork:
         self.faults = faults or Faults()
         self.injected: Counter[str] = Counter()
         self.servers: dict[str, tuple[MemoryServer, OnChannel]] = {}
-        self._cut: set[str] = set()
-        self._channels: list[MemoryChannel] = []
+        self.cut: set[str] = set()
+        self.channels: list[MemoryChannel] = []
 
     def partition(self, name: str) -> None:
         """Cut a name off: its connections break and none can be opened."""
-        self._cut.add(name)
+        self.cut.add(name)
         self.injected["partition"] += 1
-        for channel in self._channels:
-            if name in {channel._here, channel._there}:
+        for channel in self.channels:
+            if name in {channel.here, channel.there}:
                 channel.sever()
-        self._channels = [channel for channel in self._channels if not channel.closed]
+        self.channels = [channel for channel in self.channels if not channel.closed]
 
     def heal(self, name: str) -> None:
         """Let a name connect again."""
-        self._cut.discard(name)
+        self.cut.discard(name)
 
     async def carry(self, sender: MemoryChannel, message: bytes) -> None:
         """Carry one message, with the faults that the dice say."""
@@ -162,12 +166,12 @@ class MemoryTransport:
         network = self._network
         target = url.removeprefix("memory://")
         await asyncio.sleep(network.faults.delay)
-        if target not in network.servers or {target, self._name} & network._cut:
+        if target not in network.servers or {target, self._name} & network.cut:
             raise ChannelClosed(f"{url}: nobody answers")
         here = MemoryChannel(network, self._name, target)
         there = MemoryChannel(network, target, self._name)
         here.other, there.other = there, here
-        network._channels += [here, there]
+        network.channels += [here, there]
         server, on_channel = network.servers[target]
         task = asyncio.ensure_future(_run(on_channel(there), there))
         server.tasks.add(task)

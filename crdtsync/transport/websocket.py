@@ -9,18 +9,22 @@ from __future__ import annotations
 import errno
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server as WebsocketsServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, InsecureTransport, PortInUse
-from crdtsync.transport.base import OnChannel
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
+    from crdtsync.transport.base import OnChannel
 
 PATH = "/sync"
 SUBPROTOCOL = Subprotocol("crdtsync.v1")
@@ -112,7 +116,7 @@ class WebSocketTransport:
                 proxy=None,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
-            raise ChannelClosed(f"{url}: {error or type(error).__name__}") from error
+            raise ChannelClosed(f"{url}: {str(error) or type(error).__name__}") from error
         return WebSocketChannel(socket)
 
     async def serve(self, host: str, port: int, on_channel: OnChannel) -> WebSocketServer:

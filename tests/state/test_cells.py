@@ -22,7 +22,8 @@ def histories(draw: st.DrawFn, kind: str) -> list[tuple[str, int, Cell]]:
         seqs[replica] += 1
         seen = {r: draw(st.integers(0, seqs[r])) for r in REPLICAS if r != replica and seqs[r]}
         seen = {r: seq for r, seq in seen.items() if seq}
-        slot, value = "name", draw(st.integers(0, 3))
+        slot = "name"
+        value: object = draw(st.integers(0, 3))
         if kind == "counter":
             totals[replica] += draw(st.integers(-5, 5))
             slot, value = "balance", (totals[replica], "")

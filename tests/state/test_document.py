@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
-from crdtsync.state.codec import Batch, decode_batch, encode_batch
+from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch
 from crdtsync.state.document import Change, Document, Head, Op
 from crdtsync.state.log import Log
 from crdtsync.state.update import append_update, read_update, write_update
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Item(Entity, category="items", writers=set(Role)):
@@ -55,7 +58,9 @@ def write(source: Document, clock: int, **ops: list[Op]) -> bytes:
 
 def test_a_record_written_at_one_node_reads_the_same_at_another() -> None:
     a, b = document(1), document(2)
-    update = write(a, 1, x=[Op("write", "name", "n"), Op("add", "balance", 500, "buy"), Op("write", "tags\x1fq", 1)])
+    update = write(
+        a, 1, x=[Op("write", "name", "n"), Op("add", "balance", 500, "buy"), Op("write", "tags\x1fq", 1)]
+    )
     assert deliver(b, update).rows == [("items", "x", "n", None, 500, '["q"]', 0, None)]
     assert a.fold.digest() == b.fold.digest()
 
@@ -119,8 +124,6 @@ def _forged(source: Document, clock: int, field: str, value: object) -> bytes:
         batch.seq, batch.hlc, batch.prev, batch.txid, {}, "", (type(group)((field,), (("x", value),)),)
     )
     data = encode_batch(forged)
-    from crdtsync.state.codec import batch_hash  # noqa: PLC0415 - only this helper forges
-
     source.heads[source.replica] = Head(batch.seq, batch_hash(data), batch.seq, batch.seq)
     assert shape is source.shape
     return append_update(source.replica, batch.seq - 1, [data])
@@ -211,13 +214,13 @@ def test_a_compaction_that_drops_a_write_is_refused() -> None:
         deliver(b, update)
     a.log = Log("items", 1, updates)
     encoded, _ = a.compact(9, TX)
-    update = read_update(encoded)
-    batch = decode_batch(update.runs[1][1].elements[0])
+    forged = read_update(encoded)
+    batch = decode_batch(forged.runs[1][1].elements[0])
     group = batch.groups[0]
     short = Batch(batch.seq, batch.hlc, batch.prev, batch.txid, {}, "", (group,), batch.compaction)
-    update.runs[1][1].elements[0] = encode_batch(short)
+    forged.runs[1][1].elements[0] = encode_batch(short)
     with pytest.raises(CompactionLoss):
-        deliver(b, write_update(update.runs, update.deleted))
+        deliver(b, write_update(forged.runs, forged.deleted))
 
 
 def test_a_document_loads_to_the_state_it_had() -> None:
@@ -230,4 +233,6 @@ def test_a_document_loads_to_the_state_it_had() -> None:
 
 def test_a_batch_of_another_format_is_refused() -> None:
     with pytest.raises(BatchInvalid, match="format"):
-        decode_batch(encode_batch(Batch(1, 1, bytes(16), TX, {}, "", ())).replace(b"\x99\x01", b"\x99\x02", 1))
+        decode_batch(
+            encode_batch(Batch(1, 1, bytes(16), TX, {}, "", ())).replace(b"\x99\x01", b"\x99\x02", 1)
+        )

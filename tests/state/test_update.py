@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_the_deletion_of_a_compacted_prefix_travels_last() -> None:
 
 
 def _foreign_update(kind: str) -> bytes:
-    doc: Doc[object] = Doc(client_id=5)
+    doc: Doc[Any] = Doc(client_id=5)
     if kind == "map":
         doc.get("log/5", type=Map)["a"] = b"x"
     elif kind == "other array":
