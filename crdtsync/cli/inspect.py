@@ -1,0 +1,145 @@
+"""Verbs that look: records, state, integrity, adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import Progress
+
+from crdtsync import __version__
+from crdtsync.cli.output import (
+    FINDING,
+    ask,
+    folder_argument,
+    json_option,
+    offline,
+    print_facts,
+    print_json,
+    print_rows,
+)
+from crdtsync.errors import ControlError
+from crdtsync.node import Node, load_config
+from crdtsync.node.control import call
+from crdtsync.node.verbs import show as show_records
+from crdtsync.node.verbs import status as node_status
+from crdtsync.node.verbs import verify as verify_node
+from crdtsync.schema import load_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@click.command()
+@folder_argument
+@click.argument("what", metavar="CATEGORY[/KEY]", required=False)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Records at most."
+)
+@json_option
+def show(folder: Path, what: str | None, limit: int, *, as_json: bool) -> None:
+    """Show records; without a category, how many there are of each.
+
+    Example: crdtsync show caixa1 stock/834103
+    """
+    if what is None:
+        facts = asyncio.run(ask(folder, "status", node_status))["records"]
+        (print_json if as_json else print_facts)(facts)
+        return
+    category, _, key = what.partition("/")
+    rows = asyncio.run(ask(folder, "show", show_records, category=category, key=key or None, limit=limit))
+    if as_json:
+        print_json({"records": rows})
+    else:
+        print_rows(rows)
+
+
+@click.command()
+@folder_argument
+@json_option
+def status(folder: Path, *, as_json: bool) -> None:
+    """Say who the node is, its link, what waits to be sent, and open pendencies.
+
+    Example: crdtsync status loja1
+    """
+    facts = asyncio.run(ask(folder, "status", node_status))
+    (print_json if as_json else print_facts)(facts)
+
+
+@click.command()
+@folder_argument
+@json_option
+def verify(folder: Path, *, as_json: bool) -> None:
+    """Check every row's checksum, fold every document again and compare it with what is shown; exit 1 on a finding.
+
+    The node must not be running.
+
+    Example: crdtsync verify loja1
+    """
+    with Progress(transient=True, disable=as_json) as bars:
+        task = bars.add_task("documents", total=None)
+        report = asyncio.run(
+            _verify(folder, lambda done, total: bars.update(task, completed=done, total=total))
+        )
+    if as_json:
+        print_json(report)
+    else:
+        print_facts({"documents": len(report["digests"]), "records": report["records"]})
+        for finding in report["findings"]:
+            click.echo(f"  {finding}")
+        click.echo("all is well" if not report["findings"] else f"{len(report['findings'])} findings")
+    sys.exit(FINDING if report["findings"] else 0)
+
+
+async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, Any]:
+    config = load_config(folder)
+    if await call(folder, "status") is not None:
+        raise ControlError(f"{folder}: the node is running; stop it, then verify")
+    async with Node(offline(config)) as node:
+        return await verify_node(node, watch)
+
+
+@click.command()
+@json_option
+def adapters(*, as_json: bool) -> None:
+    """List the installed categories in the order of a download.
+
+    Example: crdtsync adapters
+    """
+    schema = load_installed()
+    sources = {p.name: p.dist.name if p.dist else "" for p in entry_points(group="crdtsync.adapters")}
+    rows: list[dict[str, Any]] = []
+    for category in schema.order("download"):
+        shape = schema.shape(category)
+        rows.append(
+            {
+                "category": category,
+                "title": shape.title,
+                "writers": " ".join(sorted(shape.writers)),
+                "partition": "/".join(shape.partition.columns) or "account",
+                "waits for": " ".join(schema.dependencies(category)),
+                "rules": " ".join(rule.code for rule in shape.invariants),
+                "from": sources.get(category, ""),
+            }
+        )
+    if as_json:
+        print_json({"adapters": rows, "fingerprint": schema.fingerprint})
+    else:
+        print_rows(rows)
+
+
+@click.command()
+@json_option
+def version(*, as_json: bool) -> None:
+    """Say which version this is.
+
+    Example: crdtsync version
+    """
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        click.echo(f"crdtsync {__version__}")

@@ -1,0 +1,101 @@
+"""Verbs that change something: make a node, run it, write a record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows
+from crdtsync.errors import FieldError
+from crdtsync.node import Node, NodeConfig, load_config
+from crdtsync.node.config import write_config
+from crdtsync.node.runner import run_node
+from crdtsync.node.verbs import set_ as set_record
+from crdtsync.schema import Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@folder_argument
+@click.option(
+    "--role", required=True, type=click.Choice([role.value for role in Role]), help="Which program it is."
+)
+@click.option("--device", help="Name, unique in the account; the folder's name by default.")
+@click.option("--store", help="The store's name; required for loja and caixa.")
+@click.option("--account", default="main", show_default=True, help="The account that all its nodes share.")
+@click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
+@click.option("--port", default=0, help="Port where nodes below connect; 0: none do.")
+@click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
+@json_option
+def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
+    """Make a node: write DIR/node.toml.
+
+    Example: crdtsync init caixa1 --role caixa --store loja1 --upstream ws://127.0.0.1:7400
+    """
+    config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
+    write_config(config)
+    if as_json:
+        print_json({"config": str(config.path)})
+    else:
+        click.echo(f"wrote {config.path}; start the node with: crdtsync run {folder}")
+
+
+@click.command()
+@folder_argument
+@click.option("--verbose", "-v", is_flag=True, help="Log every link that comes and goes.")
+@json_option
+def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
+    """Run the node in DIR until it is told to stop (Ctrl-C, SIGTERM).
+
+    Example: crdtsync run caixa1
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    config = load_config(folder)
+
+    def ready(node: Node) -> None:
+        port = node.server.port if node.server else None
+        facts = {
+            "device": config.device,
+            "role": config.role.value,
+            "port": port,
+            "upstream": config.upstream,
+        }
+        if as_json:
+            print_json(facts)
+        else:
+            where = f", nodes below connect to port {port}" if port else ""
+            click.echo(f"{config.device} ({config.role}) is running{where}; Ctrl-C stops it")
+
+    asyncio.run(run_node(config, on_ready=ready))
+
+
+@click.command("set")
+@folder_argument
+@click.argument("record", metavar="CATEGORY/KEY")
+@click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
+@json_option
+def set_(folder: Path, record: str, assignments: tuple[str, ...], *, as_json: bool) -> None:
+    """Create or edit one record, in one transaction; works whether or not the node runs.
+
+    Counters: balance+=3, balance-=1, balance=12 (an inventory count). Sets: tags+=new, tags-=old.
+
+    Example: crdtsync set gestao products/7891 name=Café price=12.90
+    """
+    category, _, key = record.partition("/")
+    if not key:
+        raise FieldError(category, "key", "name the record as CATEGORY/KEY")
+    written = asyncio.run(
+        ask(folder, "set", set_record, category=category, key=key, assignments=list(assignments))
+    )
+    if as_json:
+        print_json(written)
+    else:
+        print_rows([written])
