@@ -70,13 +70,20 @@ class Shape:
 
     @cached_property
     def rows_views(self) -> dict[str, tuple[tuple[str, str], ...]]:
-        """Per column that holds several structs (rows, sets of structs): (name, SQL type) of the struct's columns."""
+        """Per column that holds several structs (rows, sets of structs): (name, SQL type) of the struct's columns.
+
+        A column that has the name of one that tells the record apart carries its field's name too.
+        """
+        taken = {*self.partition.columns, *(key.column for key in self.keys), "line"}
         views: dict[str, tuple[tuple[str, str], ...]] = {}
         for field in self.fields.values():
             if isinstance(field.type, RowsType) or (
                 field.kind is Kind.SET and isinstance(field.type, StructType)
             ):
-                views[field.column] = tuple((f.column, f.sql_type) for f in field.type.struct.__fields__)
+                views[field.column] = tuple(
+                    (f"{field.name}_{f.column}" if f.column in taken else f.column, f.sql_type)
+                    for f in field.type.struct.__fields__
+                )
         return views
 
     @cached_property
