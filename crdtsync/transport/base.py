@@ -1,4 +1,7 @@
-"""What a transport is: channels that carry whole messages, a way to open one, and a way to accept them."""
+"""What a transport is: channels that carry whole messages, a way to open one, and a way to accept them.
+
+``crdtsync.testing.channel_contract`` tests an implementation of these. Nothing here opens a socket.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,13 @@ class Channel(Protocol):
         """Send a message; waits while the peer is slow. Raises ChannelClosed."""
 
     async def receive(self) -> bytes:
-        """Return the next message. Raises ChannelClosed."""
+        """Return the next message; what came before a close is still returned. Raises ChannelClosed.
 
-    async def close(self) -> None:
-        """Close the connection; harmless when it is closed."""
+        It may be cancelled, by a timeout for example, without losing a message.
+        """
+
+    async def close(self, reason: str = "") -> None:
+        """Close the connection after what was sent; harmless when it is closed."""
 
 
 OnChannel = Callable[[Channel], Awaitable[None]]
@@ -34,14 +40,17 @@ class Server(Protocol):
         """The port that it listens on."""
 
     async def close(self) -> None:
-        """Stop accepting and close what was accepted."""
+        """Stop accepting, close what was accepted, and wait until its ``on_channel`` calls have ended."""
 
 
 class Transport(Protocol):
     """Opens and accepts channels."""
 
     async def connect(self, url: str) -> Channel:
-        """Open a channel. Raises ChannelClosed when nobody answers, InsecureTransport."""
+        """Open a channel. Raises ChannelClosed when nobody answers or the answer is no, InsecureTransport."""
 
     async def serve(self, host: str, port: int, on_channel: OnChannel) -> Server:
-        """Accept channels; ``on_channel`` runs for each until it returns. Raises PortInUse."""
+        """Accept channels; ``on_channel`` runs for each until it returns, which closes the channel.
+
+        Raises ListenFailed (PortInUse when another program listens there), InsecureTransport.
+        """
