@@ -54,6 +54,8 @@ class _Way:
 
     def put(self, message: bytes | None, delay: float, *, overtaken: bool = False) -> None:
         """Let a message travel; ``None`` ends the way after all others. ``overtaken``: later ones may pass it."""
+        if self.ended:  # the reader left, and the writer has not heard of it yet
+            return
         loop = asyncio.get_running_loop()
         due = max(loop.time() + delay, self._latest)
         if message is None:
@@ -109,7 +111,7 @@ class MemoryChannel:
     @property
     def closed(self) -> bool:
         """Whether this end was closed, or has heard that the other was."""
-        return self._out.ended or self._into.ended
+        return self._into.ended
 
     async def send(self, message: bytes) -> None:
         """Send a message through the network's faults; waits while too many are under way or unread."""
