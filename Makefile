@@ -4,10 +4,10 @@ BIN := .venv/bin
 CODE := $(wildcard crdtsync adapters tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench-quick clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## Run a real week of sales through ten processes, offline and back
 	$(BIN)/crdtsync demo
@@ -23,6 +23,9 @@ lint: .venv/installed ## ruff and mypy over everything, tests included
 format: .venv/installed ## Write the code the way lint wants it
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+bench-quick: .venv/installed ## Measure how fast and how small, with small sizes
+	$(BIN)/python -m benchmarks --quick
 
 clean: ## Remove what the other targets made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,114 @@
+"""Cost of one operation in a document that has seen many, beside one that has seen few."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from benchmarks.catalogue import SCHEMA, WRITER, ledger
+from benchmarks.measure import Figure, Sizes
+from crdtsync.schema import Identity, Role
+from crdtsync.state.document import Document, Op
+from crdtsync.storage import ChangeRow, Commit, HeadRow, ReplicaRow
+
+if TYPE_CHECKING:
+    from crdtsync.node.ledger import Ledger
+
+TARGET = 1.25
+DOC = "stock/loja1"
+LOJA = Identity("loja1", Role.LOJA, "main", "loja1")
+_KEYS = 2_000
+_PER_COMMIT = 5_000
+
+
+def _sale(number: int) -> dict[str, list[Op]]:
+    """One unit less of one product: an operation as a sale writes it."""
+    return {f"p{number % _KEYS}": [Op("add", "balance", -1_000, f"sales/loja1/{number}")]}
+
+
+async def _build(folder: Path, operations: int) -> None:
+    """Make a store whose document has seen `operations` transactions of one operation each."""
+    target = ledger(folder, LOJA)
+    document = Document(DOC, SCHEMA.shape("stock"), WRITER, {})
+    async with target.storage as storage:
+        row = ReplicaRow(WRITER, LOJA.device, LOJA.role.value, LOJA.store, LOJA.account)
+        await storage.commit(Commit(meta={"replica": WRITER.to_bytes(7, "big")}, replicas=[row]))
+        for first in range(0, operations, _PER_COMMIT):
+            commit = Commit()
+            for number in range(first, min(first + _PER_COMMIT, operations)):
+                change = document.write(
+                    _sale(number), hlc=(number + 1) << 16, txid=number.to_bytes(16, "big")
+                )
+                commit.journal.append((DOC, change.journal[0]))
+                commit.changes.append(ChangeRow(DOC, *change.touched[0]))
+            head = document.heads[WRITER]
+            commit.heads.append(HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut))
+            commit.records["stock"] = document.fold.rows(document.fold.keys())
+            commit.meta["hlc"] = (operations << 16).to_bytes(8, "big")
+            await storage.commit(commit)
+
+
+async def _durable(target: Ledger, number: int) -> float:
+    begun = perf_counter()
+    await target.write({DOC: _sale(number)})
+    return perf_counter() - begun
+
+
+def _in_memory(document: Document, number: int) -> float:
+    begun = perf_counter()
+    change = document.write(_sale(number), hlc=(1 << 56) + number, txid=number.to_bytes(16, "big"))
+    document.settle(change)
+    return perf_counter() - begun
+
+
+async def _samples(sizes: Sizes) -> tuple[list[list[float]], list[list[float]], list[float]]:
+    """Return seconds per operation, durable and in memory, of the small and the large document; seconds to load."""
+    durable: list[list[float]] = [[], []]
+    memory: list[list[float]] = [[], []]
+    loading: list[float] = []
+    with tempfile.TemporaryDirectory() as small, tempfile.TemporaryDirectory() as large:
+        targets = []
+        for folder, operations in zip((small, large), sizes.operations, strict=True):
+            await _build(Path(folder), operations)
+            target = ledger(Path(folder), LOJA)
+            await target.open()
+            begun = perf_counter()
+            await target.document(DOC)
+            loading.append(perf_counter() - begun)
+            # The log too is loaded, as in a node that serves a peer.
+            await target.pieces(DOC, target.vectors([DOC])[DOC])
+            targets.append(target)
+        for number in range(sizes.samples):
+            for place, target in enumerate(targets):
+                durable[place].append(await _durable(target, number))
+        documents = [await target.document(DOC) for target in targets]
+        for number in range(sizes.samples * 5):
+            for place, document in enumerate(documents):
+                memory[place].append(_in_memory(document, number))
+        for target in targets:
+            await target.close()
+    return durable, memory, loading
+
+
+def measure(sizes: Sizes) -> list[Figure]:
+    """Return the cost in memory (fold, batch, log), which no disk dilutes; the durable one is in the details."""
+    durable, memory, loading = asyncio.run(_samples(sizes))
+    small, large = (statistics.median(times) for times in memory)
+    small_durable, large_durable = (statistics.median(times) for times in durable)
+    few, many = sizes.operations
+    details = {
+        f"in memory at {few:,} us": small * 1e6,
+        f"in memory at {many:,} us": large * 1e6,
+        f"durable at {few:,} us": small_durable * 1e6,
+        f"durable at {many:,} us": large_durable * 1e6,
+        "durable ratio": large_durable / small_durable,
+        f"loading {few:,} ms": loading[0] * 1e3,
+        f"loading {many:,} ms": loading[1] * 1e3,
+        "loading ratio per operation": loading[1] / many / (loading[0] / few),
+    }
+    name = f"cost per operation at {many:,} operations in a document"
+    return [Figure(name, large / small, TARGET, "x", f"the same at {few:,} operations", details)]

@@ -1,0 +1,71 @@
+"""Measuring: interleaved repetitions, medians, and the figure that comes out. It knows nothing of what is measured."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        products: records of the catalogue.
+        repetitions: of each timed case.
+        transactions: one-record transactions, each beside a bare commit.
+        operations: of the small and of the large document.
+        samples: operations timed in each of the two.
+    """
+
+    products: int = 100_000
+    repetitions: int = 7
+    transactions: int = 400
+    operations: tuple[int, int] = (10_000, 500_000)
+    samples: int = 1_000
+
+
+FULL = Sizes()
+QUICK = Sizes(products=20_000, repetitions=3, transactions=100, operations=(2_000, 50_000), samples=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: `value` in `unit`, at most `target`. `against` states the bare limit, `details` the rest."""
+
+    name: str
+    value: float
+    target: float
+    unit: str
+    against: str
+    details: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met."""
+        return self.value <= self.target
+
+    def plain(self) -> dict[str, Any]:
+        """The figure as JSON takes it."""
+        return {**asdict(self), "met": self.met}
+
+
+def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, float]:
+    """Run every case `repetitions` times and return the median of what each returned (seconds).
+
+    The cases take turns, and each repetition begins with another one, so that a slow moment of the machine falls on
+    all of them alike.
+    """
+    names = list(cases)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repetitions):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            gc.collect()
+            found[name].append(cases[name]())
+    return {name: statistics.median(values) for name, values in found.items()}

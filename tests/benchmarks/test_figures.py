@@ -1,0 +1,58 @@
+"""Every figure can be measured; the sizes here are too small to say anything about speed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.__main__ import MEASURES, run
+from benchmarks.catalogue import products
+from benchmarks.measure import Figure, Sizes, interleaved
+from benchmarks.report import environment, markdown
+
+TINY = Sizes(products=300, repetitions=1, transactions=3, operations=(20, 60), samples=3)
+
+
+@pytest.mark.parametrize("name", list(MEASURES))
+def test_a_figure_is_measured_and_is_above_nothing(name: str) -> None:
+    figures = run(TINY, [name])
+    assert figures
+    for figure in figures:
+        assert figure.details or figure.value == 0
+        assert figure.target in {0, 1.25, 2, 2.5, 3, 60, 1_000}
+
+
+def test_an_idle_check_is_small_and_loads_no_document() -> None:
+    size, loaded = run(TINY, ["check"])
+    assert 0 < size.value <= size.target
+    assert loaded.value == 0
+
+
+def test_the_catalogue_is_the_same_in_every_run() -> None:
+    assert list(products(50)) == list(products(50))
+    assert len(dict(products(50))) == 50
+
+
+def test_cases_take_turns_and_the_median_is_reported() -> None:
+    order: list[str] = []
+
+    def case(name: str, answers: list[float]) -> float:
+        order.append(name)
+        return answers.pop()
+
+    first, second = [9.0, 1.0, 2.0], [5.0, 5.0, 5.0]
+    cases = {"a": lambda: case("a", first), "b": lambda: case("b", second)}
+    assert interleaved(cases, 3) == {"a": 2.0, "b": 5.0}
+    assert order == ["a", "b", "b", "a", "a", "b"]
+
+
+def test_a_missed_target_is_shown_as_missed() -> None:
+    figures = [
+        Figure("fast", 1.5, 2, "x", "bare"),
+        Figure("slow", 2.5, 2, "x", "bare", {"bare ms": 10}),
+    ]
+    text = markdown(figures, environment())
+    assert "| fast | 1.50x | 2x | yes | bare |" in text
+    assert "| slow | 2.50x | 2x | **no** | bare |" in text
+    assert json.loads(json.dumps(figures[1].plain()))["met"] is False
