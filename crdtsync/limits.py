@@ -136,3 +136,9 @@ LIVE_SECONDS = 0.02
 
 CONTROL_LINE_BYTES_MAX = 16 << 20
 """One request or answer on the control socket, bytes."""
+
+TIDY_SECONDS = 30.0
+"""Time between two rounds of compaction, squashing and unloading of idle documents."""
+
+JOURNAL_ROWS_MAX = 4_096
+"""Journal rows of one document after which they are stored as one snapshot."""

@@ -78,6 +78,7 @@ class Ledger:
         self.on_change: list[Callable[[list[Change]], None]] = []
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
+        self._used: set[str] = set()
         self._parked: dict[str, set[tuple[int, int]]] = {}
         self._waiting: dict[int, set[str]] = {}
         self._local: deque[_Job] = deque()
@@ -208,6 +209,7 @@ class Ledger:
 
     async def document(self, doc: str) -> Document:
         """Return a document, folded; load it when it is not in memory."""
+        self._used.add(doc)
         document = self._documents.get(doc)
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
@@ -353,26 +355,58 @@ class Ledger:
                 self._waiting[replica].discard(doc)
 
     async def compact(self, doc: str) -> bool:
-        """Compact the own log of a document if that is worth it; tell whether it was done."""
-        outcome: list[bool] = []
+        """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
+
+        A document that holds batches waiting for their transaction is left for later: what they replace must stay.
+        """
+        return await self._rewrite(doc, compact=True)
+
+    async def squash(self, doc: str) -> bool:
+        """Store a document as one snapshot instead of many journal rows; tell whether it was done."""
+        return await self._rewrite(doc, compact=False)
+
+    async def _rewrite(self, doc: str, *, compact: bool) -> bool:
+        done: list[bool] = []
 
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
-            if not document.wants_compaction():
+            own = self.heads[doc].get(self.replica)
+            if document.waiting() or (compact and (own is None or not own.seq)):
                 return []
-            last = await self.storage.read(lambda view: max((i for i, _ in view.journal(doc)), default=0))
-            base = await self.storage.read(lambda view: view.snapshot(doc))
+            covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
-            encoded, change = document.compact(
-                self.hlc.tick(self.clock.now_ms()), self.clock.random_bytes(16)
-            )
-            commit.snapshots[doc] = (encoded, max(last, base[1] if base else 0))
+            change = Change(doc, document.shape.category)
+            encoded = document.log.encode()
+            if compact:
+                stamp = self.hlc.tick(self.clock.now_ms())
+                encoded, change = document.compact(stamp, self.clock.random_bytes(16))
+            commit.snapshots[doc] = (encoded, covers)
             self._documents.pop(doc)
-            outcome.append(True)
+            self._journal_rows[doc] = 0
+            done.append(True)
             return [change]
 
         await self._submit(self._local, prepare)
-        return bool(outcome)
+        return bool(done)
+
+    async def tidy(self) -> None:
+        """Compact and squash what is worth it, and drop documents from memory that were not used since the last time."""
+        for doc in self.loaded():
+            document = self._documents.get(doc)
+            if document is None:
+                continue
+            if document.wants_compaction():
+                await self.compact(doc)
+            elif self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
+                await self.squash(doc)
+
+        async def drop(_commit: Commit) -> list[Change]:
+            for doc in [name for name in self._documents if name not in self._used]:
+                del self._documents[doc]
+            self._used.clear()
+            return []
+
+        await self._submit(self._remote, drop)
 
     async def commit(self, commit: Commit) -> None:
         """Write rows that no document is concerned with: acknowledgements, registry, history, small values."""
@@ -430,6 +464,7 @@ class Ledger:
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc
         commit.journal += [(doc, update) for update in change.journal]
+        self._journal_rows[doc] = self._journal_rows.get(doc, 0) + len(change.journal)
         for replica in sorted(change.heads):
             head = self.heads[doc][replica]
             commit.heads.append(HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut))
@@ -501,3 +536,8 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _last_journal_id(view: View, doc: str) -> int:
+    snapshot = view.snapshot(doc)
+    return max((row for row, _ in view.journal(doc)), default=snapshot[1] if snapshot else 0)

@@ -99,6 +99,7 @@ class Node:
         self._dice = dice or random.Random()  # noqa: S311 - jitter, not secrets
         self._caller: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
+        self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
         self._retry = asyncio.Event()
 
@@ -121,12 +122,14 @@ class Node:
         except BaseException:
             await self.ledger.close()
             raise
+        self._tidier = asyncio.create_task(self._tidy_routinely(), name="tidy")
         if self.config.upstream:
             self._caller = asyncio.create_task(self._keep_link(self.config.upstream), name="upstream link")
             self._timer = asyncio.create_task(self._check_routinely(), name="routine check")
 
     async def close(self) -> None:
         """End links, finish what is queued, close the store."""
+        await stop_task(self._tidier)
         await stop_task(self._timer)
         await stop_task(self._caller)
         if self.server is not None:
@@ -285,6 +288,15 @@ class Node:
         while True:
             await asyncio.sleep(self.config.check_seconds)
             self.request_check()
+
+    async def _tidy_routinely(self) -> None:
+        while True:
+            await asyncio.sleep(limits.TIDY_SECONDS)
+            try:
+                await self.ledger.tidy()
+            except CrdtsyncError:
+                # Nothing is lost: the store holds what it held, and the next round tries again.
+                log.exception("%s: tidying failed", self.config.device)
 
     def _changed(self, changes: list[Change]) -> None:
         """A live link synchronizes at every change; changes close to each other go together."""

@@ -1,0 +1,140 @@
+"""The ledger: tidying keeps the state, idle documents leave memory, a failed commit leaves nothing half done."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crdtsync.errors import StoreUnavailable
+from crdtsync.node.ledger import Ledger
+from crdtsync.node.node import table_specs
+from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
+from crdtsync.state.document import Op
+from crdtsync.storage import MemoryStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from crdtsync.storage import Commit, View
+
+
+class Item(Entity, category="items", writers=set(Role)):
+    """One counter and one register."""
+
+    id = Key()
+    name = Register(str, optional=True)
+    balance = Counter()
+
+
+SCHEMA = Schema([Item])
+
+
+class Clock:
+    def now_ms(self) -> int:
+        return 1_000_000
+
+    def today(self) -> date:
+        return date(2026, 11, 24)
+
+    def random_bytes(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+async def opened(storage: MemoryStorage) -> Ledger:
+    ledger = Ledger(Identity("g", Role.GESTAO, "main"), SCHEMA, storage, Clock())
+    await ledger.open()
+    return ledger
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[Ledger]:
+    ledger = await opened(MemoryStorage(table_specs(SCHEMA)))
+    yield ledger
+    await ledger.close()
+
+
+async def move(ledger: Ledger, times: int) -> None:
+    for _ in range(times):
+        await ledger.write({"items": {"x": [Op("add", "balance", 1, "test")]}})
+
+
+async def rows(ledger: Ledger) -> list[tuple[object, ...]]:
+    return await ledger.storage.read(lambda view: view.select("items"))
+
+
+async def stored_bytes(ledger: Ledger) -> int:
+    def size(view: View) -> int:
+        snapshot = view.snapshot("items")
+        return sum(len(update) for _, update in view.journal("items")) + (len(snapshot[0]) if snapshot else 0)
+
+    return await ledger.storage.read(size)
+
+
+async def test_compaction_shrinks_the_store_and_keeps_the_state(ledger: Ledger) -> None:
+    await move(ledger, 200)
+    before, size = await ledger.state_digest("items"), await stored_bytes(ledger)
+    assert await ledger.compact("items")
+    assert await ledger.state_digest("items") == before
+    assert await stored_bytes(ledger) < size / 20
+    await move(ledger, 3)
+    assert [row[-3] for row in await rows(ledger)] == [203]
+    _, digest = await ledger.refold("items")
+    assert digest == await ledger.state_digest("items")
+
+
+async def test_squashing_keeps_the_log_whole(ledger: Ledger) -> None:
+    await move(ledger, 20)
+    before = await ledger.state_digest("items")
+    assert await ledger.squash("items")
+    assert (await ledger.refold("items"))[1] == before
+    diff = await ledger.pieces("items", {})
+    assert diff.vector == {ledger.replica: 20}
+
+
+async def test_a_compaction_counts_as_no_change_for_who_had_everything(ledger: Ledger) -> None:
+    await move(ledger, 20)
+    had = ledger.vectors(["items"])
+    await ledger.compact("items")
+    assert await ledger.missing(had, ["items"]) == {"items": 0}
+    assert await ledger.missing({}, ["items"]) == {"items": 1}
+
+
+async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:
+    await move(ledger, 1)
+    await ledger.tidy()
+    assert ledger.loaded() == ["items"]
+    await ledger.tidy()
+    assert ledger.loaded() == []
+
+
+async def test_a_store_opened_again_shows_what_was_written() -> None:
+    storage = MemoryStorage(table_specs(SCHEMA))
+    first = await opened(storage)
+    await move(first, 5)
+    digest = await first.state_digest("items")
+    await first.close()
+    again = await opened(storage)
+    assert again.replica == first.replica
+    assert await again.state_digest("items") == digest
+    await again.close()
+
+
+async def test_a_commit_that_the_disk_refuses_leaves_nothing_and_the_next_one_works(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await move(ledger, 2)
+    honest = ledger.storage.commit
+
+    async def refuse(_commit: Commit) -> int:
+        raise StoreUnavailable("store.db", "disk full")
+
+    monkeypatch.setattr(ledger.storage, "commit", refuse)
+    with pytest.raises(StoreUnavailable):
+        await move(ledger, 1)
+    monkeypatch.setattr(ledger.storage, "commit", honest)
+    await move(ledger, 1)
+    assert [row[-3] for row in await rows(ledger)] == [3]
+    assert (await ledger.refold("items"))[1] == await ledger.state_digest("items")
