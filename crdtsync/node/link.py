@@ -60,11 +60,13 @@ class Link:
         *,
         live: bool = False,
         notify: Callable[[Run], None] | None = None,
+        ready: bool = True,
     ) -> None:
         self.ledger = ledger
         self.channel = channel
         self.side = side
         self.live = live
+        self._ready = ready
         self.peer: Identity | None = None
         self.peer_live = False
         self.run_now: Run | None = None
@@ -217,6 +219,10 @@ class Link:
 
     async def _on_hello(self, hello: dict[str, Any]) -> None:
         await self._meet(hello, upstream=False)
+        if not self._ready:
+            # A lane that synchronized now would take a part of the catalogue for the whole.
+            name = self.ledger.identity.device
+            await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
         await self._send(Kind.WELCOME, **self._identity())

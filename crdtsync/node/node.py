@@ -225,7 +225,8 @@ class Node:
         return await self.ledger.missing(theirs, sorted(self.ledger.heads))
 
     async def _serve(self, channel: Channel) -> None:
-        link = Link(self.ledger, channel, Side.UP, live=self.config.live)
+        ready = self.initial_done or self.config.upstream is None
+        link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready)
         self.downstream.add(link)
         try:
             await link.run()
