@@ -54,8 +54,8 @@ class Entity:
     key: str
     deleted: bool
 
-    # Wire values by field name; the recorder of the transaction that edits the record.
-    _wires: dict[str, Any]
+    # The read-model row as it is now; the recorder of the transaction that edits the record.
+    _row: list[Any]
     _recorder: Recorder | None
     _conflicts: str | None
 
@@ -99,9 +99,9 @@ class Entity:
             download,
             upload,
         )
-        check_shape(
-            cls.__name__, cls.__shape__, reserved=(name for name in dir(Entity) if not name.startswith("_"))
-        )
+        # Attributes that every instance has stand in the annotations, methods in the class.
+        reserved = (name for name in (*Entity.__annotations__, *dir(Entity)) if not name.startswith("_"))
+        check_shape(cls.__name__, cls.__shape__, reserved)
 
     def __init__(self, *_: object, **__: object) -> None:
         name = type(self).__name__
@@ -113,15 +113,14 @@ class Entity:
     def _load(cls, row: tuple[Any, ...]) -> Self:
         """Make a snapshot of a read-model row (doc, key, *columns, deleted, conflicts)."""
         record = cls.__new__(cls)
-        shape = cls.__shape__
-        vars(record).update(
-            doc=row[0],
-            key=row[1],
-            deleted=bool(row[-2]),
-            _conflicts=row[-1],
-            _recorder=None,
-            _wires=dict(zip(shape.fields, row[shape.fields_at : -2], strict=True)),
-        )
+        # A list of the row, read by place: judging a bulk load makes a snapshot of each record.
+        seen = vars(record)
+        seen["doc"] = row[0]
+        seen["key"] = row[1]
+        seen["deleted"] = bool(row[-2])
+        seen["_conflicts"] = row[-1]
+        seen["_recorder"] = None
+        seen["_row"] = list(row)
         return record
 
     def _bind(self, recorder: Recorder) -> Self:
@@ -147,7 +146,7 @@ class Entity:
         if field.kind is Kind.KEY:
             shape = self.__shape__
             return field.from_wire(shape.key_columns(self.key)[shape.keys.index(field)])
-        value = field.from_wire(self._wires[field.name])
+        value = field.from_wire(self._row[field.place])
         if isinstance(field, Counter):
             return BoundCounter.of(value, self, field)
         if isinstance(field, Set):
@@ -162,20 +161,20 @@ class Entity:
     def _assign(self, field: Field[Any], value: Any) -> None:
         wire = field.to_wire(value)
         self._writer().write(field.name, wire)
-        self._wires[field.name] = wire
+        self._row[field.place] = wire
 
     def _move(self, field: Counter, units: int, cause: str) -> None:
         self._writer().add(field.name, units, cause)
-        self._wires[field.name] = (self._wires[field.name] or 0) + units
+        self._row[field.place] = (self._row[field.place] or 0) + units
 
     def _count(self, field: Counter, units: int) -> None:
         self._writer().count(field.name, units)
-        self._wires[field.name] = units
+        self._row[field.place] = units
 
     def _element(self, field: Set[Any], element: str, *, present: bool) -> None:
         self._writer().write(f"{field.name}{ELEMENT_MARK}{element}", int(present))
-        known = set(json.loads(self._wires[field.name] or "[]")) - {element}
-        self._wires[field.name] = to_json(sorted(known | {element} if present else known))
+        known = set(json.loads(self._row[field.place] or "[]")) - {element}
+        self._row[field.place] = to_json(sorted(known | {element} if present else known))
 
     def delete(self) -> None:
         """Delete the record; an edit made elsewhere without having seen this keeps it alive."""
@@ -209,7 +208,7 @@ class Entity:
         shape = self.__shape__
         keys = zip(shape.keys, shape.key_columns(self.key), strict=True)
         plain = {field.name: field.plain(wire) for field, wire in keys}
-        return plain | {name: field.plain(self._wires[name]) for name, field in shape.fields.items()}
+        return plain | {name: field.plain(self._row[field.place]) for name, field in shape.fields.items()}
 
     @classmethod
     def parse_field(cls, name: str, text: str) -> Any:
@@ -234,7 +233,7 @@ class Entity:
         """
         shape = cls.__shape__
         for name, field in shape.fields.items():
-            if field.required and record._wires[name] is None:
+            if field.required and record._row[field.place] is None:
                 raise CheckFailed(shape.category, record.key, "required", f"{name} is required")
         for rule in shape.checks:
             try:
@@ -246,7 +245,11 @@ class Entity:
 
 
 def _name_fields(category: str, declared: list[Field[Any]]) -> None:
-    """Give the fields their category, and the references to "self" their target, inside structs too."""
+    """Give the fields their category and place, and the references to "self" their target, inside structs too."""
+    keys = sum(field.kind is Kind.KEY for field in declared)
+    others = (field for field in declared if field.kind is not Kind.KEY)
+    for place, field in enumerate(others, start=2 + (keys if keys > 1 else 0)):
+        field.place = place
     for field in declared:
         field.category = category
         inner = field.type.struct.__fields__ if isinstance(field.type, StructType) else ()

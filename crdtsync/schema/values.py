@@ -143,6 +143,15 @@ class KeyType(TextType):
             return "a key is empty"
         return None if "".join(values).isprintable() else "a key has a character that is not printable"
 
+    def accepts(self, value: object) -> bool:
+        """Tell whether one key passes `check`, without the cost of a column."""
+        return (
+            type(value) is str
+            and 0 < len(value) <= self.max_length
+            and value.isprintable()
+            and (self.pattern is None or self.pattern.fullmatch(value) is not None)
+        )
+
 
 class RefType(KeyType):
     """The key of a record of another category; it may dangle."""

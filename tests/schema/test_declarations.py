@@ -1,0 +1,281 @@
+"""Declarations: what an entity class says as data, and the contradictions that are refused in the class statement."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from types import new_class
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crdtsync import (
+    Entity,
+    Key,
+    Money,
+    Once,
+    Ref,
+    Register,
+    Role,
+    Rows,
+    Schema,
+    Set,
+    Struct,
+    by_store_month,
+    check,
+    invariant,
+)
+from crdtsync.errors import AdapterError, FieldError
+from crdtsync.schema import Kind, RuleKind
+from tests.schema.shop import Category, Letter, Line, Product, Sale, StockItem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def declare(body: dict[str, Any], **options: Any) -> type[Entity]:
+    """Run a class statement with this body."""
+    said = {"category": "things", "writers": {Role.LOJA}} | options
+    made: type[Entity] = new_class("Thing", (Entity,), said, lambda namespace: namespace.update(body))
+    return made
+
+
+def test_the_shape_says_what_the_store_needs() -> None:
+    shape = Product.__shape__
+    assert dict(shape.columns) == {
+        "name": "TEXT",
+        "price_cents": "INTEGER",
+        "cost_cents": "INTEGER",
+        "weight_milli": "INTEGER",
+        "rate_e4": "INTEGER",
+        "status": "TEXT",
+        "active": "INTEGER",
+        "category": "TEXT",
+        "tags": "TEXT",
+    }
+    assert shape.indexes == ("name", "category")
+    assert Letter.__shape__.columns == (("sale", "TEXT"), ("number", "INTEGER"), ("text", "TEXT"))
+    assert Letter.__shape__.indexes == ("sale",)
+    assert [field.place for field in Letter.__shape__.fields.values()] == [4]
+    line = (("product", "TEXT"), ("quantity_milli", "INTEGER"), ("price_cents", "INTEGER"), ("note", "TEXT"))
+    assert Sale.__shape__.rows_views == {"lines": line, "extras": line}
+    assert Sale.__shape__.partition.columns == ("store", "lane", "month")
+
+
+def test_the_shape_says_what_the_fold_needs() -> None:
+    fields = Product.__shape__.fields
+    assert (fields["price"].required, fields["cost"].required, fields["weight"].required) == (
+        True,
+        False,
+        False,
+    )
+    assert (fields["weight"].default_wire, fields["tags"].default_wire, fields["cost"].default_wire) == (
+        100,
+        "[]",
+        None,
+    )
+    assert (fields["tags"].kind, Sale.__shape__.fields["lines"].kind) == (Kind.SET, Kind.ONCE)
+    assert StockItem.__shape__.fields["balance"].kind is Kind.COUNTER
+    assert fields["price"].check_column([1, 2]) is None
+    assert fields["price"].check_column([1, None]) == "a required value is missing"
+    assert fields["cost"].check_column([1, None]) is None
+    assert fields["cost"].check_column([1, 1.5]) == "a value is not a whole number"
+
+
+def test_a_column_of_a_struct_never_has_the_name_of_the_records_key() -> None:
+    class Part(Struct):
+        id = Once(str)
+        line = Once(str)
+        note = Once(str, optional=True)
+
+    shape = declare({"id": Key(), "parts_of": Once(Rows(Part))}).__shape__
+    assert [name for name, _ in shape.rows_views["parts_of"]] == ["parts_of_id", "parts_of_line", "note"]
+
+
+def test_references_are_known_wherever_they_are() -> None:
+    assert Category.__shape__.refs == (("parent", "categories"),)
+    assert Product.__shape__.refs == (("category", "categories"),)
+    assert StockItem.__shape__.refs == (("product", "products"),)
+    assert Sale.__shape__.refs == (("lines", "products"), ("extras", "products"))
+
+
+@pytest.mark.parametrize(
+    ("entity", "values", "key"),
+    [
+        (Product, {"id": "P1"}, "P1"),
+        (Letter, {"sale": "S1", "number": 7}, "S1:7"),
+    ],
+)
+def test_a_key_is_made_of_its_values(entity: type[Entity], values: dict[str, object], key: str) -> None:
+    assert entity.__shape__.key_text(values) == key
+    assert entity.__shape__.validate_key(key) is None
+
+
+@pytest.mark.parametrize(
+    ("entity", "values"),
+    [
+        (Product, {}),
+        (Product, {"id": "p1"}),
+        (Product, {"id": 1}),
+        (Letter, {"sale": "S:1", "number": 7}),
+        (Letter, {"sale": "S1", "number": "7"}),
+        (Letter, {"sale": "S" * 255, "number": 7}),
+    ],
+)
+def test_a_key_that_is_not_whole_is_refused(entity: type[Entity], values: dict[str, object]) -> None:
+    with pytest.raises(FieldError):
+        entity.__shape__.key_text(values)
+
+
+@pytest.mark.parametrize(
+    "key", ["S1", "S1:7:8", "S1:", ":7", "S1:x", "S1:07", "S1: 7", "S1:٧", "S1:1_0", "", "S\n:1"]
+)
+def test_a_composite_key_from_a_peer_has_one_form(key: str) -> None:
+    assert Letter.__shape__.check_keys(["S1:7", key]) is not None
+
+
+def test_keys_from_a_peer_are_text() -> None:
+    wrong: list[Any] = ["P1", 7]
+    assert Product.__shape__.check_keys(wrong) is not None
+    assert Product.__shape__.check_keys(["P1", "P 2"]) is not None
+    assert Product.__shape__.check_keys(["P1", "P2"]) is None
+    assert Letter.__shape__.check_keys([]) is None
+
+
+def test_rights_go_by_role_and_field() -> None:
+    shape = Product.__shape__
+    assert [shape.may_write(role) for role in Role] == [True, True, False]
+    assert [shape.may_write(role, "cost") for role in Role] == [True, False, False]
+    assert [shape.may_write(role, "name") for role in Role] == [True, True, False]
+
+
+def test_rules_are_data() -> None:
+    kinds = {rule.code: (rule.kind, rule.watch, rule.group) for rule in Product.__shape__.invariants}
+    assert kinds == {
+        "C06": (RuleKind.GROUP, (), ("name",)),
+        "C22": (RuleKind.RECORD, ("category",), ()),
+    }
+    (one,) = StockItem.__shape__.invariants
+    assert (one.kind, one.watch, one.takes_records, one.owner) == (
+        RuleKind.RECORD,
+        ("product",),
+        True,
+        Role.LOJA,
+    )
+    assert [one.name for one in Product.__shape__.checks] == ["price_is_positive", "name_is_no_number"]
+
+
+def test_an_added_optional_field_changes_the_fingerprint_and_not_the_essence() -> None:
+    first = declare({"id": Key(), "name": Register(str)}).__shape__
+    added = declare({"id": Key(), "name": Register(str), "note": Register(str, optional=True)}).__shape__
+    assert first.fingerprint != added.fingerprint
+    assert first.essence == added.essence
+    assert Schema([declare({"id": Key(), "name": Register(str)})]).categories() == {"things": first.essence}
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        ({"id": Key(), "name": Register(int)}, {}),
+        ({"id": Key(), "name": Once(str)}, {}),
+        ({"id": Key(), "name": Register(str), "more": Register(str)}, {}),
+        ({"id": Key(int), "name": Register(str)}, {}),
+        ({"ident": Key(), "name": Register(str)}, {}),
+        (
+            {"id": Key(), "name": Register(str), "day": Once(Once(date), optional=True)},
+            {"partition": None},
+        ),
+    ],
+)
+def test_another_key_required_field_or_cut_is_another_essence(
+    body: dict[str, Any], options: dict[str, Any]
+) -> None:
+    first = declare({"id": Key(), "name": Register(str)}).__shape__
+    if options:
+        body, options = body | {"day": Once(date)}, {"partition": by_store_month("day")}
+    assert declare(body, **options).__shape__.essence != first.essence
+
+
+def rule(**options: Any) -> Callable[..., bool]:
+    """Return a method marked as an invariant with these options."""
+
+    def fine(self: Entity) -> bool:
+        return bool(self.key)
+
+    return invariant("C1", title="t", owner=Role.LOJA, **options)(fine)
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "says"),
+    [
+        ({"name": Register(str)}, {}, "at least one Key"),
+        ({"id": Key()}, {"writers": ()}, "nobody may write it"),
+        ({"id": Key()}, {"category": "My Things"}, "lower-case letters"),
+        ({"id": Key(), "key": Register(str)}, {}, "Thing.key: this name is reserved"),
+        ({"id": Key(), "Name": Register(str)}, {}, "not lower case"),
+        ({"id": Key(), "a": Money(), "a_cents": Register(int)}, {}, "another column is called a_cents"),
+        ({"id": Key(), "a": Register(bool, default=1)}, {}, "the default of things.a"),
+        ({"id": Key(), "a": Money(default=Decimal("0.001"))}, {}, "the default of things.a"),
+        ({"id": Key(), "a": Register(str, writers={Role.CAIXA})}, {}, "caixa may not write the entity"),
+        ({"id": Key(), "day": Register(date)}, {"partition": by_store_month("day")}, "a required Once"),
+        ({"id": Key(), "day": Once(date)}, {"partition": by_store_month("dya")}, "did you mean 'day'"),
+        (
+            {"id": Key(), "store": Register(str), "day": Once(date)},
+            {"partition": by_store_month("day")},
+            "another column",
+        ),
+        (
+            {
+                "id": Key(),
+                "other": Ref("self"),
+                "r": rule(watch=("othr",)),
+            },
+            {},
+            "watches 'othr', which is no Ref; did you mean 'other'",
+        ),
+        (
+            {"id": Key(), "r": rule(group=("x",))},
+            {},
+            "groups by 'x'",
+        ),
+    ],
+)
+def test_a_contradiction_is_refused_where_it_is_declared(
+    body: dict[str, Any], options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(AdapterError, match=says):
+        declare(body, **options)
+
+
+def test_two_invariants_of_one_code_are_refused() -> None:
+    with pytest.raises(AdapterError, match="two invariants have the code C1"):
+        declare({"id": Key(), "a": rule(), "b": rule()})
+
+
+def test_an_entity_does_not_extend_another() -> None:
+    with pytest.raises(AdapterError, match=r"the fields of Category .* are not inherited"):
+        new_class("More", (Category,), {"category": "more", "writers": {Role.LOJA}})
+
+
+def test_a_float_field_and_options_of_another_type_are_refused() -> None:
+    with pytest.raises(TypeError, match="float cannot be a field's type"):
+        Register(float)
+    with pytest.raises(TypeError, match="are for text fields"):
+        Register(int, pattern="[0-9]+")
+    with pytest.raises(TypeError, match="cannot be a field's type"):
+        Once(Line)
+
+
+def test_a_check_normalizes_a_text_before_it_is_stored() -> None:
+    field = Register(str, pattern="[A-Z]+", check=str.upper)
+    assert field.to_wire("abc") == "ABC"
+    assert Set(str).to_wire("abc") == "abc"
+
+
+def test_the_sentence_of_a_check_is_its_docstring_or_its_name() -> None:
+    @check
+    def has_a_name(self: Entity) -> bool:
+        return bool(self.key)
+
+    (said,) = declare({"id": Key(), "has_a_name": has_a_name}).__shape__.checks
+    assert said.message == "has a name"
