@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from importlib.metadata import entry_points
+from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import Progress
 
-from crdtsync import __version__
 from crdtsync.cli.output import (
     FINDING,
     ask,
@@ -140,6 +140,6 @@ def version(*, as_json: bool) -> None:
     Example: crdtsync version
     """
     if as_json:
-        print_json({"version": __version__})
+        print_json({"version": installed_version("crdtsync")})
     else:
-        click.echo(f"crdtsync {__version__}")
+        click.echo(f"crdtsync {installed_version('crdtsync')}")
