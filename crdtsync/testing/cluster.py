@@ -1,0 +1,393 @@
+"""A cluster inside one virtual-time loop: one Gestao, one Loja and its lanes, with crashes, cuts and restores.
+
+Nodes, sessions, documents and stores are the real ones; time, chance, network and disks are simulated. The cluster
+watches two promises while it runs: no transaction is ever half visible, and no node uploads before it holds what its
+upstream's plan named. What is written, and when something breaks, is the schedule's business.
+"""
+
+# ruff: noqa: SLF001 - a crash and a disk are simulated from the inside; no public verb should be able to do it.
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from crdtsync import limits
+from crdtsync.errors import StoreClosed
+from crdtsync.node import Node, NodeConfig
+from crdtsync.node.node import table_specs
+from crdtsync.protocol.frames import decode_frame
+from crdtsync.schema.roles import Role
+from crdtsync.storage.memory import MemoryStorage, _connect
+from crdtsync.testing.model import Model, Written
+from crdtsync.testing.samples import EPOCH
+from crdtsync.transport.memory import Faults, MemoryChannel, MemoryNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from crdtsync.schema import Schema
+    from crdtsync.state.document import Change
+    from crdtsync.storage.base import Commit
+
+_EPOCH_MS = int(EPOCH.timestamp() * 1000)
+_CHECK_SECONDS = 3.0
+_SETTLE_ROUNDS = 150
+
+Doom = Literal["before", "after"]
+Kinds = Literal["diverged", "lost", "duplicated"]
+
+
+class SimulatedClock:
+    """Virtual time as one node's clock shows it, `skew_ms` wrong; seeded bytes."""
+
+    def __init__(self, dice: Random, skew_ms: int) -> None:
+        self._dice = dice
+        self.skew_ms = skew_ms
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC, as this node believes."""
+        return _EPOCH_MS + int(asyncio.get_running_loop().time() * 1000) + self.skew_ms
+
+    def today(self) -> date:
+        """The day that this node believes it is."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC).date()
+
+    def random_bytes(self, size: int) -> bytes:
+        """Seeded bytes."""
+        return self._dice.randbytes(size)
+
+
+class Disk(MemoryStorage):
+    """A store that can lose its power in the middle of a commit, and be copied and restored."""
+
+    doom: Doom | None = None
+    on_crash: Callable[[], None] | None = None
+
+    async def commit(self, commit: Commit) -> int:
+        """See Storage.commit; a doomed disk dies just before or just after this one became durable."""
+        if self.doom is None:
+            return await super().commit(commit)
+        if self.doom == "after":
+            await super().commit(commit)
+        self.crash()
+        if self.on_crash is not None:
+            self.on_crash()
+        raise StoreClosed(":memory:")
+
+    def reopen(self, tables: Any = None) -> Disk:
+        """See MemoryStorage.reopen."""
+        plain = super().reopen(tables)
+        again = Disk(plain._specs)
+        again._connection = plain._connection
+        return again
+
+    def copy(self) -> bytes:
+        """What a backup of the file holds now."""
+        assert self._connection is not None
+        return self._connection.serialize()
+
+    @classmethod
+    def restored(cls, specs: Any, image: bytes) -> Self:
+        """A disk that holds a backup."""
+        disk = cls(specs)
+        disk._connection = _connect()
+        disk._connection.deserialize(image)
+        return disk
+
+
+@dataclass(slots=True)
+class Finding:
+    """One promise that was not kept: `kind` is diverged, lost or duplicated."""
+
+    kind: Kinds
+    what: str
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A transaction that was under way when its node died: its store says whether it counts."""
+
+    written: Written
+
+
+@dataclass(slots=True)
+class Member:
+    """One machine of the cluster: a node that runs or not, its disk, its clock."""
+
+    config: NodeConfig
+    clock: SimulatedClock
+    disk: Disk
+    parent: str | None
+    node: Node | None = None
+    died: bool = False
+    work: asyncio.Task[None] | None = None
+    pending: _Pending | None = None
+    backup: tuple[bytes, int] | None = None
+    muzzled: bool = False
+    shown: dict[tuple[str, int], int] = field(default_factory=dict)
+    acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Device name."""
+        return self.config.device
+
+    @property
+    def running(self) -> Node:
+        """The node. Only when it is up."""
+        assert self.node is not None
+        return self.node
+
+
+class WatchedNetwork(MemoryNetwork):
+    """The in-memory network, read along: whoever uploads must hold what the plan of that run named."""
+
+    def __init__(self, random: Random, faults: Faults, cluster: Cluster) -> None:
+        super().__init__(random, faults)
+        self._cluster = cluster
+        self._plans: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    async def carry(self, sender: MemoryChannel, message: bytes) -> None:
+        """See MemoryNetwork.carry."""
+        # A frame's kind stands behind its checksum and number; only the three that matter are decoded.
+        head = message[4:20]
+        if b"\xa4plan" in head:
+            at = (sender.there, sender.here)
+            plan = self._plans.get(at) or {}
+            self._plans[at] = plan | dict(decode_frame(message)[2]["docs"])
+        elif b"\xa6fenced" in head:
+            at = (sender.here, sender.there)
+            self._cluster.fenced(sender.here, self._plans.get(at))
+            self._plans[at] = None
+        elif b"\xa4data" in head and self._plans.get((sender.here, sender.there)):
+            self._cluster.found("diverged", f"{sender.here} uploads before its fence")
+        await super().carry(sender, message)
+
+
+class Cluster:
+    """See the module. `injected` counts what was broken on purpose, `findings` what must not happen."""
+
+    def __init__(self, dice: Random, schema: Schema, *, lanes: int, faults: Faults, live: bool) -> None:
+        self.dice = dice
+        self.schema = schema
+        self.network = WatchedNetwork(dice, faults, self)
+        self.model = Model()
+        self.members: dict[str, Member] = {}
+        self.findings: list[Finding] = []
+        self._wholes: dict[tuple[int, str, int], dict[str, int]] = {}
+        self._specs = table_specs(schema)
+        self._add("gestao", Role.GESTAO, None, live=live)
+        self._add("loja1", Role.LOJA, "gestao", live=live)
+        for lane in range(1, lanes + 1):
+            self._add(f"caixa{lane}", Role.CAIXA, "loja1", live=live)
+
+    def _add(self, name: str, role: Role, parent: str | None, *, live: bool) -> None:
+        config = NodeConfig(
+            folder=Path(name),
+            device=name,
+            role=role,
+            store=None if role is Role.GESTAO else "loja1",
+            upstream=f"memory://{parent}" if parent else None,
+            listen=role is not Role.CAIXA,
+            live=live,
+            check_seconds=_CHECK_SECONDS,
+        )
+        clock = SimulatedClock(self.dice, self.dice.randint(-120_000, 120_000))
+        self.members[name] = Member(config, clock, Disk(self._specs), parent)
+
+    def found(self, kind: Kinds, what: str) -> None:
+        """Take note of a broken promise."""
+        if len(self.findings) < limits.CATEGORIES_MAX:
+            self.findings.append(Finding(kind, what))
+
+    def up(self) -> list[Member]:
+        """Members that run."""
+        return [member for member in self.members.values() if member.node is not None and not member.died]
+
+    # -- power -------------------------------------------------------------------------------------------------
+
+    async def start(self, member: Member) -> None:
+        """Open a member's store and run its node."""
+        node = Node(
+            member.config,
+            schema=self.schema,
+            storage=member.disk,
+            transport=self.network.endpoint(member.name),
+            clock=member.clock,
+            dice=self.dice,
+        )
+        member.died = False
+        await node.open()
+        member.node = node
+        member.shown = {
+            (doc, replica): head.visible for doc, heads in node.ledger.heads.items() for replica, head in heads.items()
+        }
+        self._resolve(member)
+        for replica, doc, seq in self._wholes:
+            if member.shown.get((doc, replica), 0) >= seq:
+                self._check_whole(member, replica, doc, seq)
+        node.ledger.on_change.append(lambda changes: self._changed(member, changes))
+
+    def _resolve(self, member: Member) -> None:
+        """What was under way when the node died happened if its store has it."""
+        pending, member.pending = member.pending, None
+        if pending is not None:
+            written = pending.written
+            heads = member.running.ledger.heads
+            held = [
+                doc for doc, seq in written.parts.items() if written.replica in heads.get(doc, {}) and heads[doc][written.replica].seq >= seq
+            ]
+            if held:
+                written.stamp = member.running.ledger.hlc.last
+                self.acknowledge(written)
+                if len(held) < len(written.parts):
+                    self.found("lost", f"{member.name} stored part of a transaction: {held} of {sorted(written.parts)}")
+
+    def doom(self, member: Member, when: Doom) -> None:
+        """Let the power go at the member's next commit."""
+        member.disk.doom = when
+
+        def died() -> None:
+            member.died = True
+            if member.work is not None:
+                member.work.cancel()
+
+        member.disk.on_crash = died
+
+    async def kill(self, member: Member) -> None:
+        """The power goes now: nothing more is written, sent or finished."""
+        node, member.node = member.running, None
+        member.disk.crash()
+        node.ledger.abort()
+        if node._poked is not None:
+            node._poked.cancel()
+        tasks = [task for task in (node._timer, node._caller, node.ledger._writer) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if node.server is not None:
+            await node.server.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        member.disk = member.disk.reopen()
+        member.muzzled = False
+
+    async def stop(self, member: Member) -> None:
+        """Shut down cleanly."""
+        node, member.node = member.running, None
+        await node.close()
+
+    async def restore(self, member: Member) -> bool:
+        """Put a backup on a lane's disk; what only that disk held is gone with it. False when it cannot be done now."""
+        if member.backup is None:
+            return False
+        replica = member.running.ledger.replica
+        await self.kill(member)
+        # What the peers have received already they still process; then it is certain who holds what.
+        await asyncio.sleep(1.0)
+        image, kept = member.backup
+        others = [m.running.ledger.heads for m in self.up()]
+        gone: list[Written] = []
+        for written in self.model.transactions[kept:]:
+            if written.replica == replica:
+                held = [
+                    any(r in h.get(doc, {}) and h[doc][r].seq >= seq for h in others)
+                    for r in (replica,)
+                    for doc, seq in written.parts.items()
+                ]
+                if any(held) and not all(held):
+                    # Half of it is elsewhere: the disk is not replaced now, the machine only crashed.
+                    return False
+                if not any(held):
+                    gone.append(written)
+        for written in gone:
+            self.model.transactions.remove(written)
+            for doc, seq in written.parts.items():
+                self._wholes.pop((replica, doc, seq), None)
+        member.backup = None
+        member.disk = Disk.restored(self._specs, image)
+        member.muzzled = True
+        return True
+
+    # -- promises kept while it runs ---------------------------------------------------------------------------
+
+    def acknowledge(self, written: Written) -> None:
+        """Take a durable transaction into the model."""
+        self.model.transactions.append(written)
+        if len(written.parts) > 1:
+            for doc, seq in written.parts.items():
+                self._wholes[written.replica, doc, seq] = written.parts
+
+    def _changed(self, member: Member, changes: list[Change]) -> None:
+        if member.node is None:
+            return
+        ledger = member.node.ledger
+        own: dict[int, dict[str, int]] = {}
+        for change in changes:
+            for replica, seq, _ in change.touched:
+                if replica == ledger.replica:
+                    own.setdefault(change.hlc, {})[change.doc] = seq
+                    member.acknowledged[change.doc] = (seq, change.hlc)
+        for parts in own.values():
+            if len(parts) > 1:
+                self._wholes.update({(ledger.replica, doc, seq): parts for doc, seq in parts.items()})
+        fresh: list[tuple[int, str, int]] = []
+        for change in changes:
+            for replica in sorted(change.heads):
+                visible = ledger.heads[change.doc][replica].visible
+                before = member.shown.get((change.doc, replica), 0)
+                member.shown[change.doc, replica] = visible
+                fresh += [(replica, change.doc, seq) for seq in range(before + 1, visible + 1)]
+        for at in fresh:
+            if at in self._wholes:
+                self._check_whole(member, *at)
+
+    def _check_whole(self, member: Member, replica: int, doc: str, seq: int) -> None:
+        for other, part in self._wholes[replica, doc, seq].items():
+            if member.shown.get((other, replica), 0) < part and member.running.ledger.holds(other):
+                self.found("diverged", f"{member.name} shows a half transaction: {doc} without {other}")
+
+    def fenced(self, name: str, plan: dict[str, Any] | None) -> None:
+        """A node says that it holds what was planned: it must be so."""
+        node = self.members[name].node
+        if node is None:
+            return
+        if plan is None:
+            self.found("diverged", f"{name} says fenced without a plan")
+            return
+        for doc, heads in plan.items():
+            for replica, entry in heads.items():
+                held = node.ledger.heads.get(doc, {}).get(replica)
+                if entry[0] > (held.seq if held else 0):
+                    self.found("diverged", f"{name} uploads before it holds {doc} as planned")
+                    return
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    async def settle(self) -> bool:
+        """Heal everything, start everybody, synchronize until nothing moves; False when it never gets quiet."""
+        self.network.faults = Faults()
+        for member in self.members.values():
+            member.disk.doom = None
+            self.network.heal(member.name)
+            if member.died:
+                await self.kill(member)
+            if member.node is None:
+                await self.start(member)
+        for _ in range(_SETTLE_ROUNDS):
+            for member in self.members.values():
+                member.running.request_check()
+            await asyncio.sleep(1.0)
+            if all(self._even(member) for member in self.members.values() if member.parent):
+                return True
+        return False
+
+    def _even(self, member: Member) -> bool:
+        assert member.parent is not None
+        below, above = member.running.ledger, self.members[member.parent].running.ledger
+        docs = {*below.heads, *above.heads}
+        both = [d for d in docs if below.held_by(below.identity, d) and above.held_by(above.identity, d)]
+        return below.vectors(both) == above.vectors(both)

@@ -1,0 +1,188 @@
+"""Values that a schema accepts, made from its shapes alone: what the simulated cluster writes.
+
+Few and small values on purpose: concurrent writes should meet on the same records and the same elements. It knows no
+category; one whose checks no generic value passes gets no samples.
+"""
+
+from __future__ import annotations
+
+import importlib
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from crdtsync.errors import SchemaError
+from crdtsync.schema.fields import Field, Kind
+from crdtsync.schema.roles import Identity, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from crdtsync.schema import Entity, Schema
+
+EPOCH = datetime(2026, 8, 10, 12, 0, tzinfo=UTC)
+"""When every simulation begins."""
+
+_RECORDS = 5
+_TRIES = 300
+_REPEAT_MAX = 3
+_WORDS = ("caixa", "loja", "são joão", "12", "x")
+_AMOUNTS = (0, 0, 1, 2, 1000, 1250)
+_IDENTITY = Identity("sample", Role.LOJA, "main", "loja1")
+
+Values = dict[str, Any]
+
+
+def text_matching(pattern: str, dice: Random) -> str:
+    """Return a text that a regular expression matches whole.
+
+    Raises:
+        ValueError: the expression uses look-arounds, references or anything else that is not a regular language.
+    """
+    # The standard library's own parser: a second reading of the syntax would be a second syntax.
+    parser = importlib.import_module("re._parser")
+    return "".join(_produce(token, dice) for token in parser.parse(pattern))
+
+
+def _produce(token: tuple[Any, Any], dice: Random) -> str:
+    name, value = str(token[0]), token[1]
+    if name == "LITERAL":
+        return chr(value)
+    if name == "ANY":
+        return "a"
+    if name == "AT":
+        return ""
+    if name == "IN":
+        return _one_of(value, dice)
+    if name == "BRANCH":
+        return "".join(_produce(part, dice) for part in dice.choice(value[1]))
+    if name == "SUBPATTERN":
+        return "".join(_produce(part, dice) for part in value[3])
+    if name in {"MAX_REPEAT", "MIN_REPEAT"}:
+        least, most, inner = value
+        times = dice.randint(int(least), max(int(least), min(int(most), int(least) + _REPEAT_MAX)))
+        return "".join(_produce(part, dice) for _ in range(times) for part in inner)
+    raise ValueError(f"{name} is more than a sample can be made of")
+
+
+def _one_of(choices: list[tuple[Any, Any]], dice: Random) -> str:
+    if str(choices[0][0]) == "NEGATE":
+        refused = {chr(value) for kind, value in choices[1:] if str(kind) == "LITERAL"}
+        return next(letter for letter in "abcdefgh" if letter not in refused)
+    kind, value = dice.choice(choices)
+    if str(kind) == "RANGE":
+        return chr(dice.randint(*value))
+    if str(kind) == "CATEGORY":
+        return dice.choice("0123456789") if str(value).endswith("DIGIT") else "a"
+    return chr(value)
+
+
+class Samples:
+    """Records that a schema accepts, by category: whole sets of values, keys included.
+
+    The same schema and seed give the same samples. `keys` are what references may name.
+    """
+
+    def __init__(self, schema: Schema, dice: Random) -> None:
+        self.dice = dice
+        self.records: dict[str, list[Values]] = {}
+        self.keys: dict[str, list[str]] = {}
+        for category in schema.order("download"):
+            entity = schema.entities[category]
+            # A record may refer to its own category (a tree), so the list is there while it is being filled.
+            found: list[Values] = self.records.setdefault(category, [])
+            self.keys.setdefault(category, [])
+            for _ in range(_TRIES):
+                values = self._record(entity)
+                if values is not None:
+                    found.append(values)
+                    self.keys[category].append(entity.__shape__.key_text(values))
+                if len(found) == _RECORDS:
+                    break
+
+    def _record(self, entity: type[Entity]) -> Values | None:
+        shape = entity.__shape__
+        try:
+            values = {field.name: self.value(field) for field in (*shape.keys, *shape.fields.values())}
+            values = {name: value for name, value in values.items() if value is not None}
+            key = shape.key_text(values)
+            if key in self.keys[shape.category]:
+                return None
+            wires = {name: field.to_wire(values.get(name, field.default)) for name, field in _written(entity)}
+            shape.partition.parts(shape.category, wires, _IDENTITY)
+            row = [wires.get(name, field.default_wire) for name, field in shape.fields.items()]
+            columns = shape.key_columns(key) if len(shape.keys) > 1 else ()
+            entity.check_record(entity._load((shape.category, key, *columns, *row, 0, None)))  # noqa: SLF001
+        except (SchemaError, ValueError):
+            return None
+        return values
+
+    def value(self, field: Field[Any]) -> Any:
+        """Return a value for a field, None for those that are not given at creation, and for most optional ones.
+
+        Raises:
+            ValueError: none could be made.
+        """
+        if field.kind in {Kind.COUNTER, Kind.SET} or (field.optional and self.dice.random() < 0.7):
+            return None
+        return self.of_type(field.type)
+
+    def of_type(self, type_: Any) -> Any:
+        """Return a value of a value type. Raises ValueError."""
+        dice = self.dice
+        for _ in range(_TRIES):
+            value = self._raw(type_)
+            try:
+                type_.to_wire(value)
+            except (ValueError, TypeError, ArithmeticError):
+                continue
+            return value
+        raise ValueError(f"no value of {type_.signature} in {_TRIES} tries (seed of {dice})")
+
+    def _raw(self, type_: Any) -> Any:
+        dice = self.dice
+        if type_.ref is not None:
+            known = self.keys.get(type_.ref)
+            return dice.choice(known) if known else "nobody"
+        struct = getattr(type_, "struct", None)
+        if struct is not None:
+            return self._structs(type_, struct)
+        enum = getattr(type_, "enum", None)
+        if enum is not None:
+            return dice.choice(list(enum))
+        return self._plain(type_)
+
+    def _structs(self, type_: Any, struct: Any) -> Any:
+        def one() -> Any:
+            values = {field.name: self.value(field) for field in struct.__fields__}
+            return struct(**{name: value for name, value in values.items() if value is not None})
+
+        if type(type_).__name__ == "RowsType":
+            return [one() for _ in range(dice_rows(self.dice))]
+        return one()
+
+    def _plain(self, type_: Any) -> Any:
+        dice = self.dice
+        makers: dict[str, Callable[[], Any]] = {
+            "IntType": lambda: dice.randint(0, 9),
+            "BoolType": lambda: dice.random() < 0.5,
+            "DecimalType": lambda: Decimal(dice.choice(_AMOUNTS)).scaleb(-type_.scale),
+            "DateType": (EPOCH + timedelta(days=dice.randint(-2, 2))).date,
+            "DateTimeType": lambda: EPOCH + timedelta(hours=dice.randint(-2, 2)),
+        }
+        maker = makers.get(type(type_).__name__)
+        if maker is not None:
+            return maker()
+        pattern = getattr(type_, "pattern", None)
+        return text_matching(pattern.pattern, dice) if pattern else dice.choice(_WORDS)
+
+
+def dice_rows(dice: Random) -> int:
+    """Return how many rows a list of structs gets: none is rare, many are rarer."""
+    return dice.choice((0, 1, 1, 1, 2))
+
+
+def _written(entity: type[Entity]) -> list[tuple[str, Field[Any]]]:
+    fields = entity.__shape__.fields.items()
+    return [(name, field) for name, field in fields if field.kind not in {Kind.COUNTER, Kind.SET}]

@@ -1,0 +1,53 @@
+"""The simulated cluster: what it promises about itself, and schedules over the real code."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from crdtsync.testing.loop import Deadlock, OutOfTime, VirtualLoop, run_virtual
+from crdtsync.testing.simulation import OPERATIONS, run_schedule
+from tests.simulation.shop import shop
+
+
+def test_virtual_time_jumps_over_every_wait() -> None:
+    loop = VirtualLoop()
+
+    async def main() -> float:
+        await asyncio.gather(*(asyncio.sleep(3600 * hours) for hours in range(24)))
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main(), loop) == pytest.approx(23 * 3600)
+
+
+def test_a_program_that_waits_for_nothing_is_a_deadlock() -> None:
+    async def main() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock):
+        run_virtual(main(), VirtualLoop())
+
+
+def test_a_program_that_never_ends_runs_out_of_time() -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+
+    with pytest.raises(OutOfTime):
+        run_virtual(main(), VirtualLoop(seconds_max=60))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_schedule_injects_what_it_says_and_does_its_operations(seed: int) -> None:
+    outcome = run_schedule(seed, shop())
+
+    assert outcome.operations >= OPERATIONS
+    for fault in ("partition", "crash", "repeat", "reorder", "doom before", "doom after", "restart", "cut"):
+        assert outcome.injected[fault] >= 1, fault
+
+
+def test_the_same_seed_does_the_same_again() -> None:
+    first, second = run_schedule(11, shop()), run_schedule(11, shop())
+
+    assert first == second
