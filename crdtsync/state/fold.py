@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
 
-_DECODED_BATCHES_MAX = 8
+_DECODED_BATCHES_MAX = 32
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
@@ -94,10 +94,9 @@ def check_batch(shape: Shape, batch: Batch) -> None:
     """
     for group in batch.groups:
         columns = list(zip(*group.rows, strict=True))
-        for key in columns[0]:
-            problem = shape.validate_key(key)
-            if problem:
-                raise BatchInvalid(f"{shape.category}: {problem}")
+        problem = shape.check_keys(columns[0])
+        if problem:
+            raise BatchInvalid(f"{shape.category}: {problem}")
         for slot, values in zip(group.fields, columns[1:], strict=True):
             problem = _check_slot(shape, slot, values)
             if problem:

@@ -19,7 +19,7 @@ def test_a_figure_is_measured_and_is_above_nothing(name: str) -> None:
     figures = run(TINY, [name])
     assert figures
     for figure in figures:
-        assert figure.details or figure.value == 0
+        assert 0 <= figure.value < 1e6
         assert figure.target in {0, 1.25, 2, 2.5, 3, 60, 1_000}
 
 

@@ -1,0 +1,61 @@
+"""The keys of a batch are checked as one column: one bad key among many good ones refuses the batch."""
+
+from __future__ import annotations
+
+import pytest
+
+from crdtsync import Entity, Key, Register, Role
+from crdtsync.errors import BatchInvalid
+from crdtsync.state.codec import GENESIS, Batch, Group
+from crdtsync.state.fold import check_batch
+
+
+class Tag(Entity, category="tags", title="Etiquetas", writers={Role.GESTAO}):
+    """A label."""
+
+    id = Key(r"[a-z0-9]+")
+    name = Register(str)
+
+
+class Place(Entity, category="places", title="Lugares", writers={Role.GESTAO}):
+    """A shelf, found by aisle and number."""
+
+    aisle = Key(r"[a-z]")
+    number = Key(int)
+    name = Register(str)
+
+
+def batch(*keys: str) -> Batch:
+    rows = tuple((key, "A") for key in keys)
+    return Batch(1, 1 << 16, GENESIS, GENESIS, {}, "", (Group(("name",), rows),))
+
+
+def test_good_keys_of_one_and_of_two_parts_pass() -> None:
+    check_batch(Tag.__shape__, batch(*(f"t{number}" for number in range(50))))
+    check_batch(Place.__shape__, batch(*(f"a:{number}" for number in range(50))))
+
+
+@pytest.mark.parametrize("bad", ["", "A", "a b", "a\n", "x" * 257])
+@pytest.mark.parametrize("place", [0, 20, 40])
+def test_one_bad_key_refuses_the_batch(bad: str, place: int) -> None:
+    keys = [f"t{number}" for number in range(40)]
+    keys.insert(place, bad)
+    with pytest.raises(BatchInvalid, match=r"^tags: key: "):
+        check_batch(Tag.__shape__, batch(*keys))
+
+
+@pytest.mark.parametrize("bad", ["a", "a:1:2", "a:x", "b:07", "A:1"])
+def test_one_bad_key_of_two_parts_refuses_the_batch(bad: str) -> None:
+    keys = [f"a:{number}" for number in range(40)]
+    with pytest.raises(BatchInvalid, match=r"^places: .*key"):
+        check_batch(Place.__shape__, batch(*keys, bad))
+
+
+def test_a_batch_is_judged_as_its_keys_are_judged_one_by_one() -> None:
+    for key in ("t1", "T1", "", "á", "t 1", "t\x00"):
+        alone = Tag.__shape__.validate_key(key)
+        if alone is None:
+            check_batch(Tag.__shape__, batch("t0", key))
+        else:
+            with pytest.raises(BatchInvalid, match="tags: key"):
+                check_batch(Tag.__shape__, batch("t0", key))
