@@ -1,34 +1,47 @@
 """Every error crdtsync raises, in one tree; it never decides what to do about one.
 
     CrdtsyncError
-    ├── StorageError            what the store could not do
-        ├── StoreClosed         a verb on a store that is not open
-        ├── StoreLocked         somebody else has the store open
-        ├── StoreTooNew         a newer version wrote the store
-        ├── StoreMismatch       the tables and what is asked of them differ
-        ├── StoreUnavailable    the disk refused
-        └── StoreCorrupt        the file is damaged or is not a store
-            └── JournalCorrupt  one row of the journal or one snapshot is damaged
-    └── StateError              what could not be merged
-        ├── BatchInvalid        bytes that are no batch, or values that the schema refuses
-        ├── UpdateInvalid       an update that this design does not write
-        ├── UpdateGap           an update that starts behind what is held
-        ├── Fork                a log that does not continue the chain that is held
-        ├── CompactionLoss      a compaction that would drop a write
-        ├── LogBroken           yrs refused or panicked
-        └── TransactionTooLarge one transaction writes too much to one document
-    ├── ProtocolError           what a conversation does not allow
-        ├── LocalProtocolError  this end was about to say it: a fault of this program
-            └── OrderViolation  an upload before its fence, a category before one it depends on
-        └── RemoteProtocolError the other end said it
-            └── FrameInvalid    bytes that are no frame, or a payload that is not allowed
-                ├── FrameCorrupt         a wrong checksum
-                └── IncompatibleVersion  a greeting in another version of the protocol
-    └── TransportError          what the network, or the way to it, did not allow
-        ├── ChannelClosed       the connection is gone
-        ├── ListenFailed        the address cannot be listened on
-            └── PortInUse       another program listens on it
-        └── InsecureTransport   an unencrypted connection to another machine
+    ├── StorageError                    what the store could not do
+    │   ├── StoreClosed                 a verb on a store that was never opened
+    │   ├── StoreLocked                 another process
+    │   ├── StoreTooNew                 the store was written by a newer format than this version reads
+    │   ├── StoreMismatch               the tables and what is asked of them differ
+    │   ├── StoreUnavailable            the disk refused
+    │   └── StoreCorrupt                the file is damaged or is not a crdtsync store
+    │       └── JournalCorrupt          one journal row
+    ├── StateError                      what could not be merged
+    │   ├── BatchInvalid                bytes that are no batch of a known format
+    │   ├── UpdateInvalid               an update that this design does not write
+    │   ├── UpdateGap                   an update that starts behind what is held
+    │   ├── Fork                        a log that does not continue the chain that is held
+    │   ├── CompactionLoss              a compaction that would drop a write
+    │   ├── LogBroken                   yrs refused an update or panicked
+    │   └── TransactionTooLarge         one transaction writes too much to one document
+    ├── SchemaError                     what an adapter or its caller said is not possible
+    │   ├── FieldError                  a value
+    │   │   └── UnknownField            a name that is no field of the entity or struct
+    │   ├── ReadOnly                    a write to a record that was only read
+    │   ├── CheckFailed                 a record breaks a rule of its entity
+    │   ├── NotAllowed                  a node of this role may not write this category or field
+    │   ├── AdapterError                an adapter cannot be loaded
+    │   ├── UnknownCategory             a category that no installed adapter declares
+    │   ├── RecordExists                a new record whose key is taken
+    │   └── RecordMissing               an edit of a record that is not there
+    ├── ProtocolError                   what a conversation between two nodes does not allow
+    │   ├── LocalProtocolError          this end tried to send what the table does not allow
+    │   │   └── OrderViolation          an upload before its fence
+    │   ├── RemoteProtocolError         the peer said what the protocol does not allow
+    │   │   └── FrameInvalid            bytes that are no frame
+    │   │       ├── FrameCorrupt        a frame whose checksum is wrong
+    │   │       └── IncompatibleVersion a greeting in another version of the protocol
+    │   └── LinkBroken                  the conversation with a peer ended
+    ├── TransportError                  what the network
+    │   ├── ChannelClosed               the connection is gone
+    │   ├── ListenFailed                the address cannot be listened on
+    │   │   └── PortInUse               another program listens on the address
+    │   └── InsecureTransport           an unencrypted connection to another machine
+    ├── ConfigError                     a configuration that cannot be used
+    └── ControlError                    a running node answered a verb with an error
 
 Each carries its facts as attributes, and its message says what happened, where, and what to do. A pendency is never
 an exception.
@@ -39,7 +52,10 @@ an exception.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def hint(name: str, known: Iterable[str]) -> str:
