@@ -1,7 +1,7 @@
 # Needs python3 (3.11 or newer), make and a network. Everything is installed into .venv beside this file.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := $(wildcard crdtsync adapters tests benchmarks)
+CODE := $(wildcard crdtsync adapters tests benchmarks docs)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench-quick clean

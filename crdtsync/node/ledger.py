@@ -17,9 +17,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import CrdtsyncError, StoreClosed
+from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
 from crdtsync.node.pendencies import evaluate
+from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
+from crdtsync.state.fold import check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
 from crdtsync.storage.base import ChangeRow, Commit, HeadRow, ParkedRow, ReplicaRow, Storage, View
@@ -109,6 +111,32 @@ class Ledger:
             await self.new_incarnation()
         else:
             self.replica = int.from_bytes(raw, "big")
+        await self._follow_schema(parked)
+
+    async def _follow_schema(self, parked: list[ParkedRow]) -> None:
+        """After an upgrade of the adapters: fold parked batches that are valid now, and write every row again."""
+        current = self.schema.fingerprint.encode()
+        if await self.storage.read(lambda view: view.meta("schema")) == current:
+            return
+        for entry in parked:
+            shape = self.shape_of(entry.doc)
+            if shape is None:
+                continue
+            try:
+                check_batch(shape, decode_batch(entry.batch))
+            except BatchInvalid:
+                continue
+            self._parked[entry.doc].discard((entry.replica, entry.seq))
+            await self.storage.commit(Commit(unparked=[(entry.doc, entry.replica, entry.seq)]))
+        for doc in sorted(self.heads):
+            if self.shape_of(doc) is not None:
+                await self._submit(self._local, partial(self._rebuild, doc))
+        await self.storage.commit(Commit(meta={"schema": current}))
+
+    async def _rebuild(self, doc: str, commit: Commit) -> list[Change]:
+        document = await self.document(doc)
+        commit.dropped_docs.append(doc)
+        return [Change(doc, document.shape.category, rows=document.fold.rows(document.fold.keys()))]
 
     async def new_incarnation(self) -> None:
         """Take a fresh replica number; the old log is never written again."""
@@ -302,12 +330,13 @@ class Ledger:
         update: bytes,
         may_write: Callable[[int], bool],
         cut: Mapping[int, int] | None = None,
+        forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
     ) -> list[Change]:
         """Take a peer's update; durable on return. ``cut`` is the peer's closed cut when its diff is complete."""
 
         async def prepare(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
-            change = document.receive(update, may_write)
+            change = document.receive(update, may_write, forbidden)
             for entry in change.parked:
                 self._parked.setdefault(doc, set()).add((entry.replica, entry.seq))
             changes = {doc: change}

@@ -407,7 +407,9 @@ class Link:
         if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
-        await self.ledger.receive(doc, data["update"], self._may_write(category), cut)
+        await self.ledger.receive(
+            doc, data["update"], self._may_write(category), cut, self._forbidden(category)
+        )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
 
@@ -421,6 +423,18 @@ class Link:
             return replica in self._allowed and row is not None and Role(row.role) in shape.writers
 
         return allowed
+
+    def _forbidden(self, category: str) -> Callable[[int], frozenset[str]]:
+        """Say which fields of a category a replica may not write, by its role; what comes from above was checked there."""
+        if self.side is Side.DOWN:
+            return lambda _replica: frozenset()
+        shape = self.ledger.schema.shape(category)
+
+        def fields(replica: int) -> frozenset[str]:
+            role = Role(self.ledger.registry[replica].role)
+            return frozenset(name for name in shape.fields if not shape.may_write(role, name))
+
+        return fields
 
     async def _on_done(self, _: dict[str, Any]) -> None:
         return

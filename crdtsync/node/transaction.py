@@ -57,8 +57,8 @@ class Transaction:
         if kind is None:
             await self.commit()
 
-    def create(self, entity: type[E], **values: Any) -> E:
-        """Return a new record with these field values.
+    def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
+        """Return a new record with these field values; ``in_store`` names the store when this node has none.
 
         Raises:
             FieldError: an unknown field, or a value that its field does not accept.
@@ -82,7 +82,7 @@ class Transaction:
         for name, wire in wires.items():
             if wire is None and shape.fields[name].required:
                 raise FieldError(shape.category, name, "is required")
-        parts = shape.partition.parts(shape.category, wires, self._ledger.identity)
+        parts = shape.partition.parts(shape.category, wires, self._ledger.identity, in_store)
         doc = "/".join((shape.category, *parts))
         row = (
             doc,
@@ -93,7 +93,9 @@ class Transaction:
         record = self._enlist(entity._load((*row, 0, None)))
         recorder = self._records[doc, key][1]
         for name, wire in wires.items():
-            recorder.write(name, wire)
+            # A field that this role may not write keeps its default; naming it is refused by the recorder.
+            if name in values or shape.may_write(role, name):
+                recorder.write(name, wire)
         if not wires:
             recorder.write("~", 0)
         self._created.add((doc, key))

@@ -193,7 +193,12 @@ class Document:
 
     # -- what peers send ---------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, may_write: Callable[[int], bool]) -> Change:
+    def receive(
+        self,
+        data: bytes,
+        may_write: Callable[[int], bool],
+        forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
+    ) -> Change:
         """Take an update through structure, rights, contiguity, chain and validity; nothing is shown yet.
 
         Raises:
@@ -209,6 +214,7 @@ class Document:
             if not may_write(replica):
                 raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
             fresh[replica] = self._check_runs(replica, runs)
+            self._check_fields(replica, fresh[replica], forbidden(replica))
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
@@ -262,6 +268,18 @@ class Document:
         if chain is None:
             raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
         return result
+
+    def _check_fields(
+        self, replica: int, batches: list[tuple[Batch, bytes]], forbidden: frozenset[str]
+    ) -> None:
+        if not forbidden:
+            return
+        for batch, _ in batches:
+            for group in batch.groups:
+                named = {lattice.field_of(slot) for slot in group.fields} & forbidden
+                if named:
+                    field = f"{self.shape.category}.{min(named)}"
+                    raise UpdateInvalid(f"{field}: the role of replica {replica:x} may not write this field")
 
     def _take(self, replica: int, batch: Batch, data: bytes, change: Change) -> None:
         try:

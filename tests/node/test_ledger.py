@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crdtsync.errors import StoreUnavailable
+from crdtsync.errors import StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import table_specs
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
@@ -138,3 +138,48 @@ async def test_a_commit_that_the_disk_refuses_leaves_nothing_and_the_next_one_wo
     await move(ledger, 1)
     assert [row[-3] for row in await rows(ledger)] == [3]
     assert (await ledger.refold("items"))[1] == await ledger.state_digest("items")
+
+
+async def test_an_upgrade_shows_the_fields_that_a_newer_node_wrote() -> None:
+    class Newer(Entity, category="items", writers=set(Role)):
+        """The same category with one more optional field."""
+
+        id = Key()
+        name = Register(str, optional=True)
+        balance = Counter()
+        color = Register(str, optional=True)
+
+    newer = Ledger(
+        Identity("g", Role.GESTAO, "main"),
+        Schema([Newer]),
+        MemoryStorage(table_specs(Schema([Newer]))),
+        Clock(),
+    )
+    await newer.open()
+    await newer.write({"items": {"x": [Op("write", "color", "red")]}})
+    storage = MemoryStorage(table_specs(SCHEMA))
+    older = await opened(storage)
+    for update, _ in (await newer.pieces("items", {})).updates:
+        await older.receive("items", update, lambda _replica: True)
+    assert await older.state_digest("items") == await newer.state_digest("items")
+    await older.close()
+    await newer.close()
+    upgraded = Ledger(
+        Identity("g", Role.GESTAO, "main"),
+        Schema([Newer]),
+        storage.reopen(table_specs(Schema([Newer]))),
+        Clock(),
+    )
+    await upgraded.open()
+    assert [row[-3] for row in await rows(upgraded)] == ["red"]
+    await upgraded.close()
+
+
+async def test_a_field_that_the_writers_role_may_not_write_is_refused(ledger: Ledger) -> None:
+    other = await opened(MemoryStorage(table_specs(SCHEMA)))
+    await other.write({"items": {"x": [Op("write", "name", "n")]}})
+    ((update, _),) = (await other.pieces("items", {})).updates
+    with pytest.raises(UpdateInvalid, match=r"items\.name"):
+        await ledger.receive("items", update, lambda _r: True, None, lambda _r: frozenset({"name"}))
+    assert not await rows(ledger)
+    await other.close()
