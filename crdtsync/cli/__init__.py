@@ -12,6 +12,7 @@ import click
 from crdtsync.cli.inspect import adapters, show, status, verify, version
 from crdtsync.cli.operate import init, run, set_
 from crdtsync.cli.output import Group
+from crdtsync.cli.simulate import simulate
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +23,7 @@ def main() -> None:
     """
 
 
-for command in (init, run, set_, show, status, verify, adapters, version):
+for command in (init, run, set_, show, status, verify, adapters, simulate, version):
     main.add_command(command)
 for point in sorted(entry_points(group="crdtsync.commands"), key=lambda entry: entry.name):
     main.add_command(point.load(), point.name)
