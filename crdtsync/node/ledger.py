@@ -517,7 +517,7 @@ class Ledger:
                 commit.inside = partial(evaluate, self.schema, commit.records, self.clock.now_ms())
             try:
                 await self.storage.commit(commit)
-            except CrdtsyncError as error:
+            except Exception as error:  # noqa: BLE001 - it goes to every job's caller
                 await self._reload()
                 for job in group:
                     if not job.done.done():

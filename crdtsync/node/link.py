@@ -133,13 +133,10 @@ class Link:
     async def _step(self) -> None:
         deadline = self.session.deadline()
         first = self.session.state is State.START
-        wait = (
-            limits.HELLO_SECONDS_MAX
-            if first
-            else None
-            if deadline is None
-            else max(0.0, deadline - self._now())
-        )
+        # A transfer that runs beside this wait may make the peer owe an answer, so no wait is without an end.
+        wait = limits.ANSWER_SECONDS_MAX if deadline is None else max(0.0, deadline - self._now())
+        if first:
+            wait = limits.HELLO_SECONDS_MAX
         try:
             message = await asyncio.wait_for(self.channel.receive(), wait)
         except TimeoutError:

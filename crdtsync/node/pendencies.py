@@ -166,8 +166,11 @@ class _Evaluation:
                 key=lambda member: (member.key, member.doc),
             )
             about = f"{entity.__category__}#{rule.code}#{json.dumps(values, ensure_ascii=False)}"
-            fine = len(members) < 2 or rule.method(members[0], members[1:])
-            open_now = None if fine else self._row(rule, members[0], about, [m.key for m in members])
+            fine, failure = True, ""
+            if len(members) > 1:
+                fine, failure = _verdict(rule, members[0], members[1:])
+            keys = [member.key for member in members]
+            open_now = None if fine else self._row(rule, members[0], about, keys, failure)
             for known in self.view.pendencies_about(about):
                 if open_now is None or known != open_now.id:
                     self.changes.closed.append(known)
@@ -196,17 +199,18 @@ class _Evaluation:
                         self.judge_referred(rule, record)
 
     def judge_referred(self, rule: Invariant, record: Entity) -> None:
-        fine = not record.deleted or bool(rule.method(record, self.records))
-        self._settle(rule, record, fine)
+        fine, failure = True, ""
+        if record.deleted:
+            fine, failure = _verdict(rule, record, self.records)
+        self._settle(rule, record, fine, failure)
 
     def judge(self, rule: Invariant, record: Entity) -> None:
-        if record.deleted:
-            fine = True
-        else:
-            fine = bool(rule.method(record, self.records) if rule.takes_records else rule.method(record))
-        self._settle(rule, record, fine)
+        fine, failure = True, ""
+        if not record.deleted:
+            fine, failure = _verdict(rule, record, *([self.records] if rule.takes_records else []))
+        self._settle(rule, record, fine, failure)
 
-    def _settle(self, rule: Invariant, record: Entity, fine: bool) -> None:
+    def _settle(self, rule: Invariant, record: Entity, fine: bool, failure: str) -> None:
         if fine:
             name = f"{record.doc}/{record.key}#{rule.code}"
             if name not in self._was:
@@ -214,7 +218,7 @@ class _Evaluation:
             if self._was[name] is not None:
                 self.changes.closed.append(name)
         else:
-            self._open(self._row(rule, record, None, [record.key]))
+            self._open(self._row(rule, record, None, [record.key], failure))
 
     def _any_open(self, rule: Invariant) -> bool:
         at = f"any {rule.code}"
@@ -228,9 +232,11 @@ class _Evaluation:
         if known is None or known.evidence != row.evidence:
             self.changes.opened.append(row)
 
-    def _row(self, rule: Invariant, record: Entity, about: str | None, keys: list[str]) -> PendencyRow:
+    def _row(
+        self, rule: Invariant, record: Entity, about: str | None, keys: list[str], failure: str
+    ) -> PendencyRow:
         evidence = json.dumps(
-            {"records": keys, "values": record.to_plain()},
+            {"records": keys, "values": record.to_plain()} | ({"failure": failure} if failure else {}),
             ensure_ascii=False,
             sort_keys=True,
             separators=(",", ":"),
@@ -245,10 +251,21 @@ class _Evaluation:
             rule.owner,
             rule.severity,
             rule.title,
-            rule.doc.partition("\n")[0],
+            failure or rule.doc.partition("\n")[0],
             evidence,
             self.now_ms,
         )
+
+
+def _verdict(rule: Invariant, *args: Any) -> tuple[bool, str]:
+    """Ask a rule: (fine, why it could not say).
+
+    A rule that raises, on a record that lacks what it reads, holds nothing back: the record is shown to a person.
+    """
+    try:
+        return bool(rule.method(*args)), ""
+    except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
+        return False, f"rule {rule.code} could not be evaluated: {type(error).__name__}: {error}"
 
 
 def evaluate(schema: Schema, rows: Rows, now_ms: int, view: View) -> PendencyChanges:
