@@ -1,0 +1,38 @@
+"""What the simulation found, each as the shortest story that shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from crdtsync.testing.cluster import Cluster
+from crdtsync.testing.loop import VirtualLoop, run_virtual
+from crdtsync.transport.memory import Faults, MemoryChannel
+from tests.simulation.shop import Article, shop
+
+
+def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> None:
+    async def story() -> None:
+        cluster = Cluster(Random(1), shop(), lanes=1, faults=Faults(), live=False)
+        for member in cluster.members.values():
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        carry, lost = cluster.network.carry, []
+
+        async def lose_one_ended(sender: MemoryChannel, message: bytes) -> None:
+            if not lost and b"\xa5ended" in message[4:20]:
+                lost.append(message)
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = lose_one_ended  # type: ignore[method-assign]
+        lane = cluster.members["caixa1"].running
+        for code in ("a1", "a2"):
+            async with lane.transaction() as tx:
+                tx.create(Article, code=code, name="x")
+            await asyncio.sleep(200)
+
+        assert lost
+        assert await cluster.members["gestao"].running.count(Article) == 2
+
+    run_virtual(story(), VirtualLoop(10_000))
