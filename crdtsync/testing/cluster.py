@@ -266,7 +266,9 @@ class Cluster:
         node.ledger.abort()
         if node._poked is not None:
             node._poked.cancel()
-        tasks = [task for task in (node._timer, node._caller, node.ledger._writer) if task is not None]
+        # Whatever a node keeps running, now or in a later version, ends with it.
+        kept = [*vars(node).values(), *vars(node.ledger).values()]
+        tasks = [task for task in kept if isinstance(task, asyncio.Task)]
         for task in tasks:
             task.cancel()
         if node.server is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from crdtsync.testing.cluster import Member, _Pending
 from crdtsync.testing.model import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from random import Random
 
     from crdtsync.node.transaction import Transaction
@@ -165,15 +164,23 @@ class Schedule:
         return bool(lanes)
 
     async def _restore(self, _: Member) -> bool:
+        if len(self.cluster.up()) < len(self.cluster.members):
+            # Who holds what only the lost disk had written can be told when everybody can be asked.
+            return False
         keepers = [lane for lane in self.cluster.up() if lane.backup is not None]
         return bool(keepers) and await self.cluster.restore(keepers[0])
 
     async def _compact(self, member: Member) -> bool:
         ledger = member.running.ledger
-        with suppress(StoreClosed):
-            for doc in sorted(ledger.heads):
-                if ledger.replica in ledger.heads[doc] and await ledger.compact(doc):
-                    self.injected["compacted"] += 1
+        own = [doc for doc in sorted(ledger.heads) if ledger.replica in ledger.heads[doc]]
+        if not own or self._muzzled(member):
+            return False
+
+        async def compact() -> None:
+            for doc in self.dice.sample(own, min(len(own), 2)):
+                self.injected["compacted"] += await ledger.compact(doc)
+
+        await self._guarded(member, compact())
         return True
 
     async def _revive(self) -> None:
@@ -199,7 +206,12 @@ class Schedule:
 
     async def _operate(self, member: Member) -> None:
         """One transaction of some record operations; a refusal by the schema writes nothing and is not counted."""
-        member.work = asyncio.ensure_future(self._transact(member))
+        await self._guarded(member, self._transact(member))
+
+    @staticmethod
+    async def _guarded(member: Member, work: Coroutine[Any, Any, None]) -> None:
+        """Let a member work until it is done or its power goes."""
+        member.work = asyncio.ensure_future(work)
         try:
             await asyncio.wait([member.work])
             if not member.work.cancelled():
