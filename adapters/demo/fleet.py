@@ -45,6 +45,8 @@ class Fleet:
         self.names = ["gestao", STORE, *self.lanes]
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.relays: dict[str, Relay] = {}
+        # What Python runs as a node, before the folder; a test puts a host with more verbs here.
+        self.host = ["-m", "adapters.demo.host"]
 
     async def prepare(self) -> None:
         """Write the nodes' configurations and start the relays."""
@@ -68,7 +70,7 @@ class Fleet:
         log = (self.folder / name / "log.txt").open("ab")
         with log:
             self.processes[name] = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "adapters.demo.host", str(self.folder / name), stdout=log, stderr=log
+                sys.executable, *self.host, str(self.folder / name), stdout=log, stderr=log
             )
         await self.wait_for(name, lambda _progress: True, _START_SECONDS_MAX)
 
