@@ -119,8 +119,11 @@ def measure(sizes: Sizes, catalogue: Sent) -> list[Figure]:
     times = interleaved(cases, sizes.repetitions)
     details = {f"{name} ms": seconds * 1e3 for name, seconds in times.items()}
     details["transactions"] = len(prepared)
-    details["ratio to one bare transaction"] = times["stored"] / times["bare, one transaction"]
     details["whole way (receive, fold, rules, store) ratio"] = times["received"] / times["bare"]
     name = f"{sizes.products:,} products durable, indexed and readable in SQLite"
-    against = "bare executemany upsert of the same rows, same indexes, settings and transactions"
-    return [Figure(name, times["stored"] / times["bare"], TARGET, "x", against, details)]
+    against = "bare executemany upsert of the same rows, same indexes and settings"
+    paged, whole = times["stored"] / times["bare"], times["stored"] / times["bare, one transaction"]
+    return [
+        Figure(name, paged, TARGET, "x", f"{against}, as many transactions", details),
+        Figure(f"{name}, in pages", whole, TARGET, "x", f"{against}, all in one transaction"),
+    ]
