@@ -112,8 +112,8 @@ class Node:
 
     async def open(self) -> None:
         """Open the store, accept nodes below, keep the link to the node above."""
-        await self.ledger.open()
         try:
+            await self.ledger.open()
             done = await self.ledger.storage.read(lambda view: view.meta("initial_done"))
             self.initial_done = done is not None or self.config.role is Role.GESTAO
             self.ledger.on_change.append(self._changed)
