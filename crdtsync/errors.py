@@ -65,7 +65,12 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 class CrdtsyncError(Exception):
-    """The root of the tree: `except CrdtsyncError` catches everything crdtsync raises on purpose."""
+    """The root of the tree: `except CrdtsyncError` catches everything crdtsync raises on purpose.
+
+    `usage` tells whether what was asked is wrong (an unknown field), rather than the node, its store or a peer.
+    """
+
+    usage = False
 
 
 class StorageError(CrdtsyncError):
@@ -217,6 +222,8 @@ class TransactionTooLarge(StateError):
 class SchemaError(CrdtsyncError):
     """What an adapter or its caller said is not possible."""
 
+    usage = True
+
 
 class FieldError(SchemaError):
     """A value, or a name, that a field does not accept."""
@@ -265,6 +272,8 @@ class NotAllowed(SchemaError):
 
 class AdapterError(SchemaError):
     """An adapter cannot be loaded, or two of them contradict each other."""
+
+    usage = False
 
 
 class UnknownCategory(SchemaError):
@@ -366,7 +375,11 @@ class ConfigError(CrdtsyncError):
 
 
 class ControlError(CrdtsyncError):
-    """A running node answered a verb with an error."""
+    """A running node answered a verb with an error, or went away before it answered."""
+
+    def __init__(self, message: str, *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class LinkBroken(ProtocolError):

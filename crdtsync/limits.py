@@ -142,3 +142,12 @@ TIDY_SECONDS = 30.0
 
 JOURNAL_ROWS_MAX = 4_096
 """Journal rows of one document after which they are stored as one snapshot."""
+
+CONTROL_SECONDS_MAX = 5.0
+"""How long the greeting and the request of a control connection may each take, seconds; answers take what they take."""
+
+CONTROL_CALLERS_MAX = 64
+"""Control connections of one node at a time."""
+
+STORE_WAIT_SECONDS_MAX = 10.0
+"""How long a command waits for a store that another command, or a node that starts or stops, has open."""

@@ -1,16 +1,20 @@
 """The control socket of a running node: one JSON line in, one out, on the loopback interface, with a token.
 
-``control.json`` in the node's folder, readable by its owner only, says the port and the token. A file without a node
-behind it (after a crash) counts as no node.
+``control.json`` in the node's folder, readable by its owner only, says the port and the token. The node greets, the
+caller sends one request, the node answers and hangs up. A file without a node behind it (after a crash) counts as no
+node. It never runs a verb for a caller who has not shown the token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
@@ -23,105 +27,195 @@ if TYPE_CHECKING:
     from crdtsync.node.node import Node
 
 CONTROL_NAME = "control.json"
+_HOST = "127.0.0.1"
+_TOKEN_BYTES = 32
 
 Verb = Callable[[dict[str, Any]], Awaitable[Any]]
+log = logging.getLogger("crdtsync")
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+_GREETING = _line({"crdtsync": "control", "version": 1})
 
 
 class ControlServer:
-    """Answers verbs about one open node; ``verbs`` adds the host program's own."""
+    """Answers verbs about one open node; ``verbs`` adds the host program's own, which return JSON-able values.
+
+    ``stopped`` is set when a caller said stop, after that caller has the answer.
+    """
 
     def __init__(self, node: Node, verbs: Mapping[str, Verb] | None = None) -> None:
         self.node = node
         self.stopped = asyncio.Event()
         self._path = node.config.folder / CONTROL_NAME
-        self._token = secrets.token_hex(16)
-        self._verbs: dict[str, Verb] = {}
-        for name, verb in BUILT_IN.items():
-            self._verbs[name] = lambda args, verb=verb: verb(node, args)  # type: ignore[misc]
+        self._token = secrets.token_hex(_TOKEN_BYTES)
+        self._verbs: dict[str, Verb] = {name: partial(verb, node) for name, verb in BUILT_IN.items()}
         self._verbs |= verbs or {}
         self._verbs["stop"] = self._stop
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Listen on a free port and write ``control.json``."""
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, limit=limits.CONTROL_LINE_BYTES_MAX
-        )
+        """Listen on a free port and write ``control.json``.
+
+        Raises:
+            ControlError: the file cannot be written.
+        """
+        self._server = await asyncio.start_server(self._serve, _HOST, 0, limit=limits.CONTROL_LINE_BYTES_MAX)
         port = self._server.sockets[0].getsockname()[1]
-        self._path.unlink(missing_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"port": port, "token": self._token}, file)
+        try:
+            _write_private(self._path, json.dumps({"port": port, "token": self._token}))
+        except OSError as error:
+            self._server.close()
+            raise ControlError(f"{self._path}: {error.strerror}; check the folder's permissions") from error
 
     async def close(self) -> None:
-        """Stop listening and remove ``control.json``."""
+        """Stop listening, remove ``control.json``, finish and answer what was begun."""
         self._path.unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
+        for task in self._waiting:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._waiting, *self._working, return_exceptions=True)
 
     async def _stop(self, _args: dict[str, Any]) -> bool:
-        self.stopped.set()
         return True
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        assert task is not None
         try:
-            line = await reader.readline()
-            writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
-            await writer.drain()
-        except (OSError, ValueError):
-            return  # the caller went away, or sent more than a line may hold
+            line = await self._request(task, reader, writer)
+            if line is not None:
+                self._working.add(task)
+                verb, answer = await self._answer(line)
+                writer.write(_line(answer))
+                await writer.drain()
+                if verb == "stop":
+                    self.stopped.set()
+        except (OSError, TimeoutError, ValueError) as error:
+            # The caller went away, dawdled, or sent more than a line may hold.
+            log.info("control: a caller went away (%s: %s)", type(error).__name__, error)
         finally:
+            self._working.discard(task)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _request(
+        self, task: asyncio.Task[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes | None:
+        """Greet and read the request; None when there are too many callers or the node is closing."""
+        if len(self._waiting) + len(self._working) >= limits.CONTROL_CALLERS_MAX:
+            return None
+        self._waiting.add(task)
+        try:
+            async with asyncio.timeout(limits.CONTROL_SECONDS_MAX):
+                writer.write(_GREETING)
+                await writer.drain()
+                return await reader.readline()
+        except asyncio.CancelledError:
+            # close() asks callers who have not said anything yet to go; the connection ends quietly.
+            return None
+        finally:
+            self._waiting.discard(task)
+
+    async def _answer(self, line: bytes) -> tuple[str, dict[str, Any]]:
+        """Run what a request asks for; return the verb that ran (or nothing) and the answer."""
         try:
             request = json.loads(line)
             token, name, args = request["token"], request["verb"], request["args"]
         except (ValueError, KeyError, TypeError):
-            return {"error": "a request is {token, verb, args}"}
-        if not secrets.compare_digest(str(token), self._token):
-            return {"error": "the token is wrong"}
-        verb = self._verbs.get(name)
+            return "", {"error": "a request is {token, verb, args}"}
+        if not secrets.compare_digest(str(token).encode(), self._token.encode()):
+            return "", {"error": "the token is wrong", "stranger": True}
+        verb = self._verbs.get(name) if isinstance(name, str) and isinstance(args, dict) else None
         if verb is None:
-            return {"error": f"unknown verb {name!r}; there are {', '.join(sorted(self._verbs))}"}
+            return "", {"error": f"unknown verb {name!r}; there are {', '.join(sorted(self._verbs))}"}
         try:
-            return {"result": await verb(args)}
+            result = await verb(args)
+            answer = {"result": {} if result is None else result}
+            if len(_line(answer)) > limits.CONTROL_LINE_BYTES_MAX:
+                answer = {"error": f"the answer to {name} is too long; ask for less at a time", "usage": True}
         except CrdtsyncError as error:
-            return {"error": str(error)}
+            answer = {"error": str(error), "usage": error.usage}
+        except Exception as error:
+            # A host program's verb may raise anything: its caller is told, the node goes on.
+            log.exception("control: %s failed", name)
+            answer = {"error": f"{name} failed ({type(error).__name__}: {error}); see the node's log"}
+        return name, answer
 
 
-async def call(folder: Path, verb: str, **args: Any) -> Any:
-    """Ask the node that runs in a folder; return its answer, or None when no node runs there.
+async def call(folder: Path, verb: str, /, **args: Any) -> Any:
+    """Ask the node that runs in a folder; return its answer, or None when no node runs there and nothing was done.
 
     Raises:
-        ControlError: the node answered with an error.
+        ControlError: the node answered with an error, or went away before it answered; then it may have done it.
     """
-    try:
-        where = json.loads((folder / CONTROL_NAME).read_text(encoding="utf-8"))
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", where["port"], limit=limits.CONTROL_LINE_BYTES_MAX
-        )
-    except (OSError, ValueError, KeyError):
+    found = _read(folder / CONTROL_NAME)
+    if found is None:
         return None
+    port, token = found
     try:
-        writer.write(json.dumps({"token": where["token"], "verb": verb, "args": args}).encode() + b"\n")
-        await writer.drain()
-        line = await reader.readline()
+        reader, writer = await asyncio.open_connection(_HOST, port, limit=limits.CONTROL_LINE_BYTES_MAX + 1)
     except OSError:
         return None
+    try:
+        try:
+            greeting = await asyncio.wait_for(reader.readline(), limits.CONTROL_SECONDS_MAX)
+        except (OSError, TimeoutError, ValueError):
+            greeting = b""
+        if greeting != _GREETING:
+            # The node is closing, or the port of one that was killed belongs to another program. Nothing was sent.
+            return None
+        line = b""
+        with contextlib.suppress(OSError):
+            writer.write(_line({"token": token, "verb": verb, "args": args}))
+            await writer.drain()
+            line = await reader.readline()
     finally:
         writer.close()
-    if not line:
-        return None
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return _result(folder, verb, line)
+
+
+def _result(folder: Path, verb: str, line: bytes) -> Any:
+    if not line.endswith(b"\n"):
+        # Not None: the caller would do it a second time.
+        raise ControlError(
+            f"{folder}: the node went away before it answered {verb}; see whether it was done, then repeat"
+        )
     answer = json.loads(line)
+    if answer.get("stranger"):
+        # Another node has the port of one that was killed; it did nothing.
+        return None
     if "error" in answer:
-        raise ControlError(f"{folder}: {answer['error']}")
+        raise ControlError(f"{folder}: {answer['error']}", usage=answer.get("usage", False))
     return answer["result"]
+
+
+def _read(path: Path) -> tuple[int, str] | None:
+    """Port and token; None when there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return int(found["port"]), str(found["token"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}; run this as the user who runs the node") from error
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read; a reader sees all of it or none."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+    fresh.replace(path)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 from crdtsync.node.control import ControlServer, Verb
 from crdtsync.node.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
     from crdtsync.node.config import NodeConfig
 
@@ -22,17 +24,49 @@ async def run_node(
     verbs: Mapping[str, Verb] | None = None,
     on_ready: Callable[[Node], None] | None = None,
 ) -> None:
-    """Run a node until SIGTERM, SIGINT or the control verb ``stop``; what was accepted is durable by then."""
-    async with Node(config) as node:
-        control = ControlServer(node, verbs)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(NotImplementedError):  # Windows: the control verb and Ctrl-C remain
-                loop.add_signal_handler(number, control.stopped.set)
-        if on_ready is not None:
-            on_ready(node)
-        await control.start()
-        try:
-            await control.stopped.wait()
-        finally:
-            await control.close()
+    """Run a node until SIGTERM, SIGINT or the control verb ``stop``; what was accepted is durable by then.
+
+    ``on_ready`` is called once the store is open, the port listens and the control socket answers.
+    """
+    stop = asyncio.Event()
+    with _stopped_by_signals(stop):
+        async with Node(config) as node:
+            control = ControlServer(node, verbs)
+            try:
+                await control.start()
+                # No await in between: the first caller is served after the host has its node.
+                if on_ready is not None:
+                    on_ready(node)
+                await _first_of(stop, control.stopped)
+            finally:
+                await control.close()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set an event instead of ending the process."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may take signals; a host that runs a node elsewhere says stop.
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    # signal.signal and not the loop's own handler: it works on Windows too.
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

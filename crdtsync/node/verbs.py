@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.node import Node
-from crdtsync.schema import Counter, Entity, Kind, Set
+from crdtsync.schema import Counter, Entity, Kind, Role, Set, Shape
 from crdtsync.schema.entity import hint
+from crdtsync.schema.shape import KEY_SEPARATOR
 
 if TYPE_CHECKING:
     from crdtsync.storage.base import View
@@ -42,7 +43,7 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "documents": len(ledger.heads),
         "loaded": len(ledger.loaded()),
         "records": {name: count for name, count in counts.items() if count},
-        "waiting": await node.waiting(),
+        "waiting": {} if node.config.role is Role.GESTAO else await node.waiting(),
         "pendencies": len(pendencies),
     }
 
@@ -77,21 +78,31 @@ def _plain(record: Entity) -> dict[str, Any]:
 async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """Create or edit one record: ``assignments`` such as ``price=12.90``, ``balance-=1``, ``tags+=new``."""
     entity = node.schema.entity(args["category"])
-    key: str = args["key"]
+    keys = _read_key(entity.__shape__, args["key"])
+    key = entity.__shape__.key_text(keys)
     plain, moves = _read_assignments(entity, args["assignments"])
     async with node.transaction(actor=args.get("actor", "cli")) as tx:
         record = await tx.find(entity, key)
         if record is None:
-            parts = entity.__shape__.key_columns(key)
-            names = {field.name: part for field, part in zip(entity.__shape__.keys, parts, strict=True)}
-            record = tx.create(entity, **names, **plain)
+            record = tx.create(entity, **keys, **plain)
         else:
+            if record.deleted:
+                record.restore()
             for name, value in plain.items():
                 setattr(record, name, value)
         for name, how, text in moves:
             _move(record, name, how, text)
     written = await node.get(entity, record.key)
     return _plain(written) if written is not None else {}
+
+
+def _read_key(shape: Shape, key: str) -> dict[str, Any]:
+    """Return the key fields' values of a key that a person wrote."""
+    parts = key.split(KEY_SEPARATOR) if len(shape.keys) > 1 else [key]
+    if len(parts) != len(shape.keys):
+        names = KEY_SEPARATOR.join(field.name for field in shape.keys)
+        raise FieldError(shape.category, "key", f"{key!r} is not of the form {names}")
+    return {field.name: field.parse(part) for field, part in zip(shape.keys, parts, strict=True)}
 
 
 def _read_assignments(
