@@ -5,8 +5,6 @@ Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environm
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
 import click
 
 from crdtsync.cli.inspect import adapters, show, status, verify, version
@@ -17,13 +15,19 @@ from crdtsync.cli.simulate import simulate
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Offline-first replication for retail: Gestão, Loja and Caixa.
+    r"""Offline-first replication for retail: Gestão, Loja and Caixa.
 
     Make a node with `init`, run it with `run`, look at it with `status` and `show`; `demo` shows the whole.
+
+    \b
+    crdtsync init gestao --role gestao --port 7400
+    crdtsync set gestao products/7891 name=Café price=12.90
+    crdtsync show gestao products
+    crdtsync run gestao
+
+    Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
     """
 
 
 for command in (init, run, set_, show, status, verify, adapters, simulate, version):
     main.add_command(command)
-for point in sorted(entry_points(group="crdtsync.commands"), key=lambda entry: entry.name):
-    main.add_command(point.load(), point.name)

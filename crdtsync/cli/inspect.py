@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from importlib.metadata import entry_points
-from importlib.metadata import version as installed_version
+from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +27,10 @@ from crdtsync.node.control import call
 from crdtsync.node.verbs import show as show_records
 from crdtsync.node.verbs import status as node_status
 from crdtsync.node.verbs import verify as verify_node
+from crdtsync.protocol.session import PROTOCOL
 from crdtsync.schema import load_installed
+from crdtsync.schema.schema import ENTRY_POINTS
+from crdtsync.storage.tables import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +70,8 @@ def status(folder: Path, *, as_json: bool) -> None:
     Example: crdtsync status loja1
     """
     facts = asyncio.run(ask(folder, "status", node_status))
+    # A store that was opened only to look at it has no link; the configuration still says where it would go.
+    facts["upstream"] = load_config(folder).upstream
     (print_json if as_json else print_facts)(facts)
 
 
@@ -111,10 +116,10 @@ def adapters(*, as_json: bool) -> None:
     Example: crdtsync adapters
     """
     schema = load_installed()
-    sources = {p.name: p.dist.name if p.dist else "" for p in entry_points(group="crdtsync.adapters")}
+    sources = {p.value: p.dist.name if p.dist else "" for p in entry_points(group=ENTRY_POINTS)}
     rows: list[dict[str, Any]] = []
     for category in schema.order("download"):
-        shape = schema.shape(category)
+        shape, entity = schema.shape(category), schema.entity(category)
         rows.append(
             {
                 "category": category,
@@ -123,7 +128,7 @@ def adapters(*, as_json: bool) -> None:
                 "partition": "/".join(shape.partition.columns) or "account",
                 "waits for": " ".join(schema.dependencies(category)),
                 "rules": " ".join(rule.code for rule in shape.invariants),
-                "from": sources.get(category, ""),
+                "from": sources.get(f"{entity.__module__}:{entity.__qualname__}", ""),
             }
         )
     if as_json:
@@ -139,7 +144,8 @@ def version(*, as_json: bool) -> None:
 
     Example: crdtsync version
     """
+    facts = {"version": distribution_version("crdtsync"), "protocol": PROTOCOL, "store_format": FORMAT}
     if as_json:
-        print_json({"version": installed_version("crdtsync")})
+        print_json(facts)
     else:
-        click.echo(f"crdtsync {installed_version('crdtsync')}")
+        click.echo("crdtsync {version}, protocol {protocol}, store format {store_format}".format(**facts))

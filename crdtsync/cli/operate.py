@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows
-from crdtsync.errors import FieldError
+from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.runner import run_node
@@ -37,7 +37,10 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
 
     Example: crdtsync init caixa1 --role caixa --store loja1 --upstream ws://127.0.0.1:7400
     """
-    config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
+    try:
+        config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
     write_config(config)
     if as_json:
         print_json({"config": str(config.path)})
@@ -91,7 +94,7 @@ def set_(folder: Path, record: str, assignments: tuple[str, ...], *, as_json: bo
     """
     category, _, key = record.partition("/")
     if not key:
-        raise FieldError(category, "key", "name the record as CATEGORY/KEY")
+        raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
     written = asyncio.run(
         ask(folder, "set", set_record, category=category, key=key, assignments=list(assignments))
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +15,118 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from crdtsync.errors import CrdtsyncError
+from crdtsync import limits
+from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.control import call
 
 FINDING = 1
+USAGE = 2
 FAULT = 3
+COMMANDS = "crdtsync.commands"
+_AS_JSON = "crdtsync.as_json"
+_POLL_SECONDS = 0.05
+_PIPE_COLUMNS = 500
+
+
+def _note_json(ctx: click.Context, _option: click.Parameter, value: bool) -> bool:
+    # All contexts of a call share `meta`: the group asks for it when a command fails.
+    ctx.meta[_AS_JSON] = value
+    return value
+
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_note_json, help="Print one JSON object as the last line."
+)
 
 
 class Group(click.Group):
-    """A group whose commands turn the project's errors into a message and exit code 3."""
+    """A group with the commands of installed packages, whose errors become one message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the built-in commands, then those of the entry-point group ``crdtsync.commands``."""
+        return [*super().list_commands(ctx), *(name for name in _installed() if name not in self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one of another package is loaded only when it is named, and may be broken."""
+        point = _installed().get(cmd_name)
+        if cmd_name in self.commands or point is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            command = point.load()
+        except Exception as error:  # noqa: BLE001 - another package's import may raise anything
+            return _broken(point, f"{type(error).__name__}: {error}")
+        return command if isinstance(command, click.Command) else _broken(point, "it is not a click command")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command; see the module's exit codes."""
         try:
             return super().invoke(ctx)
         except CrdtsyncError as error:
-            click.echo(f"crdtsync: {error}", err=True)
-            sys.exit(FAULT)
-        except KeyboardInterrupt:
-            sys.exit(130)
+            _fail(ctx, str(error), USAGE if error.usage else FAULT)
+        except BrokenPipeError:
+            # The reader of our output has seen enough; click ends quietly.
+            raise
+        except OSError as error:
+            _fail(ctx, f"{error}; check the address, the folder and its permissions", FAULT)
+
+
+def _fail(ctx: click.Context, message: str, code: int) -> None:
+    click.echo(f"crdtsync: {message}", err=True)
+    if ctx.meta.get(_AS_JSON):
+        print_json({"error": message, "exit": code})
+    ctx.exit(code)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name)}
+
+
+def _broken(point: EntryPoint, why: str) -> click.Command:
+    """A command that says why it cannot run: help and the other commands go on working."""
+    source = point.dist.name if point.dist else "unknown"
+
+    def fail(**_: object) -> None:
+        raise AdapterError(f"command {point.name} ({point.value} of {source}): {why}; mend or uninstall it")
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(point.name, callback=fail, help=f"Broken: {why}", context_settings=settings)
 
 
 async def ask(
     folder: Path, verb: str, function: Callable[[Node, dict[str, Any]], Awaitable[Any]], **args: Any
 ) -> Any:
-    """Ask the running node of a folder, or open its store without a network and ask that."""
+    """Ask the running node of a folder, or open its store without a network and ask that.
+
+    Raises:
+        StoreLocked: another program kept the store open and no node answered for it.
+    """
     config = load_config(folder)
-    answer = await call(folder, verb, **args)
-    if answer is not None:
-        return answer
-    async with Node(offline(config)) as node:
-        return await function(node, args)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limits.STORE_WAIT_SECONDS_MAX
+    while True:
+        answer = await call(folder, verb, **args)
+        if answer is not None:
+            return answer
+        try:
+            async with Node(offline(config)) as node:
+                return await function(node, args)
+        except StoreLocked:
+            # A node that is starting or stopping, or another command: both are over soon.
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def offline(config: NodeConfig) -> NodeConfig:
     """Return the configuration without its links."""
     return replace(config, upstream=None, port=0, listen=False)
+
+
+def _console() -> Console:
+    """The terminal as it is; a file or a pipe gets lines wide enough that nothing is cut off."""
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS)
 
 
 def print_json(value: Any) -> None:
@@ -66,7 +140,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else value
         table.add_row(name.replace("_", " "), "-" if shown in (None, "", []) else str(shown))
-    Console().print(table)
+    _console().print(table)
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -78,4 +152,4 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     table = Table(*names)
     for row in rows:
         table.add_row(*(("" if row.get(name) is None else str(row[name])) for name in names))
-    Console().print(table)
+    _console().print(table)
