@@ -209,7 +209,7 @@ class Session:
             return []
         if self._since is None:
             self._since = now
-        if now - self._since < self._patience():
+        if now < self._since + self._patience():  # the very sum that `deadline` gave out
             return []
         return [self._break("timeout", f"nothing heard for {self._patience():g} s in state {self.state}")]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
+from crdtsync.protocol.session import Broken, Session
+from crdtsync.protocol.table import Side
 from crdtsync.testing.cluster import Cluster
 from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.transport.memory import Faults, MemoryChannel
@@ -17,7 +19,8 @@ def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> 
         for member in cluster.members.values():
             await cluster.start(member)
         await asyncio.sleep(10)
-        carry, lost = cluster.network.carry, []
+        carry = cluster.network.carry
+        lost: list[bytes] = []
 
         async def lose_one_ended(sender: MemoryChannel, message: bytes) -> None:
             if not lost and b"\xa5ended" in message[4:20]:
@@ -36,3 +39,12 @@ def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> 
         assert await cluster.members["gestao"].running.count(Article) == 2
 
     run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_session_ticked_at_its_deadline_never_asks_for_the_same_instant_again() -> None:
+    for sevenths in range(1, 500):
+        session = Session(Side.UP, sevenths / 7, {}, {})
+        due = session.deadline()
+        assert due is not None
+
+        assert [type(event) for event in session.tick(due)] == [Broken]
