@@ -79,6 +79,6 @@ class Pages:
             held = docs.setdefault(doc, value)
             if held is value:
                 continue
-            if not nested or held.keys() & value.keys():
+            if not isinstance(held, dict) or not nested or held.keys() & value.keys():
                 raise FrameInvalid(f"two pages say the same of {doc}")
             held.update(value)

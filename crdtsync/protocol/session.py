@@ -75,7 +75,7 @@ class Session:
         self.bytes_received = 0
         self.duplicates = 0
         self.traffic: Counter[tuple[Side, State, str]] = Counter()
-        """Bytes of frames by (who said it, state it was said in, category or ``""``)."""
+        """Bytes of frames by (who said it, state of this end before it, category or ``""``)."""
         self._ranks = {Side.UP: download, Side.DOWN: upload}
         self._courses = {speaker: Course(ranks, {}) for speaker, ranks in self._ranks.items()}
         self._windows = {Side.UP: Window(), Side.DOWN: Window()}
@@ -231,7 +231,7 @@ class Session:
             return _Problem(following.value, f"{speaker} may not say {kind} in state {self.state}")
         leaving = kind in {Kind.REFUSE, Kind.BYE}
         if speaker is self.peer and self._pages.open and kind not in PAGED and not leaving:
-            return _Problem(Fault.UNEXPECTED, f"{speaker} said {kind} between two pages")
+            return _Problem(Fault.UNEXPECTED.value, f"{speaker} said {kind} between two pages")
         if kind is Kind.ACK and not self._windows[speaker.other].covers(payload["n"]):
             return _Problem(
                 "invalid", f"{speaker} acknowledged data number {payload['n']}, which is not in flight"
@@ -241,7 +241,7 @@ class Session:
         if kind is Kind.DATA and payload["n"] != self._windows[speaker].following:
             return _Problem("invalid", f"{speaker} sent data number {payload['n']} out of turn")
         disorder = self._disorder(speaker, kind, payload)
-        return _Problem(Fault.ORDER_VIOLATION, disorder) if disorder else None
+        return _Problem(Fault.ORDER_VIOLATION.value, disorder) if disorder else None
 
     def _disorder(self, speaker: Side, kind: Kind, payload: Payload) -> str | None:
         course = self._courses[speaker]
