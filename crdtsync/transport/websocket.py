@@ -141,7 +141,8 @@ class WebSocketTransport:
         """
         try:
             parts = urlsplit(url)
-            secure, host = parts.scheme == "wss", parts.hostname or ""
+            # The port is read because that is when one out of range raises.
+            secure, host, _ = parts.scheme == "wss", parts.hostname or "", parts.port
         except ValueError as error:
             raise ChannelClosed(f"{url}: not an address ({error}); write ws://host:port") from error
         if not secure and not is_loopback(host):
@@ -151,7 +152,7 @@ class WebSocketTransport:
                 urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") or PATH, "", "")),
                 subprotocols=[SUBPROTOCOL],
                 additional_headers={"Authorization": f"Bearer {self._token}"} if self._token else None,
-                ssl=self._client_tls if secure else None,
+                ssl=(self._client_tls or True) if secure else None,
                 compression=self._compression,
                 max_size=MESSAGE_BYTES_MAX,
                 max_queue=limits.MESSAGES_QUEUED_MAX,
