@@ -42,6 +42,7 @@
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
     └── ControlError                    a running node answered a verb with an error
+        └── NodeGone                    a node went away before it answered `verb`
 
 Each carries its facts as attributes, and its message says what happened, where, and what to do. A pendency is never
 an exception.
@@ -375,11 +376,21 @@ class ConfigError(CrdtsyncError):
 
 
 class ControlError(CrdtsyncError):
-    """A running node answered a verb with an error, or went away before it answered."""
+    """A running node answered a verb with an error."""
 
     def __init__(self, message: str, *, usage: bool = False) -> None:
         super().__init__(message)
         self.usage = usage
+
+
+class NodeGone(ControlError):
+    """A node went away before it answered `verb`: it may have done it, so it is not simply asked again."""
+
+    def __init__(self, folder: str, verb: str) -> None:
+        super().__init__(
+            f"{folder}: the node went away before it answered {verb}; see whether it was done, then repeat"
+        )
+        self.verb = verb
 
 
 class LinkBroken(ProtocolError):

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import ControlError, CrdtsyncError
+from crdtsync.errors import ControlError, CrdtsyncError, NodeGone
 from crdtsync.node.verbs import BUILT_IN
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ async def call(folder: Path, verb: str, /, **args: Any) -> Any:
     """Ask the node that runs in a folder; return its answer, or None when no node runs there and nothing was done.
 
     Raises:
-        ControlError: the node answered with an error, or went away before it answered; then it may have done it.
+        ControlError: the node answered with an error.
+        NodeGone: it went away before it answered, and may have done what was asked.
     """
     found = _read(folder / CONTROL_NAME)
     if found is None:
@@ -187,9 +188,7 @@ async def call(folder: Path, verb: str, /, **args: Any) -> Any:
 def _result(folder: Path, verb: str, line: bytes) -> Any:
     if not line.endswith(b"\n"):
         # Not None: the caller would do it a second time.
-        raise ControlError(
-            f"{folder}: the node went away before it answered {verb}; see whether it was done, then repeat"
-        )
+        raise NodeGone(str(folder), verb)
     answer = json.loads(line)
     if answer.get("stranger"):
         # Another node has the port of one that was killed; it did nothing.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crdtsync.errors import ControlError
+from crdtsync.errors import ControlError, NodeGone
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.control import CONTROL_NAME, ControlServer, call
 from crdtsync.schema import Role, Schema
@@ -133,7 +133,7 @@ async def test_a_node_that_dies_before_it_answers_is_an_error_and_not_absent(tmp
     server = await asyncio.start_server(die, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     (tmp_path / CONTROL_NAME).write_text(json.dumps({"port": port, "token": "x"}), encoding="utf-8")
-    with pytest.raises(ControlError, match="went away before it answered set"):
+    with pytest.raises(NodeGone, match="went away before it answered set"):
         await call(tmp_path, "set")
     server.close()
     await server.wait_closed()
