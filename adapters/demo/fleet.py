@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from adapters.demo.relay import Relay
-from crdtsync.errors import CrdtsyncError
+from crdtsync.errors import CrdtsyncError, NodeGone
 from crdtsync.node.config import NodeConfig, write_config
 from crdtsync.node.control import call
 from crdtsync.schema import Role
@@ -76,7 +76,10 @@ class Fleet:
 
     async def ask(self, name: str, verb: str, **args: Any) -> Any:
         """Ask a running node. Raises DemoFailed when its process is gone."""
-        answer = await call(self.folder / name, verb, **args)
+        try:
+            answer = await call(self.folder / name, verb, **args)
+        except NodeGone as error:
+            raise DemoFailed(str(error)) from error
         if answer is None:
             raise DemoFailed(f"{name} does not run; see {self.folder / name / 'log.txt'}")
         return answer
