@@ -331,8 +331,13 @@ class Ledger:
         may_write: Callable[[int], bool],
         cut: Mapping[int, int] | None = None,
         forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
+        absent: frozenset[str] = frozenset(),
     ) -> list[Change]:
-        """Take a peer's update; durable on return. ``cut`` is the peer's closed cut when its diff is complete."""
+        """Take a peer's update; durable on return.
+
+        ``cut`` is the peer's closed cut when its diff is complete. ``absent`` are the categories that the peer cannot
+        send here: no transaction waits for its parts in them.
+        """
 
         async def prepare(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
@@ -343,7 +348,7 @@ class Ledger:
             for replica in document.waiting():
                 self._waiting.setdefault(replica, set()).add(doc)
             for replica in list(change.heads):
-                await self._show(replica, changes)
+                await self._show(replica, changes, absent)
             if cut:
                 document.promise(cut, change)
             self.hlc.observe(change.hlc)
@@ -351,14 +356,14 @@ class Ledger:
 
         return await self._submit(self._remote, prepare)
 
-    async def _show(self, replica: int, changes: dict[str, Change]) -> None:
+    async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
         documents = {doc: await self.document(doc) for doc in sorted(self._waiting.get(replica, ()))}
         upto: dict[str, int] = {}
 
         def satisfied(parts: Mapping[str, int]) -> bool:
             for doc, seq in parts.items():
-                if not self.holds(doc):
+                if doc.partition("/")[0] in absent or not self.holds(doc):
                     continue
                 head = self.heads.get(doc, {}).get(replica)
                 if upto.get(doc, head.visible if head else 0) < seq:

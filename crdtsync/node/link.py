@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from crdtsync.transport.base import Channel
 
 _UPSTREAM_OF = {Role.LOJA: Role.GESTAO, Role.CAIXA: Role.LOJA}
+log = logging.getLogger("crdtsync")
 SOFTWARE = "crdtsync 0.1.0"
 
 
@@ -82,6 +84,7 @@ class Link:
         self._now = loop.time
         self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
         self._shared: set[str] = set()
+        self._absent: frozenset[str] = frozenset()
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
         self._baseline: Vectors = {}
@@ -275,6 +278,14 @@ class Link:
         self.peer_live = who["live"]
         mine = self.ledger.schema.categories()
         self._shared = {name for name, essence in mine.items() if who["categories"].get(name) == essence}
+        self._absent = frozenset(mine) - self._shared
+        for name in sorted(self._absent & who["categories"].keys()):
+            log.warning(
+                "%s: %s has an incompatible version and it does not synchronize; install the same version of its adapter "
+                "on both; the other categories go on",
+                name,
+                who["device"],
+            )
 
     # -- a run -------------------------------------------------------------------------------------------------
 
@@ -405,7 +416,7 @@ class Link:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
         await self.ledger.receive(
-            doc, data["update"], self._may_write(category), cut, self._forbidden(category)
+            doc, data["update"], self._may_write(category), cut, self._forbidden(category), self._absent
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
