@@ -24,7 +24,7 @@ from crdtsync.storage.tables import TableSpec
 from crdtsync.transport.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from crdtsync.node.config import NodeConfig
     from crdtsync.state.document import Change
@@ -187,7 +187,7 @@ class Node:
         await asyncio.gather(*(job.commit() for job in jobs))
         return written
 
-    async def changes(self, entity: type[E]) -> AsyncIterator[E]:
+    async def changes(self, entity: type[E]) -> AsyncGenerator[E, None]:
         """Yield each record of a category as it changes, deleted ones included, until the iterator is closed."""
         queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
 

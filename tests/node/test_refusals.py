@@ -1,0 +1,192 @@
+"""What a node refuses, and what it says: strangers, other versions, uploads out of order, a half-read answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters.products import Product
+from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed
+from crdtsync.node import load_config
+from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
+from crdtsync.protocol.table import Kind
+from crdtsync.schema import Role, load_installed
+from tests.node.shop import STORE, add_product, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crdtsync.transport.memory import MemoryChannel
+    from tests.node.shop import Shop
+
+HELLO: dict[str, Any] = {
+    "protocol": PROTOCOL,
+    "device": "caixa9",
+    "role": "caixa",
+    "account": "main",
+    "store": STORE,
+    "replica": 12345,
+    "categories": load_installed().categories(),
+    "clock_ms": 1_800_000_000_000,
+    "software": "a test",
+    "live": False,
+}
+DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "records": 0, "n": 1}
+
+
+class Stranger:
+    """Speaks frames by hand, in whatever order."""
+
+    def __init__(self, channel: MemoryChannel) -> None:
+        self.channel = channel
+        self.number = 0
+
+    async def say(self, kind: Kind, **payload: Any) -> None:
+        self.number += 1
+        await self.channel.send(encode_frame(self.number, kind, payload))
+
+    async def hear(self) -> tuple[Kind, dict[str, Any]]:
+        _, kind, payload = decode_frame(await asyncio.wait_for(self.channel.receive(), 10))
+        return kind, payload
+
+
+async def stranger(shop: Shop, target: str) -> Stranger:
+    return Stranger(await shop.network.endpoint("stranger").connect(f"memory://{target}"))
+
+
+async def open_store(shop: Shop) -> None:
+    await shop.open("gestao")
+    await add_product(shop.nodes["gestao"])
+    await shop.open(STORE)
+    await shop.even()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"account": "other"}, "wrong_account", "caixa9 belongs to another account"),
+        ({"role": "gestao", "store": None}, "wrong_role", "a gestao does not synchronize with a loja"),
+        ({"role": "loja", "device": "loja9"}, "wrong_role", "a loja does not synchronize with a loja"),
+        ({"role": "manager"}, "wrong_role", "unknown role 'manager'"),
+        ({"store": "loja2"}, "wrong_store", "caixa9 belongs to store loja2"),
+    ],
+)
+async def test_a_greeting_of_somebody_else_is_refused_and_says_why(
+    shop: Shop, change: dict[str, Any], code: str, message: str
+) -> None:
+    await open_store(shop)
+    other = await stranger(shop, STORE)
+    await other.say(Kind.HELLO, **HELLO | change)
+    kind, refusal = await other.hear()
+    assert (kind, refusal["code"], refusal["message"]) == (Kind.REFUSE, code, message)
+    assert refusal["terminal"]
+    with pytest.raises(ChannelClosed):
+        await other.hear()
+    assert HELLO["replica"] not in shop.nodes[STORE].ledger.registry
+
+
+async def test_a_greeting_in_another_version_of_the_protocol_is_refused_with_both_versions(
+    shop: Shop,
+) -> None:
+    await open_store(shop)
+    other = await stranger(shop, STORE)
+    await other.say(Kind.HELLO, **HELLO | {"protocol": PROTOCOL + 1})
+    kind, refusal = await other.hear()
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "incompatible_version", True)
+    assert f"version {PROTOCOL} of the protocol" in refusal["message"]
+    assert f"version {PROTOCOL + 1};" in refusal["message"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "trouble"),
+    [
+        ({"account": "other"}, "wrong_account: caixa1 belongs to another account"),
+        ({"upstream": "gestao"}, "wrong_role: a caixa does not synchronize with a gestao"),
+        ({"store": "loja2"}, "wrong_store: caixa1 belongs to store loja2"),
+    ],
+)
+async def test_the_refused_node_says_what_is_wrong_with_it(
+    shop: Shop, setting: dict[str, Any], trouble: str
+) -> None:
+    await open_store(shop)
+    caixa = await shop.open("caixa1", **setting)
+    await until(lambda: caixa.trouble is not None, "the node hears the refusal")
+    assert caixa.trouble == trouble
+    assert not caixa.initial_done
+    assert await caixa.count(Product) == 0
+
+
+@pytest.mark.parametrize("place", ["idle", "checking", "planning"])
+async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop: Shop, place: str) -> None:
+    await open_store(shop)
+    loja = shop.nodes[STORE]
+    before = loja.ledger.digest(loja.ledger.heads)
+    other = await stranger(shop, STORE)
+    await other.say(Kind.HELLO, **HELLO)
+    assert (await other.hear())[0] is Kind.WELCOME
+    if place != "idle":
+        await other.say(Kind.CHECK, digest=bytes(16))
+        assert (await other.hear())[0] is Kind.DIGESTS
+    if place == "planning":
+        await other.say(Kind.HEADS, docs={"products": {}}, vouched=[], more=False)
+        assert (await other.hear())[0] is Kind.PLAN
+    await other.say(Kind.DATA, **DATA)
+    kind, payload = await other.hear()
+    while kind in {Kind.DATA, Kind.DONE}:
+        kind, payload = await other.hear()
+    assert (kind, payload["code"], payload["terminal"]) == (Kind.REFUSE, "order_violation", False)
+    assert "down may not say data" in payload["message"]
+    assert loja.ledger.digest(loja.ledger.heads) == before
+
+
+async def test_a_lane_may_not_write_what_only_gestao_writes(shop: Shop) -> None:
+    await open_store(shop)
+    with pytest.raises(NotAllowed, match="products: a node of role loja may not write it"):
+        async with shop.nodes[STORE].transaction() as tx:
+            tx.create(Product, id="p2", name="Feijão")
+    assert await shop.nodes[STORE].count(Product) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('device = "a"\nrole = "loja"\nstoer = "b"', "unknown key 'stoer'; did you mean 'store'?"),
+        ('device = "a"\nrole = "lojo"', "role = 'lojo'; write one of gestao, loja, caixa"),
+        ('role = "gestao"', "device is missing"),
+        ('device = "a"', "role is missing"),
+        ('device = "A B"\nrole = "gestao"', "device = 'A B' is not a name"),
+        ('device = "a"\nrole = "caixa"', "store is missing; a caixa belongs to a store"),
+        ('device = "a"\nrole = "gestao"\nupstream = "ws://b"', "nothing is above a gestao"),
+        ('device = "a"\nrole = "gestao"\nport = "80"', "port = '80' is not int"),
+        ('device = "a"\nrole = "gestao"\nport = true', "port = True is not int"),
+        ('device = "a"\nrole = "gestao"\nport = 70000', "port = 70000 is not between 0 and 65535"),
+        ('device = "a"\nrole = "gestao"\ncheck_seconds = 0', "check_seconds = 0 is not greater than 0"),
+        ('device = "a', "mend the file"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_with_the_file_and_the_key(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert problem in str(caught.value)
+
+
+def test_a_folder_without_a_configuration_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file; make the node with `crdtsync init"):
+        load_config(tmp_path)
+
+
+def test_a_configuration_with_every_key_is_read(tmp_path: Path) -> None:
+    text = (
+        'device = "caixa1"\nrole = "caixa"\naccount = "main"\nstore = "loja1"\nupstream = "ws://127.0.0.1:1"\n'
+        'host = "127.0.0.1"\nport = 0\nlisten = false\nlive = true\ncheck_seconds = 30\n'
+    )
+    (tmp_path / "node.toml").write_text(text, encoding="utf-8")
+    config = load_config(tmp_path)
+    assert (config.role, config.live, config.check_seconds) == (Role.CAIXA, True, 30)
