@@ -7,7 +7,6 @@ then the same in milliseconds, not in instructions.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from adapters.demo.fleet import STORE, DemoFailed, Fleet
 from adapters.demo.recount import recount
+from crdtsync.errors import ControlError
 from tests.demo.small import LANES, cut_data
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ class Killer:
         )
         self.amid += amid
         await self.fleet.start(victim)
-        # A step that needed the killed node fails with DemoFailed; anything else is a defect.
-        with contextlib.suppress(DemoFailed):
+        try:
             await work
+        except DemoFailed:
+            pass  # the step needed the killed node
+        except ControlError as error:
+            if "went away before it answered" not in str(error):
+                raise
         await step()
 
 
