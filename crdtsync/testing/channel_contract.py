@@ -97,6 +97,20 @@ class ChannelContract(ABC):
                 assert await _soon(there.receive()) == message
             await _soon(sending)
 
+    async def test_messages_of_several_tasks_leave_in_the_order_of_their_sends(self) -> None:
+        """Who waits for a slow reader is not overtaken by who comes later."""
+        noise = hashlib.shake_256(b"noise").digest(1 << 16)
+        async with self.connected() as (here, there):
+            sending: list[asyncio.Task[None]] = []
+            for number in range(600):
+                sending.append(asyncio.create_task(here.send(number.to_bytes(4, "big") + noise)))
+                if number >= 300:
+                    expected = (number - 300).to_bytes(4, "big") + noise
+                    assert await _soon(there.receive()) == expected
+            for number in range(300, 600):
+                assert await _soon(there.receive()) == number.to_bytes(4, "big") + noise
+            await asyncio.gather(*sending)
+
     async def test_a_cancelled_receive_loses_no_message(self) -> None:
         """Deadlines are made by cancelling."""
         async with self.connected() as (here, there):

@@ -41,6 +41,8 @@ class _Way:
         self._latest = 0.0
         self._arrived: deque[bytes] = deque()
         self._changed = asyncio.Event()
+        # Who waits for room is not overtaken by who comes when there is some: messages leave in the order of `send`.
+        self.turn = asyncio.Lock()
         self.ended = False
 
     def _wake(self) -> None:
@@ -115,10 +117,11 @@ class MemoryChannel:
 
     async def send(self, message: bytes) -> None:
         """Send a message through the network's faults; waits while too many are under way or unread."""
-        await self._out.room()
-        if self.closed:
-            raise self._gone()
-        await self._network.carry(self, message)
+        async with self._out.turn:
+            await self._out.room()
+            if self.closed:
+                raise self._gone()
+            await self._network.carry(self, message)
 
     async def receive(self) -> bytes:
         """Return the next message."""
