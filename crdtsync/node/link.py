@@ -89,6 +89,7 @@ class Link:
         self._theirs: Vectors = {}
         self._baseline: Vectors = {}
         self._room = asyncio.Event()
+        self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,8 +179,10 @@ class Link:
         await self._flush()
 
     async def _flush(self) -> None:
-        for frame in self.session.take_outgoing():
-            await self.channel.send(frame)
+        # One at a time: frames that two tasks took must not overtake each other on the way.
+        async with self._sending:
+            for frame in self.session.take_outgoing():
+                await self.channel.send(frame)
 
     def _spawn(self, work: Any) -> None:
         async def guarded() -> None:
