@@ -17,9 +17,15 @@ _FOUND_MAX = 8
 
 @click.command()
 @click.option(
-    "--schedules", default=100, show_default=True, type=click.IntRange(min=1), help="How many schedules to run."
+    "--schedules",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many schedules to run.",
 )
-@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the first; the next ones count up.")
+@click.option(
+    "--seed", default=0, show_default=True, type=int, help="Seed of the first; the next ones count up."
+)
 @json_option
 def simulate(schedules: int, seed: int, *, as_json: bool) -> None:
     """Run a simulated cluster over the installed adapters, with everything that can go wrong.
@@ -39,7 +45,9 @@ def simulate(schedules: int, seed: int, *, as_json: bool) -> None:
         transient=True,
     ) as bar:
         task = bar.add_task("schedules", total=schedules)
-        report = run_schedules(schedules, seed, progress=lambda so_far: bar.update(task, completed=so_far.schedules))
+        report = run_schedules(
+            schedules, seed, progress=lambda so_far: bar.update(task, completed=so_far.schedules)
+        )
     if as_json:
         print_json(report.to_plain())
     else:

@@ -225,7 +225,9 @@ class Cluster:
         await node.open()
         member.node = node
         member.shown = {
-            (doc, replica): head.visible for doc, heads in node.ledger.heads.items() for replica, head in heads.items()
+            (doc, replica): head.visible
+            for doc, heads in node.ledger.heads.items()
+            for replica, head in heads.items()
         }
         self._resolve(member)
         for replica, doc, seq in self._wholes:
@@ -240,13 +242,18 @@ class Cluster:
             written = pending.written
             heads = member.running.ledger.heads
             held = [
-                doc for doc, seq in written.parts.items() if written.replica in heads.get(doc, {}) and heads[doc][written.replica].seq >= seq
+                doc
+                for doc, seq in written.parts.items()
+                if written.replica in heads.get(doc, {}) and heads[doc][written.replica].seq >= seq
             ]
             if held:
                 written.stamp = member.running.ledger.hlc.last
                 self.acknowledge(written)
                 if len(held) < len(written.parts):
-                    self.found("lost", f"{member.name} stored part of a transaction: {held} of {sorted(written.parts)}")
+                    self.found(
+                        "lost",
+                        f"{member.name} stored part of a transaction: {held} of {sorted(written.parts)}",
+                    )
 
     def doom(self, member: Member, when: Doom) -> None:
         """Let the power go at the member's next commit."""

@@ -180,8 +180,14 @@ def _deletion(history: _History) -> tuple[bool, bool]:
     removals = [w for w in history.writes.get(_DELETION, {}).values() if w.value]
     if not removals:
         return False, False
-    touches = [w for slot, ws in history.writes.items() for w in ws.values() if slot != _DELETION or not w.value]
+    touches = [
+        w for slot, ws in history.writes.items() for w in ws.values() if slot != _DELETION or not w.value
+    ]
     if all(any(removal.covers(touch) for removal in removals) for touch in touches):
         return True, False
-    unseen = [r for r in removals if not any(t.seq > r.seq if t.replica == r.replica else t.covers(r) for t in touches)]
+    unseen = [
+        r
+        for r in removals
+        if not any(t.seq > r.seq if t.replica == r.replica else t.covers(r) for t in touches)
+    ]
     return False, bool(unseen)

@@ -84,7 +84,17 @@ class Schedule:
             self._force_faults()
 
     def _trouble(self) -> list[str]:
-        always = ["partition", "crash", "doom before", "doom after", "restart", "cut", "compact", "compact", "jump"]
+        always = [
+            "partition",
+            "crash",
+            "doom before",
+            "doom after",
+            "restart",
+            "cut",
+            "compact",
+            "compact",
+            "jump",
+        ]
         extra = ["partition", "crash", "doom after", "cut", "compact", "compact", "jump", "unload"]
         trouble = [*always, *self.dice.sample(extra, 3)]
         self.dice.shuffle(trouble)

@@ -39,7 +39,9 @@ async def judge(cluster: Cluster) -> None:
 
 
 def _documents(cluster: Cluster) -> list[str]:
-    return sorted({doc for m in cluster.members.values() for doc, heads in m.running.ledger.heads.items() if heads})
+    return sorted(
+        {doc for m in cluster.members.values() for doc, heads in m.running.ledger.heads.items() if heads}
+    )
 
 
 def _holders(cluster: Cluster, doc: str) -> list[Member]:
@@ -55,7 +57,9 @@ async def _rows(ledger: Ledger, shape: Shape, doc: str) -> Rows:
     return {row[1]: row for row in found}
 
 
-async def _agree(cluster: Cluster, doc: str, members: list[Member], seen: dict[tuple[str, str], bytes]) -> None:
+async def _agree(
+    cluster: Cluster, doc: str, members: list[Member], seen: dict[tuple[str, str], bytes]
+) -> None:
     shape = cluster.schema.shapes[doc.partition("/")[0]]
     first: tuple[Member, bytes, Rows] | None = None
     for member in members:
@@ -63,7 +67,9 @@ async def _agree(cluster: Cluster, doc: str, members: list[Member], seen: dict[t
         heads = ledger.heads.get(doc, {})
         late = sorted(r for r, head in heads.items() if head.visible < head.seq)
         if late:
-            cluster.found("lost", f"{member.name} holds batches of {doc} that it never shows ({len(late)} replicas)")
+            cluster.found(
+                "lost", f"{member.name} holds batches of {doc} that it never shows ({len(late)} replicas)"
+            )
         digest, rows = await ledger.state_digest(doc), await _rows(ledger, shape, doc)
         seen[member.name, doc] = digest
         fold = (await ledger.document(doc)).fold
@@ -117,4 +123,6 @@ def _fields(cluster: Cluster, where: str, shape: Shape, row: tuple[Any, ...], re
         cluster.found("lost", f"{where} reads as {state}, which is not what was written")
     conflicts = json.loads(row[-1]) if row[-1] else {}
     if conflicts != record.conflicts:
-        cluster.found("diverged", f"{where} tells the conflicts {conflicts}, these are real: {record.conflicts}")
+        cluster.found(
+            "diverged", f"{where} tells the conflicts {conflicts}, these are real: {record.conflicts}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from crdtsync.node.ledger import Ledger
@@ -36,8 +37,8 @@ class Clock:
     def now_ms(self) -> int:
         return 1
 
-    def today(self) -> None:
-        return None
+    def today(self) -> date:
+        return date(2026, 11, 24)
 
     def random_bytes(self, size: int) -> bytes:
         return b"\x07" * size
@@ -47,7 +48,7 @@ async def test_a_pendency_opens_and_closes_with_the_state_and_a_failing_rule_is_
     schema = Schema([Item])
     ledger = Ledger(
         Identity("l", Role.LOJA, "main", "s"), schema, MemoryStorage(table_specs(schema)), Clock()
-    )  # type: ignore[arg-type]
+    )
     await ledger.open()
 
     async def found() -> dict[str, PendencyRow]:
