@@ -92,7 +92,7 @@ class Link:
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
         self._greeted = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     def acknowledged(self) -> list[tuple[str, int, int]]:
         """Return (document, replica, sequence) of everything that the peer is known to hold."""
@@ -119,9 +119,10 @@ class Link:
             while True:
                 await self._step()
         finally:
-            for task in self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.channel.close()
 
     def request(self) -> None:
@@ -192,8 +193,8 @@ class Link:
                 await self.channel.close()
 
         task = asyncio.create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
 
     # -- greeting ----------------------------------------------------------------------------------------------
 

@@ -89,7 +89,8 @@ class Node:
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None
         self.upstream: Link | None = None
-        self.downstream: set[Link] = set()
+        # In the order of their coming, as a set would not keep it: a simulation must repeat itself.
+        self.downstream: dict[Link, None] = {}
         self.connected = False
         self.trouble: str | None = None
         self.initial_done = False
@@ -227,7 +228,7 @@ class Node:
     async def _serve(self, channel: Channel) -> None:
         ready = self.initial_done or self.config.upstream is None
         link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready)
-        self.downstream.add(link)
+        self.downstream[link] = None
         try:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
@@ -235,7 +236,7 @@ class Node:
         except CrdtsyncError:
             log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
-            self.downstream.discard(link)
+            self.downstream.pop(link, None)
 
     async def _keep_link(self, url: str) -> None:
         attempt = 0
