@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TURNS_MAX = 100_000
+"""Turns of the loop within one instant: more than any work of a simulation takes."""
+
 
 class Deadlock(RuntimeError):  # noqa: N818 - named for what happened, as the errors of the package are
     """Everything waits for something that cannot come."""
@@ -29,9 +32,13 @@ class _Jump:
     def __init__(self, seconds_max: float) -> None:
         self.now = 0.0
         self._seconds_max = seconds_max
+        self._idle = 0
 
     def select(self, timeout: float | None) -> list[Any]:
         """Jump over the wait. Raises Deadlock, OutOfTime."""
+        self._idle = self._idle + 1 if timeout == 0 else 0
+        if self._idle > _TURNS_MAX:
+            raise Deadlock(f"at {self.now:.3f} s tasks wake each other and no time passes")
         if timeout is None:
             raise Deadlock(f"at {self.now:.3f} s nothing is ready and no timer is set")
         self.now += max(timeout, 0.0)

@@ -29,6 +29,16 @@ def test_a_program_that_waits_for_nothing_is_a_deadlock() -> None:
         run_virtual(main(), VirtualLoop())
 
 
+def test_tasks_that_spin_in_one_instant_are_a_deadlock() -> None:
+    async def main() -> None:
+        spinning = asyncio.get_running_loop().create_future()
+        while not spinning.done():  # noqa: ASYNC110 - the fault that the loop must see
+            await asyncio.sleep(0)
+
+    with pytest.raises(Deadlock):
+        run_virtual(main(), VirtualLoop())
+
+
 def test_a_program_that_never_ends_runs_out_of_time() -> None:
     async def main() -> None:
         while True:  # noqa: ASYNC110 - a program that only waits is the case
