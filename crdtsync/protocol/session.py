@@ -170,7 +170,8 @@ class Session:
             if number != self._got + 1:
                 return [self._break("gap", f"frame {self._got + 1} is missing, {number} arrived")]
             self._got = number
-            self._since = now
+            if kind is not Kind.POKE:  # a poke asks for something; it is no answer
+                self._since = now
             return self._hear(kind, payload, len(data))
         except IncompatibleVersion as error:
             return [self._break("incompatible_version", str(error))]

@@ -41,6 +41,34 @@ def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> 
     run_virtual(story(), VirtualLoop(10_000))
 
 
+def test_pokes_do_not_stand_in_for_the_answer_that_is_owed() -> None:
+    async def story() -> None:
+        cluster = Cluster(Random(2), shop(), lanes=1, faults=Faults(), live=True)
+        for member in cluster.members.values():
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        carry = cluster.network.carry
+        lost: list[bytes] = []
+
+        async def lose_one_answer(sender: MemoryChannel, message: bytes) -> None:
+            if not lost and b"\xa7digests" in message[4:20]:
+                lost.append(message)
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = lose_one_answer  # type: ignore[method-assign]
+        head_office = cluster.members["gestao"].running
+        for number in range(10):
+            async with head_office.transaction() as tx:
+                tx.create(Article, code=f"a{number}", name="x")
+            await asyncio.sleep(10)
+
+        assert lost
+        assert await cluster.members["caixa1"].running.count(Article) == 10
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
 def test_a_session_ticked_at_its_deadline_never_asks_for_the_same_instant_again() -> None:
     for sevenths in range(1, 500):
         session = Session(Side.UP, sevenths / 7, {}, {})
