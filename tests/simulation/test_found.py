@@ -50,13 +50,13 @@ def test_pokes_do_not_stand_in_for_the_answer_that_is_owed() -> None:
         carry = cluster.network.carry
         lost: list[bytes] = []
 
-        async def lose_one_answer(sender: MemoryChannel, message: bytes) -> None:
-            if not lost and b"\xa7digests" in message[4:20]:
+        async def lose_one_check(sender: MemoryChannel, message: bytes) -> None:
+            if not lost and b"\xa5check" in message[4:20]:
                 lost.append(message)
             else:
                 await carry(sender, message)
 
-        cluster.network.carry = lose_one_answer  # type: ignore[method-assign]
+        cluster.network.carry = lose_one_check  # type: ignore[method-assign]
         head_office = cluster.members["gestao"].running
         for number in range(10):
             async with head_office.transaction() as tx:
