@@ -297,6 +297,9 @@ class Cluster:
         await self.kill(member)
         # What the peers have received already they still process; then it is certain who holds what.
         await asyncio.sleep(1.0)
+        if len(self.up()) < len(self.members) - 1:
+            # Another one died meanwhile, and cannot be asked what it holds.
+            return False
         image, kept = member.backup
         others = [m.running.ledger.heads for m in self.up()]
         gone: list[Written] = []
