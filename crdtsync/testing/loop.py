@@ -7,6 +7,7 @@ and `Deadlock` is raised. It never waits, opens a socket, starts a thread or rea
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class _Jump:
             raise OutOfTime(f"still running after {self._seconds_max:.0f} virtual seconds")
         return []
 
+    def grant(self) -> None:
+        """Give what is being cancelled the time to end."""
+        self._idle, self._seconds_max = 0, math.inf
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -64,6 +69,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._selector.now
+
+    def grant(self) -> None:
+        """Lift the limits: what is cancelled at the end, however it got there, may take its time."""
+        self._selector.grant()
 
     def _process_events(self, _events: list[Any]) -> None:
         """There are none."""
@@ -87,6 +96,7 @@ def run_virtual(main: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:
     try:
         return loop.run_until_complete(task)
     finally:
+        loop.grant()
         left = [other for other in asyncio.all_tasks(loop) if not other.done()]
         for other in left:
             other.cancel()

@@ -218,8 +218,7 @@ class Schedule:
         """One transaction of some record operations; a refusal by the schema writes nothing and is not counted."""
         await self._guarded(member, self._transact(member))
 
-    @staticmethod
-    async def _guarded(member: Member, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, member: Member, work: Coroutine[Any, Any, None]) -> None:
         """Let a member work until it is done or its power goes."""
         member.work = asyncio.ensure_future(work)
         try:
@@ -227,7 +226,7 @@ class Schedule:
             if not member.work.cancelled():
                 error = member.work.exception()
                 if error is not None and not isinstance(error, SchemaError | StoreClosed):
-                    raise error
+                    self.cluster.found("diverged", f"{member.name} cannot work: {type(error).__name__}: {error}")
         finally:
             member.work = None
 

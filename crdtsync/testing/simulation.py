@@ -130,6 +130,8 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
             run_virtual(play(), loop)
     except (Deadlock, OutOfTime) as stuck:
         cluster.found("diverged", f"the cluster hangs: {stuck}")
+    except Exception as stopped:  # noqa: BLE001 - whatever it is, it is a finding of this seed, and the next seed runs
+        cluster.found("diverged", f"{type(stopped).__name__} stopped the schedule: {stopped}")
     for error in loop.unhandled:
         # A node that lost its power in the middle of a commit leaves tasks that found the store closed.
         if not isinstance(error, StoreClosed):

@@ -1,0 +1,157 @@
+"""Faults planted in the real code, each of which the simulation must find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from crdtsync.node.ledger import Ledger
+from crdtsync.node.link import Link
+from crdtsync.protocol import session as protocol
+from crdtsync.protocol.frames import decode_frame
+from crdtsync.protocol.table import TABLE, Kind, Side, State
+from crdtsync.state import cells
+from crdtsync.state.codec import decode_batch
+from crdtsync.state.document import Document
+from crdtsync.state.hlc import HybridClock
+from crdtsync.testing.simulation import Report, simulate
+from tests.simulation.shop import shop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pytest
+
+    from crdtsync.state.cells import Cell, Cells, Record
+    from crdtsync.state.codec import Group
+    from crdtsync.state.document import Op
+
+SCHEDULES = 500
+
+
+def hunt() -> Report:
+    return simulate(SCHEDULES, 1, shop(), until_found=True)
+
+
+def test_a_movement_joined_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No deduplication: what arrived once before is taken for new, and a counter adds instead of joining."""
+    take_runs, join = Document._check_runs, cells.join_cell
+
+    def check_runs(self: Document, replica: int, runs: Any) -> Any:
+        fresh = take_runs(self, replica, runs)
+        if not fresh and replica in self.heads:
+            # Everything in it is known: fold it again.
+            for run in runs:
+                for element in run.elements:
+                    batch = decode_batch(element)
+                    if batch.seq <= self.heads[replica].visible:
+                        self.fold.add(replica, batch, element)
+        return fresh
+
+    def join_cell(record: Record, slot: str, replica: int, cell: Cell) -> bool:
+        known = record.get(slot, {}).get(replica)
+        if known is not None and known.seq == cell.seq and type(cell.value) is tuple and type(cell.value[1]) is str:
+            record[slot][replica] = known._replace(value=(known.value[0] + cell.value[0], cell.value[1]))
+            return True
+        return join(record, slot, replica, cell)
+
+    monkeypatch.setattr(Document, "_check_runs", check_runs)
+    monkeypatch.setattr(cells, "join_cell", join_cell)
+    report = hunt()
+    assert report.failures
+
+
+def test_frames_taken_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No deduplication of frames: a repeated one is handled as if it were the next."""
+    receive = protocol.Session.receive
+
+    def take_all(self: protocol.Session, data: bytes, now: float) -> list[protocol.Event]:
+        self._got = min(self._got, decode_frame(data)[0] - 1)
+        return receive(self, data, now)
+
+    monkeypatch.setattr(protocol.Session, "receive", take_all)
+    report = hunt()
+    assert report.failures
+
+
+def test_an_upload_without_its_fence_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fence: the lower end says that it holds everything as soon as it knows the plan."""
+    on_plan, on_fence = Link._on_plan, Link._on_fence
+
+    async def hasty(self: Link, plan: dict[str, Any]) -> None:
+        await on_plan(self, plan)
+        await on_fence(self, {"docs": {}})
+
+    async def late(_self: Link, _fence: dict[str, Any]) -> None:
+        return
+
+    for kind in (Kind.DATA, Kind.DONE):
+        monkeypatch.setitem(TABLE, (State.UPLOAD, (Side.UP, kind)), State.UPLOAD)
+    monkeypatch.setitem(TABLE, (State.UPLOAD, (Side.UP, Kind.FENCE)), State.UPLOAD)
+    monkeypatch.setitem(TABLE, (State.DOWNLOAD, (Side.DOWN, Kind.FENCED)), State.UPLOAD)
+    monkeypatch.setattr(Link, "_on_plan", hasty)
+    monkeypatch.setattr(Link, "_on_fence", late)
+    report = hunt()
+    assert any("before it holds" in text for text in report.failures[0].found)
+
+
+def test_a_client_id_used_again_after_a_restore_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The restored node goes on writing its old log."""
+    fresh = Ledger.new_incarnation
+
+    async def once(self: Ledger) -> None:
+        if not self.replica:
+            await fresh(self)
+
+    monkeypatch.setattr(Ledger, "new_incarnation", once)
+    report = hunt()
+    assert report.failures
+
+
+def test_a_winner_by_wall_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last writer by each node's own clock, over all cells, whatever the writers had seen."""
+
+    def siblings(known: Cells) -> list[tuple[int, Cell]]:
+        return sorted(known.items(), key=lambda entry: (entry[1].hlc, entry[0]), reverse=True)[:1]
+
+    def tick(self: HybridClock, now_ms: int) -> int:
+        self._last += 1
+        return (now_ms << 16) | (self._last & 0xFFFF)
+
+    monkeypatch.setattr(cells, "siblings", siblings)
+    monkeypatch.setattr(HybridClock, "tick", tick)
+    monkeypatch.setattr(HybridClock, "observe", lambda _self, _stamp: None)
+    report = hunt()
+    assert report.lost or report.diverged
+
+
+def test_a_shrunk_seen_vector_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write forgets one of the replicas that it had seen."""
+    groups = Document._groups
+
+    def shrunk(self: Document, ops: Mapping[str, list[Op]]) -> tuple[Group, ...]:
+        return tuple(replace(group, seen=dict(sorted(group.seen.items())[1:])) for group in groups(self, ops))
+
+    monkeypatch.setattr(Document, "_groups", shrunk)
+    report = hunt()
+    assert report.failures
+
+
+def test_a_forgotten_part_of_a_transaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction over several documents does not say so: each part is shown as it comes."""
+    write = Document.write
+
+    def alone(self: Document, ops: Mapping[str, list[Op]], **facts: Any) -> Any:
+        return write(self, ops, **{**facts, "parts": {}})
+
+    monkeypatch.setattr(Document, "write", alone)
+    report = hunt()
+    assert any("half transaction" in text for text in report.failures[0].found)
+
+
+def test_nothing_planted_nothing_found() -> None:
+    report = simulate(12, 1, shop())
+
+    assert [failure.found for failure in report.failures] == []
+
+
