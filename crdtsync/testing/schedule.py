@@ -226,7 +226,9 @@ class Schedule:
             if not member.work.cancelled():
                 error = member.work.exception()
                 if error is not None and not isinstance(error, SchemaError | StoreClosed):
-                    self.cluster.found("diverged", f"{member.name} cannot work: {type(error).__name__}: {error}")
+                    self.cluster.found(
+                        "diverged", f"{member.name} cannot work: {type(error).__name__}: {error}"
+                    )
         finally:
             member.work = None
 

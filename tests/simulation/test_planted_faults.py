@@ -50,7 +50,12 @@ def test_a_movement_joined_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
     def join_cell(record: Record, slot: str, replica: int, cell: Cell) -> bool:
         known = record.get(slot, {}).get(replica)
-        if known is not None and known.seq == cell.seq and type(cell.value) is tuple and type(cell.value[1]) is str:
+        if (
+            known is not None
+            and known.seq == cell.seq
+            and type(cell.value) is tuple
+            and type(cell.value[1]) is str
+        ):
             record[slot][replica] = known._replace(value=(known.value[0] + cell.value[0], cell.value[1]))
             return True
         return join(record, slot, replica, cell)
@@ -153,5 +158,3 @@ def test_nothing_planted_nothing_found() -> None:
     report = simulate(12, 1, shop())
 
     assert [failure.found for failure in report.failures] == []
-
-
