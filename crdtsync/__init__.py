@@ -1,8 +1,11 @@
 """crdtsync: offline-first replication for retail. What an adapter author and a node's host program need."""
 
 from crdtsync.schema import (
+    Broken,
+    Case,
     Counter,
     Entity,
+    Fine,
     Identity,
     Key,
     Money,
@@ -17,22 +20,28 @@ from crdtsync.schema import (
     Set,
     Severity,
     Struct,
+    Verdict,
     by_account,
     by_due_month,
     by_lane_month,
     by_store,
     by_store_month,
     check,
+    concurrent_edits,
     invariant,
     load_installed,
+    option,
     references,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Broken",
+    "Case",
     "Counter",
     "Entity",
+    "Fine",
     "Identity",
     "Key",
     "Money",
@@ -47,13 +56,16 @@ __all__ = [
     "Set",
     "Severity",
     "Struct",
+    "Verdict",
     "by_account",
     "by_due_month",
     "by_lane_month",
     "by_store",
     "by_store_month",
     "check",
+    "concurrent_edits",
     "invariant",
     "load_installed",
+    "option",
     "references",
 ]

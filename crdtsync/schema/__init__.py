@@ -5,18 +5,38 @@ from crdtsync.schema.entity import Entity
 from crdtsync.schema.fields import Counter, Key, Kind, Money, Once, Quantity, Ref, Register
 from crdtsync.schema.partition import by_account, by_due_month, by_lane_month, by_store, by_store_month
 from crdtsync.schema.roles import Identity, Role
-from crdtsync.schema.rules import Records, RuleKind, Severity, check, invariant, references
+from crdtsync.schema.rules import (
+    Broken,
+    Case,
+    Fine,
+    Invariant,
+    Option,
+    Records,
+    RuleKind,
+    Severity,
+    Verdict,
+    check,
+    concurrent_edits,
+    invariant,
+    option,
+    references,
+)
 from crdtsync.schema.schema import Schema, load_installed
 from crdtsync.schema.shape import Shape
 
 __all__ = [
+    "Broken",
+    "Case",
     "Counter",
     "Entity",
+    "Fine",
     "Identity",
+    "Invariant",
     "Key",
     "Kind",
     "Money",
     "Once",
+    "Option",
     "Quantity",
     "Records",
     "Ref",
@@ -29,13 +49,16 @@ __all__ = [
     "Severity",
     "Shape",
     "Struct",
+    "Verdict",
     "by_account",
     "by_due_month",
     "by_lane_month",
     "by_store",
     "by_store_month",
     "check",
+    "concurrent_edits",
     "invariant",
     "load_installed",
+    "option",
     "references",
 ]

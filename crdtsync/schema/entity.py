@@ -8,6 +8,7 @@ writes a store.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
@@ -15,8 +16,9 @@ from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
 from crdtsync.schema.fields import DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
-from crdtsync.schema.rules import References, references_rule
+from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References
 from crdtsync.schema.shape import Shape, check_shape
+from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,11 +83,7 @@ class Entity:
         declared = [value for value in vars(cls).values() if isinstance(value, Field)]
         _name_fields(category, declared)
         members = list(vars(cls).values())
-        invariants = [
-            member.__crdtsync_invariant__ for member in members if hasattr(member, "__crdtsync_invariant__")
-        ]
-        refs = tuple(field for field in declared if field.ref and field.kind is not Kind.SET)
-        invariants += [references_rule(member, refs) for member in members if isinstance(member, References)]
+        invariants = _invariants(cls.__name__, members, declared)
         cls.__shape__ = Shape(
             category,
             title or category,
@@ -256,6 +254,37 @@ def _name_fields(category: str, declared: list[Field[Any]]) -> None:
         for one in (field, *inner):
             if one.type.ref == "self":
                 one.type.ref = category
+
+
+def _invariants(name: str, members: list[Any], declared: list[Field[Any]]) -> list[Invariant]:
+    """Return the rules of a class body, each with its options in the order of their declaration."""
+    refs = tuple(field for field in declared if field.ref and field.kind is not Kind.SET)
+    fields = {field.name: field for field in declared if field.kind is not Kind.KEY}
+    found: dict[str, Invariant] = {}
+    for member in members:
+        rule: Invariant | None = getattr(member, "__crdtsync_invariant__", None)
+        if isinstance(member, References):
+            rule = references_rule(member, refs)
+        elif isinstance(member, ConcurrentEdits):
+            rule = concurrent_edits_rule(member, fields)
+        if rule is not None:
+            if rule.code in found:
+                raise AdapterError(
+                    f"{name}: two invariants have the code {rule.code}; a pendency is known by it"
+                )
+            found[rule.code] = rule
+    options: list[Option] = [m.__crdtsync_option__ for m in members if hasattr(m, "__crdtsync_option__")]
+    for choice in options:
+        if choice.code not in found:
+            raise AdapterError(
+                f"{name}: option {choice.name!r} is of {choice.code}, which the class does not state"
+                + hint(choice.code, found)
+            )
+        rule = found[choice.code]
+        if any(known.name == choice.name for known in rule.options):
+            raise AdapterError(f"{name}: {choice.code} has two options called {choice.name!r}; rename one")
+        found[choice.code] = replace(rule, options=(*rule.options, choice))
+    return list(found.values())
 
 
 def _unknown(entity: type[Entity], name: str) -> UnknownField:

@@ -1,20 +1,22 @@
 """Rules that an entity states: checks refuse a local edit; invariants watch merged state and never refuse.
 
 Three kinds of invariant: RECORD looks at one record (and again when the target of a watched reference changes), GROUP
-at all records with equal values in some fields, REFERRED at a deleted record that others may still refer to.
+at all records that are filed under one value, REFERRED at a deleted record that others may still refer to. An option is
+an ordinary transaction by which a person settles what an invariant found.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from crdtsync.schema.entity import Entity
-    from crdtsync.schema.fields import Field
     from crdtsync.schema.roles import Role
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,8 +43,12 @@ class RuleKind(StrEnum):
 class Records(Protocol):
     """What a rule may read beside its own record: merged state, deleted records included."""
 
-    def get(self, entity: type[E], key: str) -> E | None:
-        """Return a record, or None when there is none."""
+    def get(self, entity: type[E], key: str, *, near: Entity | None = None) -> E | None:
+        """Return a record, or None when there is none; `near` prefers the store of that record."""
+        ...
+
+    def get_in(self, category: str, key: str) -> Entity | None:
+        """Return a record of a category known by name, or None when there is none."""
         ...
 
     def find(self, entity: type[E], **equals: object) -> list[E]:
@@ -59,6 +65,105 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """What an invariant found; it counts as False.
+
+    Attributes:
+        message: what happened, one or two sentences for a person, in Portuguese; the rule's docstring when empty.
+        records: the other records involved; the pendency is looked at again when any of them changes.
+        facts: the evidence, JSON-able values. A decision holds for these facts only: other facts are another episode.
+            The record's own values when not given.
+        severity: instead of the rule's.
+        until: look again at this moment, although nothing changes.
+    """
+
+    message: str = ""
+    records: Sequence[Entity] = ()
+    facts: Mapping[str, Any] | None = None
+    severity: Severity | None = None
+    until: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Fine:
+    """Nothing is wrong now; it counts as True. `until`: look again at this moment, although nothing changes."""
+
+    until: datetime | None = None
+
+
+Verdict: TypeAlias = bool | Broken | Fine
+"""What an invariant answers. A bare False is a `Broken` with nothing to add."""
+
+
+class Writes(Protocol):
+    """What an option may do: the verbs of a transaction."""
+
+    def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
+        """Return a new record with these field values."""
+        ...
+
+    async def find(self, entity: type[E], key: str) -> E | None:
+        """Return a record for editing, or None when there is none."""
+        ...
+
+    async def get(self, entity: type[E], key: str) -> E:
+        """Return a record for editing. Raises RecordMissing."""
+        ...
+
+
+class Case(Protocol):
+    """A pendency that a person is settling, as an option sees it.
+
+    Attributes:
+        tx: the transaction that the option writes in; the decision itself is part of it.
+        records: the records of the pendency, for editing; the first is the option's `self`.
+        facts: the evidence that the rule gave.
+        values: what the person wrote for the option's `asks`, by name.
+        person, why: who decides, and the reason.
+        now: the moment of the decision, UTC.
+        store: the store that the pendency belongs to, None when it belongs to the account.
+    """
+
+    @property
+    def tx(self) -> Writes: ...  # noqa: D102
+    @property
+    def records(self) -> Sequence[Entity]: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def values(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def person(self) -> str: ...  # noqa: D102
+    @property
+    def why(self) -> str: ...  # noqa: D102
+    @property
+    def now(self) -> datetime: ...  # noqa: D102
+    @property
+    def store(self) -> str | None: ...  # noqa: D102
+
+    def name(self, part: str = "") -> str:
+        """Return an id that pendency, episode and option determine: who else chooses the same writes the same fact."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to settle what an invariant found. The first declared is the suggestion."""
+
+    code: str
+    name: str
+    title: str
+    doc: str
+    method: Callable[[Any, Case], Awaitable[None]]
+    by: frozenset[Role] | None
+    asks: tuple[str, ...]
+    settles: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """A rule that may refuse a local edit."""
 
@@ -67,20 +172,34 @@ class Check:
     method: Callable[[Any], bool]
 
 
+GroupValue: TypeAlias = Callable[[Any], str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A rule over merged state; a broken one is a pendency."""
+    """A rule over merged state; a broken one is a pendency.
+
+    Attributes:
+        takes: what `method` asks for beside the record: `others`, `records`, `now`.
+        effect: what happens if nobody does anything, in Portuguese.
+        at: the roles that hold everything the rule reads, None for all that hold the category.
+        absence: it only asks whether the watched targets are there, so their other changes do not matter.
+    """
 
     code: str
     title: str
     owner: Role
     severity: Severity
     kind: RuleKind
-    method: Callable[..., bool]
+    method: Callable[..., Verdict]
     watch: tuple[str, ...]
-    group: tuple[str, ...]
+    group: GroupValue | None
     doc: str
-    takes_records: bool
+    takes: frozenset[str]
+    effect: str = ""
+    at: frozenset[Role] | None = None
+    absence: bool = False
+    options: tuple[Option, ...] = field(default=())
 
 
 def _summary(function: Callable[..., Any]) -> str:
@@ -99,23 +218,101 @@ def invariant(
     title: str,
     owner: Role,
     severity: Severity = Severity.A,
+    effect: str = "",
     watch: tuple[str, ...] = (),
-    group: tuple[str, ...] = (),
+    group: tuple[str, ...] | GroupValue | None = None,
     referred: bool = False,
+    at: set[Role] | None = None,
 ) -> Callable[[F], F]:
-    """Mark a method as an invariant: it returns True when all is well.
+    """Mark a method as an invariant: it returns True when all is well, else False or `Broken(...)`.
 
-    Signatures: `(self)` or `(self, records)`; with `group`: `(self, others)`, where `self` has the smallest
-    key. `watch` names reference fields whose target matters; `referred` rules see deleted records only.
+    The method takes `self` and, by name, any of: `records` (what it may read), `now` (a datetime, UTC), and for a group
+    `others`.
+
+    Args:
+        code: what it is known by, such as C01.
+        title: one line, in Portuguese.
+        owner: the role that should settle it.
+        severity: see Severity.
+        effect: what happens if nobody does anything, in Portuguese.
+        watch: fields, or fields of structs ("lines.product"), whose target matters: the rule looks again when the
+            target changes.
+        group: compare records: the names of fields that are equal, or a function of a record that returns what to file
+            it under (None: nowhere). `self` has the smallest key, `others` are the rest; a record alone is judged too.
+        referred: see deleted records only, and again when a record that refers to them changes.
+        at: the roles that hold everything that the rule reads; all that hold the category by default.
     """
     kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
+    by = group_by(group) if isinstance(group, tuple) else group
 
     def mark(function: F) -> F:
-        takes = len(inspect.signature(function).parameters) > 1
+        takes = frozenset(list(inspect.signature(function).parameters)[1:])
         rule = Invariant(
-            code, title, owner, severity, kind, function, watch, group, inspect.getdoc(function) or "", takes
+            code,
+            title,
+            owner,
+            severity,
+            kind,
+            function,
+            watch,
+            by,
+            inspect.getdoc(function) or "",
+            takes,
+            effect,
+            None if at is None else frozenset(at),
         )
         function.__crdtsync_invariant__ = rule  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def group_by(names: tuple[str, ...]) -> GroupValue:
+    """Return the function that files a record under the values of fields; nowhere when one is empty."""
+
+    def value(record: Entity) -> str | None:
+        values = [getattr(record, name) for name in names]
+        return None if None in values else "|".join(map(str, values))
+
+    value.names = names  # type: ignore[attr-defined]
+    return value
+
+
+def option(
+    code: str,
+    name: str,
+    title: str,
+    *,
+    by: set[Role] | None = None,
+    asks: tuple[str, ...] = (),
+    settles: bool = True,
+) -> Callable[[F], F]:
+    """Mark an async method `(self, case)` as an option of the invariant `code`: an ordinary transaction.
+
+    Facts are never edited: an option of a fact adds another one, with an id from `case.name()`. An option that writes
+    nothing has only a docstring.
+
+    Args:
+        code: the invariant's.
+        name: what a person types, lower case.
+        title: what a person reads, in Portuguese.
+        by: roles that may choose it, all that may write decisions by default.
+        asks: names of what the person must say besides the reason (`case.values`).
+        settles: the pendency is settled for this episode; False leaves it open until the state is right.
+    """
+
+    def mark(function: F) -> F:
+        found = Option(
+            code,
+            name,
+            title,
+            _summary(function),
+            function,
+            None if by is None else frozenset(by),
+            asks,
+            settles,
+        )
+        function.__crdtsync_option__ = found  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -129,29 +326,41 @@ class References:
     title: str
     owner: Role
     severity: Severity = Severity.A
+    effect: str = ""
 
 
-def references(code: str, *, title: str, owner: Role, severity: Severity = Severity.A) -> References:
+def references(
+    code: str, *, title: str, owner: Role, severity: Severity = Severity.A, effect: str = ""
+) -> References:
     """Return the declaration of a dangling-reference invariant over all references of the class."""
-    return References(code, title, owner, severity)
+    return References(code, title, owner, severity, effect)
 
 
-def references_rule(declared: References, refs: tuple[Field[Any], ...]) -> Invariant:
-    """Return the invariant that every one of `refs`, unless empty, points to a record that is there and active."""
+@dataclass(frozen=True, slots=True)
+class ConcurrentEdits:
+    """Declares the invariant that no register of the entity was written at two places at once."""
 
-    def all_present(self: Entity, records: Records) -> bool:
-        keys = [(field.ref, getattr(self, field.name)) for field in refs]
-        return all(key is None or records.present(target or "", str(key)) for target, key in keys)
+    code: str
+    title: str
+    owner: Role
+    severity: Severity
+    fields: tuple[str, ...]
+    but: tuple[str, ...]
+    effect: str = ""
 
-    return Invariant(
-        declared.code,
-        declared.title,
-        declared.owner,
-        declared.severity,
-        RuleKind.RECORD,
-        all_present,
-        tuple(field.name for field in refs),
-        (),
-        "A reference points to a record that does not exist, was deleted or is not active.",
-        takes_records=True,
-    )
+
+def concurrent_edits(
+    code: str,
+    *,
+    title: str,
+    owner: Role,
+    severity: Severity = Severity.A,
+    fields: tuple[str, ...] = (),
+    but: tuple[str, ...] = (),
+    effect: str = "",
+) -> ConcurrentEdits:
+    """Return the declaration: `fields` are looked at (all registers by default), `but` are left to another rule.
+
+    Its options are made with it: `a` keeps what shows, `b` takes the other value, `outro` asks for `valor`.
+    """
+    return ConcurrentEdits(code, title, owner, severity, fields, but, effect)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.errors import AdapterError, FieldError, hint
 from crdtsync.schema.composites import RowsType, StructType
 from crdtsync.schema.fields import Field, Kind
+from crdtsync.schema.rules import RuleKind
 from crdtsync.schema.values import DateTimeType, DateType, KeyType
 
 if TYPE_CHECKING:
@@ -54,13 +55,12 @@ class Shape:
 
     @cached_property
     def indexes(self) -> tuple[str, ...]:
-        """Columns to index: references, what the author marks, and what group rules compare."""
-        grouped = {name for rule in self.invariants for name in rule.group}
+        """Columns to index: references, and what the author marks."""
         keys = self.keys if len(self.keys) > 1 else ()
         return tuple(
             field.column
             for field in (*keys, *self.fields.values())
-            if field.index or field.name in grouped or (field.kind is Kind.KEY and field.ref)
+            if field.index or (field.kind is Kind.KEY and field.ref)
         )
 
     @cached_property
@@ -248,18 +248,27 @@ def _check_names(name: str, shape: Shape, reserved: frozenset[str]) -> None:
 
 def _check_rules(name: str, shape: Shape) -> None:
     fields = {field.name: field for field in (*shape.keys, *shape.fields.values())}
-    codes: set[str] = set()
+    inner = {
+        f"{field.name}.{one.name}": one
+        for field in shape.fields.values()
+        if isinstance(field.type, StructType)
+        for one in field.type.struct.__fields__
+    }
+    watchable: dict[str, Field[Any]] = {**fields, **inner}
     for rule in shape.invariants:
-        if rule.code in codes:
-            raise AdapterError(f"{name}: two invariants have the code {rule.code}; a pendency is known by it")
-        codes.add(rule.code)
         for watched in rule.watch:
-            if watched not in fields or not fields[watched].ref:
+            if watched not in watchable or not watchable[watched].ref:
                 raise AdapterError(
-                    f"{name}: {rule.code} watches {watched!r}, which is no Ref" + hint(watched, fields)
+                    f"{name}: {rule.code} watches {watched!r}, which is no Ref" + hint(watched, watchable)
                 )
-        for grouped in rule.group:
-            if grouped not in shape.fields:
+        for grouped in getattr(rule.group, "names", ()):
+            if grouped not in fields:
                 raise AdapterError(
-                    f"{name}: {rule.code} groups by {grouped!r}, no field" + hint(grouped, shape.fields)
+                    f"{name}: {rule.code} groups by {grouped!r}, no field" + hint(grouped, fields)
                 )
+        strange = rule.takes - {"records", "now", "others"}
+        if strange or ("others" in rule.takes) != (rule.kind is RuleKind.GROUP):
+            raise AdapterError(
+                f"{name}: {rule.code} may ask for records and now, and for others when it compares a group; "
+                f"it asks for {', '.join(sorted(rule.takes)) or 'nothing'}"
+            )
