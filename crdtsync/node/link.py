@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, StorageError, UpdateGap
+from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
@@ -72,6 +73,7 @@ class Link:
         self.peer: Identity | None = None
         self.peer_live = False
         self.run_now: Run | None = None
+        self.run_id: int | None = None
         self.runs_ended = 0
         self.even = asyncio.Event()
         self._notify = notify or (lambda _run: None)
@@ -419,8 +421,15 @@ class Link:
         if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
+        origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
         await self.ledger.receive(
-            doc, data["update"], self._may_write(category), cut, self._forbidden(category), self._absent
+            doc,
+            data["update"],
+            self._may_write(category),
+            cut,
+            self._forbidden(category),
+            self._absent,
+            origin,
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])

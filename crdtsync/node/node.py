@@ -15,6 +15,7 @@ from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link, Moved, Run
+from crdtsync.node.resolution import Resolutions
 from crdtsync.node.transaction import Transaction, find_row
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Role, Schema, load_installed
@@ -86,6 +87,7 @@ class Node:
         self.schema = schema or load_installed()
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
         self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock())
+        self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None
         self.upstream: Link | None = None
@@ -161,8 +163,26 @@ class Node:
         return await self.ledger.storage.read(lambda view: view.count(entity.__category__))
 
     async def pendencies(self, **filters: Any) -> list[PendencyRow]:
-        """Return open pendencies (filters: rule, category, owner, after, limit)."""
-        return await self.ledger.storage.read(lambda view: view.pendencies(**filters))
+        """Return pendencies, the gravest first, open ones unless `status` says otherwise (None: all).
+
+        Filters: rule, category, owner, severity, status ("open", "decided"), after (the last id of the page before), limit.
+        """
+        asked = {"status": "open", **filters}
+        return await self.ledger.storage.read(lambda view: view.pendencies(**asked))
+
+    async def pendency(self, pendency: str) -> PendencyRow | None:
+        """Return one pendency, open or decided, None when there is none."""
+        return await self.ledger.storage.read(lambda view: view.pendency(pendency))
+
+    async def resolve(
+        self, pendency: str, option: str, *, why: str, person: str, values: Mapping[str, str] | None = None
+    ) -> str:
+        """Choose an option of a pendency; see `Resolutions.resolve`."""
+        return await self.resolutions.resolve(pendency, option, why=why, person=person, values=values)
+
+    async def undo(self, decision: str, *, why: str, person: str) -> str:
+        """Withdraw a decision; see `Resolutions.undo`."""
+        return await self.resolutions.undo(decision, why=why, person=person)
 
     async def load(
         self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import"
@@ -296,6 +316,7 @@ class Node:
             await asyncio.sleep(limits.TIDY_SECONDS)
             try:
                 await self.ledger.tidy()
+                await self.ledger.look_again()
             except CrdtsyncError:
                 # Nothing is lost: the store holds what it held, and the next round tries again.
                 log.exception("%s: tidying failed", self.config.device)

@@ -53,7 +53,7 @@ def test_the_shape_says_what_the_store_needs() -> None:
         "category": "TEXT",
         "tags": "TEXT",
     }
-    assert shape.indexes == ("name", "category")
+    assert shape.indexes == ("category",)
     assert Letter.__shape__.columns == (("sale", "TEXT"), ("number", "INTEGER"), ("text", "TEXT"))
     assert Letter.__shape__.indexes == ("sale",)
     assert [field.place for field in Letter.__shape__.fields.values()] == [4]
