@@ -77,9 +77,7 @@ class Schema:
         self.shape(category)
         return self.entities[category]
 
-    def order(
-        self, direction: Literal["download", "upload"], first: str | None = None
-    ) -> tuple[str, ...]:
+    def order(self, direction: Literal["download", "upload"], first: str | None = None) -> tuple[str, ...]:
         """Return all categories so that each comes after those it refers to, else by place, then name.
 
         ``first`` comes as early as what it refers to allows; a category that is not there changes nothing.

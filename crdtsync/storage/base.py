@@ -291,9 +291,7 @@ class View(Protocol):
     def replicas(self) -> list[ReplicaRow]:
         """The registry, by replica."""
 
-    def runs(
-        self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None
-    ) -> list[RunRow]:
+    def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """History that started at or after `since_ms`, greatest id first; `before` is the last id of the page before."""
 
     def runs_until(self, until_ms: int) -> list[tuple[int, int, str]]:
