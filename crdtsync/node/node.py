@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, LinkBroken
+from crdtsync.node import tracking
+from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
@@ -20,7 +22,6 @@ from crdtsync.node.transaction import Transaction, find_row
 from crdtsync.node.uplink import Uplink
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Schema, load_installed
-from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
 from crdtsync.transport.websocket import WebSocketTransport
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from crdtsync.node.config import NodeConfig
     from crdtsync.node.run import Moved, Run
     from crdtsync.state.document import Change
+    from crdtsync.storage.base import PendencyRow, Storage
     from crdtsync.transport.base import Channel, Server, Transport
 
 E = TypeVar("E", bound=Entity)
@@ -108,6 +110,7 @@ class Node:
             dice or random.Random(),  # noqa: S311 - jitter, not secrets
             lambda: list(self.downstream),
         )
+        self.agenda = Agenda(self.uplink)
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
 
@@ -251,6 +254,38 @@ class Node:
         A person's *Sincronizar agora* is ``sync``.
         """
         return self.uplink.request()
+
+    async def sync(self, *, wait: bool = False, first: str | None = None) -> dict[str, Any]:
+        """*Sincronizar agora*, for a person. This and the methods below answer as ``docs/synchronization.md`` lists."""
+        return await tracking.sync(self, {"wait": wait, "first": first})
+
+    async def queue(self) -> dict[str, Any]:
+        """*Próximas sincronizações*: what waits, by category."""
+        return await tracking.queue(self, {})
+
+    async def queue_records(self, **page: Any) -> dict[str, Any]:
+        """A page of the records that wait (``category``, ``direction``, ``limit``, ``after``)."""
+        return await tracking.queue_records(self, page)
+
+    async def history(self, **page: Any) -> dict[str, Any]:
+        """*Histórico de sincronizações* (``days``, ``limit``, ``before``)."""
+        return await tracking.history(self, page)
+
+    async def alerts(self) -> dict[str, Any]:
+        """What a person should know of this machine and its links."""
+        return await tracking.alerts(self, {})
+
+    async def pause(self, category: str | None = None) -> dict[str, Any]:
+        """Let a category, or the whole link, stand still; local capture goes on."""
+        return await tracking.pause(self, {"category": category})
+
+    async def resume(self, category: str | None = None) -> dict[str, Any]:
+        """Undo ``pause``; with no category, also try a failed link again."""
+        return await tracking.resume(self, {"category": category})
+
+    async def first(self, category: str | None) -> dict[str, Any]:
+        """Let a category go first, as far as what it refers to allows; None takes it back."""
+        return await tracking.first(self, {"category": category})
 
     async def waiting(self) -> dict[str, int]:
         """Return the exact number of records per category that the upstream has not acknowledged."""
