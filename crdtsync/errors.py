@@ -43,6 +43,7 @@
     │   │   └── PortInUse               another program listens on the address
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
+    ├── BadRequest                      a node was asked for something that cannot be
     └── ControlError                    a running node answered a verb with an error
         └── NodeGone                    a node went away before it answered `verb`
 
@@ -392,6 +393,12 @@ class InsecureTransport(TransportError):
 
 class ConfigError(CrdtsyncError):
     """A configuration that cannot be used; the message names the file and the key."""
+
+
+class BadRequest(CrdtsyncError):
+    """A node was asked for something that cannot be, such as a page after one that it never gave out."""
+
+    usage = True
 
 
 class ControlError(CrdtsyncError):

@@ -37,7 +37,7 @@ from crdtsync.storage.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import date
 
     from crdtsync.schema import Schema, Shape
@@ -54,6 +54,9 @@ class Clock(Protocol):
 
     def today(self) -> date:
         """The store's calendar day."""
+
+    def uptime(self) -> float:
+        """Seconds since the machine started, or since any other moment that comes again only with a restart of it."""
 
     def random_bytes(self, size: int) -> bytes:
         """Bytes for a transaction id."""
@@ -91,6 +94,8 @@ class Ledger:
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
         self.on_pendencies: list[Callable[[PendencyChanges], None]] = []
+        self.pendencies_opened = 0
+        self.pendencies_closed = 0
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -231,20 +236,45 @@ class Ledger:
         """Return the causally closed cut of a document."""
         return {replica: head.cut for replica, head in self.heads.get(doc, {}).items() if head.cut}
 
-    async def missing(self, vectors: Vectors, docs: Iterable[str]) -> dict[str, int]:
-        """Return the exact number of records per category that a peer with these heads lacks; no document is loaded."""
-        by_category: dict[str, list[tuple[str, int, int]]] = {}
+    async def missing(
+        self, vectors: Vectors, docs: Iterable[str], replicas: Collection[int] | None = None
+    ) -> dict[str, int]:
+        """Return the exact number of records per category that a peer with these heads lacks; no document is loaded.
+
+        Only the logs of ``replicas`` count, if given.
+        """
+        counts: dict[str, int] = {}
         for doc in docs:
-            theirs = vectors.get(doc, {})
-            for replica, head in self.heads.get(doc, {}).items():
-                known = theirs.get(replica, (0, b""))[0]
-                if known < head.seq:
-                    by_category.setdefault(doc.partition("/")[0], []).append((doc, replica, known))
+            category = doc.partition("/")[0]
+            after = self.behind(doc, vectors.get(doc, {}), replicas)
+            if after:
+                counts[category] = counts.get(category, 0) + len(await self.changed_keys(doc, after))
+        return counts
 
-        def count(view: View) -> dict[str, int]:
-            return {category: view.changed_keys(ranges) for category, ranges in by_category.items()}
+    def behind(
+        self, doc: str, theirs: Mapping[int, tuple[int, bytes]], replicas: Collection[int] | None = None
+    ) -> dict[int, int]:
+        """Return replica -> the last batch that a peer with these heads has, for the logs it lacks something of."""
+        found: dict[int, int] = {}
+        for replica, head in self.heads.get(doc, {}).items():
+            known = theirs.get(replica, (0, b""))[0]
+            if known < head.seq and (replicas is None or replica in replicas):
+                found[replica] = known
+        return found
 
-        return await self.storage.read(count) if by_category else {}
+    async def changed_keys(self, doc: str, after: Mapping[int, int]) -> dict[str, None]:
+        """Return the keys that batches after these touched, each once; read a little at a time, so that writes go on."""
+        found: dict[str, None] = {}
+        for replica, known in after.items():
+            seq = known
+            while True:
+                rows = await self.storage.read(partial(_change_rows, doc, replica, seq))
+                for row in rows:
+                    found.update(dict.fromkeys(row.keys))
+                if len(rows) < limits.READ_ROWS:
+                    break
+                seq = rows[-1].seq
+        return found
 
     # -- documents ---------------------------------------------------------------------------------------------
 
@@ -560,6 +590,8 @@ class Ledger:
                     if not job.done.done():
                         job.done.set_exception(error)
                 return
+            self.pendencies_opened += sum(one.fresh for one in found)
+            self.pendencies_closed += sum(len(one.closed) for one in found)
             self._settle(changes)
         for job in group:
             if not job.done.done():
@@ -620,6 +652,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
+    return view.change_rows(doc, replica, after, limits.READ_ROWS)
 
 
 def _last_journal_id(view: View, doc: str) -> int:

@@ -351,6 +351,7 @@ class _Evaluation:
             row = _replace(row, status=self._status(row))
         if row != known:
             self.changes.opened.append(row)
+            self.changes.fresh += known is None
 
     def _status(self, row: PendencyRow) -> str:
         """`decided` while a decision about this episode stands whose option settles it."""
