@@ -59,6 +59,10 @@ def _digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
 
 
+def _act_id(row: PendencyRow, act: Act, person: str, text: str | None, moment: str = "") -> str:
+    return _digest(row.id, row.episode, act, person, text or "", moment)
+
+
 def rule_of(ledger: Ledger, row: PendencyRow) -> Invariant | None:
     """Return the rule that a pendency broke; None when no installed adapter states it."""
     shape = ledger.schema.shapes.get(row.category)
@@ -205,7 +209,7 @@ class Resolutions:
 
     async def _say(self, pendency: str, act: Act, person: str, text: str | None) -> str:
         row = await self.get(pendency)
-        made = _digest(row.id, row.episode, act, person, text or "")
+        made = _act_id(row, act, person, text)
         known = await self._ledger.storage.read(
             lambda view: view.get(Decision.__category__, f"{Decision.__category__}/{self._place(row)}", made)
         )
@@ -229,7 +233,7 @@ class Resolutions:
     ) -> str:
         # A decision taken again after it was withdrawn is another one: its moment tells them apart.
         moment = at.isoformat() if act is Act.DECISAO else ""
-        made = _digest(row.id, row.episode, act, person, option or why or "", moment)
+        made = _act_id(row, act, person, option or why, moment)
         tx.create(
             Decision,
             id=made,

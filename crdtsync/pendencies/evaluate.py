@@ -215,8 +215,11 @@ class _Evaluation:
                 watched = [path for path in rule.watch if _target(shape, path) == category]
                 if not watched:
                     continue
-                rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
-                keys = {row[1] for row in (rows if rule.absence else changed)}
+                rows = changed
+                if rule.absence and not self.view.pendencies(rule=rule.code, category=other, limit=1):
+                    # All of its references hold; only a target that goes can change that.
+                    rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
+                keys = {row[1] for row in rows}
                 for path in watched if keys else ():
                     for doc, key in self._watching(shape, rule, path, keys):
                         self._subjects[_Subject(other, rule.code, doc, key)] = None
