@@ -9,7 +9,6 @@ links, frames or schedules.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -568,8 +567,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
     """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Awaiting the task itself, its cancellation could not be told from the caller's own, which must not be lost.
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 def _last_journal_id(view: View, doc: str) -> int:

@@ -143,7 +143,9 @@ class Link:
         if first:
             wait = limits.HELLO_SECONDS_MAX
         try:
-            message = await asyncio.wait_for(self.channel.receive(), wait)
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
+            async with asyncio.timeout(wait):
+                message = await self.channel.receive()
         except TimeoutError:
             events = self.session.tick(self._now())
             if first and not events:
