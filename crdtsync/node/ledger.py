@@ -404,7 +404,7 @@ class Ledger:
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
             own = self.heads[doc].get(self.replica)
-            if document.waiting() or (compact and (own is None or not own.seq)):
+            if document.unfinished() or (compact and (own is None or not own.seq)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
@@ -428,9 +428,9 @@ class Ledger:
             document = self._documents.get(doc)
             if document is None:
                 continue
-            if document.wants_compaction():
-                await self.compact(doc)
-            elif self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
+            if document.wants_compaction() and await self.compact(doc):
+                continue
+            if self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
                 await self.squash(doc)
 
         async def drop(_commit: Commit) -> list[Change]:

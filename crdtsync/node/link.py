@@ -191,7 +191,10 @@ class Link:
         async def guarded() -> None:
             try:
                 await work
-            except (CrdtsyncError, ChannelClosed):
+            except ChannelClosed:
+                await self.channel.close()
+            except CrdtsyncError as problem:
+                log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
 
         task = asyncio.create_task(guarded())
