@@ -176,11 +176,14 @@ class Ledger:
 
     def held_by(self, identity: Identity, doc: str) -> bool:
         """Tell whether a node is to hold a document today."""
+        return self._held_on(self.clock.today(), identity, doc)
+
+    def _held_on(self, day: date, identity: Identity, doc: str) -> bool:
         shape = self.shape_of(doc)
         if shape is None or identity.role not in shape.holders:
             return False
         parts = tuple(doc.split("/")[1:])
-        return shape.partition.holds(parts, identity, self.clock.today())
+        return shape.partition.holds(parts, identity, day)
 
     def holds(self, doc: str) -> bool:
         """Tell whether this node is to hold a document today, or holds it already."""
@@ -188,7 +191,8 @@ class Ledger:
 
     def scope(self, peer: Identity) -> list[str]:
         """Return the documents here that ``peer`` and this node both are to hold, in order."""
-        return sorted(doc for doc in self.heads if self.held_by(peer, doc) and self.holds(doc))
+        today = self.clock.today()
+        return sorted(doc for doc in self.heads if self._held_on(today, peer, doc))
 
     def digest_of(self, doc: str) -> bytes:
         """Return 8 bytes over a document's heads; no document is loaded."""

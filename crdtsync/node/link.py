@@ -91,6 +91,7 @@ class Link:
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
+        self._idle = asyncio.Event()
         self._greeted = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
@@ -262,6 +263,7 @@ class Link:
         await self._meet(welcome, upstream=True)
         self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
         self._greeted = True
+        self._idle.set()
         self._want_check.set()
 
     async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
@@ -305,13 +307,13 @@ class Link:
     async def _check_when_wanted(self) -> None:
         while True:
             await self._want_check.wait()
-            if self.session.state is State.IDLE:
-                self._want_check.clear()
-                scope = self._scope()
-                self._baseline = self.ledger.vectors(scope)
-                await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
-            else:
-                await asyncio.sleep(0.05)
+            while self.session.state is not State.IDLE:
+                self._idle.clear()
+                await self._idle.wait()
+            self._want_check.clear()
+            scope = self._scope()
+            self._baseline = self.ledger.vectors(scope)
+            await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
 
     async def _on_check(self, check: dict[str, Any]) -> None:
         scope = self._scope()
@@ -502,6 +504,7 @@ class Link:
             self._notify(self.run_now)
             self.run_now = None
         self.runs_ended += 1
+        self._idle.set()
         self.even.set()
 
 

@@ -40,7 +40,13 @@ OPERATIONS = 200
 
 _VIRTUAL_SECONDS_MAX = 6 * 3600.0
 _FAULTS = Faults(drop=0.004, repeat=0.02, reorder=0.01, delay=0.01)
-_LIMITS = {"COMPACTION_CELLS_MIN": 3, "ROWS_PER_BATCH": 4, "CHUNK_BYTES_MAX": 2048, "DOCUMENTS_LOADED_MAX": 6}
+_LIMITS = {
+    "COMPACTION_CELLS_MIN": 3,
+    "ROWS_PER_BATCH": 4,
+    "CHUNK_BYTES_MAX": 2048,
+    "DOCUMENTS_LOADED_MAX": 6,
+    "ANSWER_SECONDS_MAX": 6.0,
+}
 
 _samples: WeakKeyDictionary[Schema, Samples] = WeakKeyDictionary()
 
@@ -94,7 +100,7 @@ class Outcome:
 
 @contextmanager
 def _small_world() -> Iterator[None]:
-    """Limits low enough for compaction, chunks and reloads to happen in 200 operations; expected warnings kept quiet."""
+    """Limits low enough for compaction, chunks, reloads and timeouts in 200 operations; expected warnings kept quiet."""
     usual = {name: getattr(limits, name) for name in _LIMITS}
     logger = logging.getLogger("crdtsync")
     quiet = logger.disabled
