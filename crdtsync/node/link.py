@@ -116,7 +116,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self._spawn(self._check_when_wanted())
+                self._spawn(self._check_when_wanted)
             while True:
                 await self._step()
         finally:
@@ -130,7 +130,7 @@ class Link:
         """Ask for a check as soon as the link is idle; upstream, ask the downstream to start one."""
         self._want_check.set()
         if self.side is Side.UP and self._greeted:
-            self._spawn(self._poke())
+            self._spawn(self._poke)
 
     async def _poke(self) -> None:
         with contextlib.suppress(ChannelClosed):
@@ -188,10 +188,10 @@ class Link:
             for frame in self.session.take_outgoing():
                 await self.channel.send(frame)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         async def guarded() -> None:
             try:
-                await work
+                await work(*args)
             except ChannelClosed:
                 await self.channel.close()
             except CrdtsyncError as problem:
@@ -343,7 +343,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
-        self._spawn(self._transfer(docs))
+        self._spawn(self._transfer, docs)
 
     def _refuse_forks(self, docs: list[str]) -> None:
         mine = self.ledger.vectors(docs)
@@ -476,7 +476,7 @@ class Link:
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.FENCED, counts=counts)
-        self._spawn(self._transfer(docs))
+        self._spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
