@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
@@ -24,7 +25,7 @@ from crdtsync.schema import Identity, Role
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -78,6 +79,7 @@ class Link:
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
+        self._idle = asyncio.Event()
         self.greeted = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
@@ -122,7 +124,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self.spawn(self._check_when_wanted())
+                self.spawn(self._check_when_wanted)
             while True:
                 await self._step()
         finally:
@@ -153,7 +155,7 @@ class Link:
     def poke(self) -> None:
         """Upstream: ask the downstream to compare heads."""
         if self.greeted:
-            self.spawn(self._send(Kind.POKE))
+            self.spawn(self._send, Kind.POKE)
 
     async def leave(self, why: str) -> None:
         """Say goodbye and hang up; the peer may be called again."""
@@ -169,11 +171,11 @@ class Link:
 
     def ask(self) -> None:
         """Downstream: ask the node above to synchronize with the one above it."""
-        self.spawn(self._send(Kind.ASK))
+        self.spawn(self._send, Kind.ASK)
 
     def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
         """Upstream: answer what was asked."""
-        self.spawn(self._send(Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
+        self.spawn(partial(self._send, Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
@@ -181,6 +183,7 @@ class Link:
         if first:
             deadline = self._now() + limits.HELLO_SECONDS_MAX
         try:
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
             async with asyncio.timeout_at(deadline) as self._patience:
                 message = await self.channel.receive()
         except TimeoutError:
@@ -231,13 +234,16 @@ class Link:
         if wait is not None and wait.when() is None and self.session.deadline() is not None:
             wait.reschedule(self._now())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run beside the conversation; what fails ends it, and the end of it cancels what runs."""
 
         async def guarded() -> None:
             try:
-                await work
-            except (CrdtsyncError, ChannelClosed):
+                await work(*args)
+            except ChannelClosed:
+                await self.channel.close()
+            except CrdtsyncError as problem:
+                log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
 
         task = asyncio.create_task(guarded())
@@ -305,6 +311,7 @@ class Link:
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
         self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
+        self._idle.set()
         self.greeted = True
         self._observer.greeted(self)
 
@@ -350,20 +357,20 @@ class Link:
     async def _check_when_wanted(self) -> None:
         while True:
             await self._want_check.wait()
-            if self.session.state is State.IDLE:
-                self._want_check.clear()
-                scope = self._scope()
-                self._baseline = self.ledger.vectors(scope)
-                self._pace = Pace(self._rate) if self._rate else None
-                await self._send(
-                    Kind.CHECK,
-                    digest=self.ledger.digest(scope),
-                    held=sorted(self._held),
-                    first=self._first,
-                    rate=self._rate,
-                )
-            else:
-                await asyncio.sleep(0.05)
+            while self.session.state is not State.IDLE:
+                self._idle.clear()
+                await self._idle.wait()
+            self._want_check.clear()
+            scope = self._scope()
+            self._baseline = self.ledger.vectors(scope)
+            self._pace = Pace(self._rate) if self._rate else None
+            await self._send(
+                Kind.CHECK,
+                digest=self.ledger.digest(scope),
+                held=sorted(self._held),
+                first=self._first,
+                rate=self._rate,
+            )
 
     async def _on_check(self, check: dict[str, Any]) -> None:
         self._held = frozenset(check["held"])
@@ -397,7 +404,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _refuse_forks(self, docs: list[str]) -> None:
         mine = self.ledger.vectors(docs)
@@ -553,7 +560,7 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             self.run_now.phase = "upload"
         await self._send(Kind.FENCED, counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
@@ -587,6 +594,7 @@ class Link:
             run.ended = self._now()
             self._observer.moved(run)
         self.runs_ended += 1
+        self._idle.set()
         await self._observer.ended(self, run)
 
 

@@ -38,6 +38,7 @@ class Schema:
                 )
             self.entities[category] = entity
         self.shapes: dict[str, Shape] = {name: entity.__shape__ for name, entity in self.entities.items()}
+        self._orders: dict[tuple[str, str | None], tuple[str, ...]] = {}
         self._check_references()
 
     def _check_references(self) -> None:
@@ -82,7 +83,12 @@ class Schema:
 
         ``first`` comes as early as what it refers to allows; a category that is not there changes nothing.
         """
+        known = self._orders.get((direction, first))
+        if known is None:
+            known = self._orders[direction, first] = self._ordered(direction, first)
+        return known
 
+    def _ordered(self, direction: Literal["download", "upload"], first: str | None) -> tuple[str, ...]:
         def place(category: str) -> tuple[int, str]:
             shape = self.shapes[category]
             declared = shape.download if direction == "download" else shape.upload

@@ -116,7 +116,8 @@ class Fold:
         self._next_source = 0
         self._decoded: OrderedDict[int, dict[str, tuple[int, Group, tuple[Any, ...], Batch]]] = OrderedDict()
         self._names = tuple(shape.fields)
-        self.superseded = 0
+        # By replica: each one compacts its own log, and only that.
+        self.superseded: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._home) + len(self._cells)
@@ -176,7 +177,7 @@ class Fold:
             known_cell = record.get(slot, {}).get(replica)
             changed = lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
             if changed and known_cell is not None:
-                self.superseded += 1
+                self.superseded[replica] = self.superseded.get(replica, 0) + 1
         return False
 
     def _unpack_from(self, replica: int, batch: Batch, key: str, upto: Group) -> Record:
