@@ -2,8 +2,9 @@
 
 All writes, local or from peers, pass through one queue. The writer takes what is waiting (local transactions first),
 computes each change in memory, makes all of them durable in one storage transaction, and only then answers. When a
-commit fails, the documents it touched leave memory and are loaded again from the store. The ledger knows nothing of
-links, frames or schedules.
+commit fails, the documents it touched leave memory and are loaded again from the store. ``heads`` is what is durable,
+and all that anybody is told; the writer works on heads of its own, ahead of them until the commit. The ledger knows
+nothing of links, frames or schedules.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Ledger:
         self.hlc = HybridClock()
         self.replica = 0
         self.heads: dict[str, Heads] = {}
+        self._working: dict[str, Heads] = {}
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
         self._documents: dict[str, Document] = {}
@@ -97,12 +99,7 @@ class Ledger:
         rows, parked, registry, raw = await self.storage.read(
             lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
         )
-        for row in rows:
-            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
-            if row.visible < row.seq:
-                self._waiting.setdefault(row.replica, set()).add(row.doc)
-        for entry in parked:
-            self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+        self._take_stored(rows, parked)
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
         clock = await self.storage.read(lambda view: view.meta("hlc"))
@@ -241,7 +238,7 @@ class Ledger:
         document = self._documents.get(doc)
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
-            document = Document(doc, shape, self.replica, self.heads.setdefault(doc, {}))
+            document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
             document.load(await self._stored(doc), self._parked.get(doc, ()))
             self._documents[doc] = document
         return document
@@ -365,7 +362,7 @@ class Ledger:
             for doc, seq in parts.items():
                 if doc.partition("/")[0] in absent or not self.holds(doc):
                     continue
-                head = self.heads.get(doc, {}).get(replica)
+                head = self._working.get(doc, {}).get(replica)
                 if upto.get(doc, head.visible if head else 0) < seq:
                     return False
             return True
@@ -381,7 +378,7 @@ class Ledger:
                     upto[doc] = reach
                     stable = False
         for doc, document in documents.items():
-            if upto[doc] > self.heads[doc][replica].visible:
+            if upto[doc] > self._working[doc][replica].visible:
                 change = changes.setdefault(doc, Change(doc, document.shape.category))
                 document.show(replica, upto[doc], change)
                 document.advance_cut(change)
@@ -404,7 +401,7 @@ class Ledger:
 
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
-            own = self.heads[doc].get(self.replica)
+            own = document.heads.get(self.replica)
             if document.waiting() or (compact and (own is None or not own.seq)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
@@ -500,7 +497,7 @@ class Ledger:
         commit.journal += [(doc, update) for update in change.journal]
         self._journal_rows[doc] = self._journal_rows.get(doc, 0) + len(change.journal)
         for replica in sorted(change.heads):
-            head = self.heads[doc][replica]
+            head = self._working[doc][replica]
             commit.heads.append(HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut))
         commit.changes += [ChangeRow(doc, replica, seq, keys) for replica, seq, keys in change.touched]
         for replica, upto, rows in change.recompacted:
@@ -528,6 +525,7 @@ class Ledger:
                     if not job.done.done():
                         job.done.set_exception(error)
                 return
+            _install(self.heads, commit.heads)
             self._settle(changes)
         for job in group:
             if not job.done.done():
@@ -552,16 +550,24 @@ class Ledger:
     async def _reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""
         self._documents.clear()
-        rows, parked = await self.storage.read(lambda view: (view.heads(), view.parked()))
-        self.heads.clear()
+        self._take_stored(*await self.storage.read(lambda view: (view.heads(), view.parked())))
+
+    def _take_stored(self, rows: list[HeadRow], parked: list[ParkedRow]) -> None:
+        for known in (self.heads, self._working):
+            known.clear()
+            _install(known, rows)
         self._waiting.clear()
         self._parked.clear()
         for row in rows:
-            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
             if row.visible < row.seq:
                 self._waiting.setdefault(row.replica, set()).add(row.doc)
         for entry in parked:
             self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+
+
+def _install(heads: dict[str, Heads], rows: Iterable[HeadRow]) -> None:
+    for row in rows:
+        heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
 
 
 async def stop_task(task: asyncio.Task[None] | None) -> None:
