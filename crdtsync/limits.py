@@ -30,7 +30,10 @@ ELEMENT_OVERHEAD_BYTES = 40
 """Upper bound of what one element costs in an update beside its own bytes."""
 
 FIELDS_MAX = 512
-"""Slots of one group of a batch."""
+"""Slots of one group of a batch, and fields of one entity."""
+
+OPTIONAL_FIELDS_MAX = 4_096
+"""Optional fields and struct positions of one schema: the greeting names them all, in one frame."""
 
 KEY_CHARS_MAX = 256
 """Length of a record key, characters."""

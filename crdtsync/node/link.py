@@ -83,6 +83,7 @@ class Link:
         loop = asyncio.get_running_loop()
         self._now = loop.time
         self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
+        self.incompatible: dict[str, str] = {}
         self._shared: set[str] = set()
         self._absent: frozenset[str] = frozenset()
         self._allowed: set[int] = set()
@@ -280,15 +281,17 @@ class Link:
             )
         self.peer = Identity(who["device"], role, who["account"], who["store"])
         self.peer_live = who["live"]
-        mine = self.ledger.schema.categories()
-        self._shared = {name for name, essence in mine.items() if who["categories"].get(name) == essence}
-        self._absent = frozenset(mine) - self._shared
-        for name in sorted(self._absent & who["categories"].keys()):
+        schema = self.ledger.schema
+        self.incompatible = schema.incompatible(who["categories"])
+        self._shared = (schema.shapes.keys() & who["categories"].keys()) - self.incompatible.keys()
+        self._absent = frozenset(schema.shapes) - self._shared
+        for name, reason in sorted(self.incompatible.items()):
             log.warning(
-                "%s: %s has an incompatible version and it does not synchronize; install the same version of its adapter "
-                "on both; the other categories go on",
+                "%s: %s has an incompatible version (%s) and it does not synchronize; install the same version of its "
+                "adapter on both; the other categories go on",
                 name,
                 who["device"],
+                reason,
             )
 
     # -- a run -------------------------------------------------------------------------------------------------
