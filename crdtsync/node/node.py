@@ -15,10 +15,10 @@ from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link, Moved, Run
-from crdtsync.node.transaction import Transaction, find_row
+from crdtsync.node.transaction import Transaction, documents_meant, find_rows, only_row
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Role, Schema, load_installed
-from crdtsync.storage.base import Commit, PendencyRow, Storage
+from crdtsync.storage.base import Commit, PendencyRow, Storage, View
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
 from crdtsync.transport.websocket import WebSocketTransport
@@ -143,18 +143,47 @@ class Node:
         """Return a transaction over any categories; ``actor`` names who writes."""
         return Transaction(self.ledger, actor)
 
-    async def get(self, entity: type[E], key: str) -> E | None:
-        """Return a visible record, or None."""
-        row = await self.ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        return None if row is None or row[-2] else entity._load(row)
+    async def get(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E | None:
+        """Return a visible record, or None; ``in_store`` or ``doc`` tells equal keys apart.
 
-    async def find(self, entity: type[E], *, limit: int | None = None, **equals: object) -> list[E]:
-        """Return the visible records whose fields equal the given values, by key."""
-        fields = entity.__shape__.fields
-        where = {fields[name].column: fields[name].to_wire(value) for name, value in equals.items()}
-        category = entity.__category__
-        rows = await self.ledger.storage.read(lambda view: view.select(category, where=where, limit=limit))
-        return [entity._load(row) for row in rows]
+        Raises:
+            RecordAmbiguous: several documents have the key and neither tells which.
+        """
+        shape = entity.__shape__
+        rows = await self.ledger.storage.read(lambda view: find_rows(view, shape, key, in_store, doc))
+        row = only_row(shape, key, [row for row in rows if not row[-2]])
+        return None if row is None else entity._load(row)
+
+    async def find(
+        self,
+        entity: type[E],
+        *,
+        limit: int | None = None,
+        in_store: str | None = None,
+        doc: str | None = None,
+        **equals: object,
+    ) -> list[E]:
+        """Return the visible records whose fields equal the given values, by document and key.
+
+        ``in_store`` or ``doc`` leaves out those of other stores or documents.
+        """
+        shape = entity.__shape__
+        where = {
+            shape.fields[name].column: shape.fields[name].to_wire(value) for name, value in equals.items()
+        }
+
+        def select(view: View) -> list[tuple[Any, ...]]:
+            if in_store is None:
+                return view.select(shape.category, doc=doc, where=where, limit=limit)
+            rows: list[tuple[Any, ...]] = []
+            for held in sorted(documents_meant(view, shape, in_store, doc)):
+                left = None if limit is None else limit - len(rows)
+                rows += view.select(shape.category, doc=held, where=where, limit=left)
+            return rows
+
+        return [entity._load(row) for row in await self.ledger.storage.read(select)]
 
     async def count(self, entity: type[Entity]) -> int:
         """Return the number of visible records."""
