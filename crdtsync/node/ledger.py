@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
-from crdtsync.node.pendencies import evaluate
+from crdtsync.node.pendencies import review
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
 from crdtsync.state.fold import check_batch
@@ -111,11 +111,12 @@ class Ledger:
         await self._follow_schema(parked)
 
     async def _follow_schema(self, parked: list[ParkedRow]) -> None:
-        """After an upgrade of the adapters: fold parked batches that are valid now, and write every row again."""
+        """Fold parked batches that are valid now; after an upgrade of the adapters, write every row again."""
         current = self.schema.fingerprint.encode()
-        if await self.storage.read(lambda view: view.meta("schema")) == current:
-            return
+        upgraded = await self.storage.read(lambda view: view.meta("schema")) != current
+        docs: dict[str, list[tuple[int, int]]] = {doc: [] for doc in sorted(self.heads)} if upgraded else {}
         for entry in parked:
+            # Not only after an upgrade: the fingerprint does not say which words an enum has.
             shape = self.shape_of(entry.doc)
             if shape is None:
                 continue
@@ -123,14 +124,16 @@ class Ledger:
                 check_batch(shape, decode_batch(entry.batch))
             except BatchInvalid:
                 continue
-            self._parked[entry.doc].discard((entry.replica, entry.seq))
-            await self.storage.commit(Commit(unparked=[(entry.doc, entry.replica, entry.seq)]))
-        for doc in sorted(self.heads):
+            docs.setdefault(entry.doc, []).append((entry.replica, entry.seq))
+        for doc, readable in docs.items():
             if self.shape_of(doc) is not None:
-                await self._submit(self._local, partial(self._rebuild, doc))
-        await self.storage.commit(Commit(meta={"schema": current}))
+                await self._submit(self._local, partial(self._rebuild, doc, readable))
+        if upgraded:
+            await self.storage.commit(Commit(meta={"schema": current}))
 
-    async def _rebuild(self, doc: str, commit: Commit) -> list[Change]:
+    async def _rebuild(self, doc: str, readable: list[tuple[int, int]], commit: Commit) -> list[Change]:
+        self._parked.get(doc, set()).difference_update(readable)
+        commit.unparked += [(doc, replica, seq) for replica, seq in readable]
         document = await self.document(doc)
         commit.dropped_docs.append(doc)
         return [Change(doc, document.shape.category, rows=document.fold.rows(document.fold.keys()))]
@@ -515,8 +518,8 @@ class Ledger:
         changes = [change for job in group for change in job.changes]
         if changes:
             commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
-            if commit.records:
-                commit.inside = partial(evaluate, self.schema, commit.records, self.clock.now_ms())
+            if commit.records or commit.parked or commit.unparked or commit.recompacted:
+                commit.inside = partial(review, self.schema, commit, self.clock.now_ms())
             try:
                 await self.storage.commit(commit)
             except Exception as error:  # noqa: BLE001 - it goes to every job's caller

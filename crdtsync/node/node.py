@@ -236,6 +236,18 @@ class Node:
 
     # -- links -------------------------------------------------------------------------------------------------
 
+    def alerts(self) -> list[str]:
+        """Return what only this node knows and a person should look at; each goes when its cause does."""
+        found = [f"the link to {self.config.upstream} ended: {self.trouble}"] if self.trouble else []
+        for link in (self.upstream, *self.downstream):
+            if link is not None and link.peer is not None:
+                found += [
+                    f"{category} does not synchronize with {link.peer.device}: {reason}; install the same version of "
+                    "its adapter on both"
+                    for category, reason in sorted(link.incompatible.items())
+                ]
+        return found
+
     def request_check(self) -> bool:
         """Check with the upstream now, or try to connect now; tell whether there is a link."""
         if self.upstream is None:
@@ -273,7 +285,7 @@ class Node:
             try:
                 channel = await self.transport.connect(url)
                 link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, notify=self._note)
-                self.upstream, self.connected, self.trouble = link, True, None
+                self.upstream, self.connected = link, True
                 watcher = asyncio.create_task(self._watch(link))
                 try:
                     await link.run()
@@ -309,6 +321,8 @@ class Node:
         while True:
             await link.even.wait()
             link.even.clear()
+            # Not when the connection stands: what was refused is refused again, and stays to be seen between.
+            self.trouble = None
             acked = [("upstream", *position) for position in link.acknowledged()]
             with contextlib.suppress(CrdtsyncError):
                 meta: dict[str, bytes | None] = {} if self.initial_done else {"initial_done": b"1"}

@@ -2,7 +2,8 @@
 
 What is evaluated depends on what changed: the changed records, the records that watch them, and the groups they are
 in. The result is a pure function of the records, so every node that holds them opens and closes the same pendencies
-under the same ids. Nothing here refuses or edits a record.
+under the same ids. A batch that could not be read (a parked one) is a pendency too. Nothing here refuses or edits a
+record.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crdtsync.schema import Entity, RuleKind, Schema
-from crdtsync.storage.base import PendencyChanges, PendencyRow, View
+from crdtsync.schema import Entity, Role, RuleKind, Schema, Severity
+from crdtsync.state.codec import decode_batch
+from crdtsync.storage.base import Commit, ParkedRow, PendencyChanges, PendencyRow, View
 
 if TYPE_CHECKING:
     from crdtsync.schema.rules import Invariant
+
+PARKED_RULE = "P01"
+"""A batch that is kept and relayed but not shown, because its values are not valid here."""
 
 E = TypeVar("E", bound=Entity)
 Rows = Mapping[str, list[tuple[Any, ...]]]
@@ -277,3 +282,42 @@ def evaluate(schema: Schema, rows: Rows, now_ms: int, view: View) -> PendencyCha
     opened = {row.id: row for row in evaluation.changes.opened}
     closed = [name for name in dict.fromkeys(evaluation.changes.closed) if name not in opened]
     return PendencyChanges(list(opened.values()), closed)
+
+
+def review(schema: Schema, commit: Commit, now_ms: int, view: View) -> PendencyChanges:
+    """Return which pendencies open and close because of a commit; the rest of it is already in ``view``."""
+    changes = evaluate(schema, commit.records, now_ms, view)
+    changes.opened += [_parked_pendency(entry, now_ms) for entry in commit.parked]
+    changes.closed += [_parked_id(*at) for at in commit.unparked]
+    if commit.recompacted:
+        # What a compaction replaces is read from it now; if it holds what could not be read, it is parked itself.
+        open_now = view.pendencies(rule=PARKED_RULE)
+        gone = {(doc, f"{replica:x}"): upto for doc, replica, upto, _ in commit.recompacted}
+        for row in open_now:
+            replica, _, seq = row.key.partition(":")
+            if int(seq) <= gone.get((row.doc, replica), 0):
+                changes.closed.append(row.id)
+    return changes
+
+
+def _parked_id(doc: str, replica: int, seq: int) -> str:
+    return f"{doc}/{replica:x}:{seq}#{PARKED_RULE}"
+
+
+def _parked_pendency(entry: ParkedRow, now_ms: int) -> PendencyRow:
+    keys = decode_batch(entry.batch).keys()
+    evidence = {"records": keys, "replica": f"{entry.replica:x}", "sequence": entry.seq}
+    return PendencyRow(
+        _parked_id(entry.doc, entry.replica, entry.seq),
+        PARKED_RULE,
+        entry.doc.partition("/")[0],
+        entry.doc,
+        f"{entry.replica:x}:{entry.seq}",
+        None,
+        Role.GESTAO,
+        Severity.A,
+        "Registro que não pôde ser lido",
+        entry.detail,
+        json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
+        now_ms,
+    )

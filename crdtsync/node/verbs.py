@@ -25,7 +25,7 @@ Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 
 
 async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
-    """Identity, link, records and records waiting per category, pendencies."""
+    """Identity, link, records and records waiting per category, pendencies, alerts."""
     ledger = node.ledger
     categories = list(node.schema.shapes)
     counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
@@ -46,6 +46,7 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "records": {name: count for name, count in counts.items() if count},
         "waiting": {} if node.config.role is Role.GESTAO else await node.waiting(),
         "pendencies": len(pendencies),
+        "alerts": node.alerts(),
     }
 
 

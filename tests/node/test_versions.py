@@ -99,6 +99,9 @@ async def test_an_incompatible_category_stops_alone_and_both_ends_say_so(
     assert [tag.text for tag in await loja.find(Tag)] == ["novo"]
     assert await loja.count(Strict) == 0
     assert "items" not in loja.ledger.heads
+    why = "its keys, partition or required fields differ; install the same version of its adapter on both"
+    assert loja.alerts() == [f"items does not synchronize with gestao: {why}"]
+    assert gestao.alerts() == [f"items does not synchronize with loja1: {why}"]
     said = [record.getMessage() for record in caplog.records]
     reason = "(its keys, partition or required fields differ)"
     assert sorted(said) == [
