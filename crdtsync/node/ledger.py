@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
 from crdtsync.node.pendencies import review
+from crdtsync.schema.roles import Role
+from crdtsync.state.ceilings import KEY as CEILINGS
+from crdtsync.state.ceilings import Ceiling, stamps_of
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
 from crdtsync.state.fold import check_batch
@@ -102,8 +105,9 @@ class Ledger:
         self._take_stored(rows, parked)
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
-        clock = await self.storage.read(lambda view: view.meta("hlc"))
+        clock, offset = await self.storage.read(lambda view: (view.meta("hlc"), view.meta("clock_offset")))
         self.hlc.observe(int.from_bytes(clock or b"", "big"))
+        self.hlc.offset_ms = int.from_bytes(offset or b"", "big", signed=True)
         if raw is None:
             await self.new_incarnation()
         else:
@@ -168,6 +172,20 @@ class Ledger:
         """Stop at once, as a crash would: nothing more is written."""
         if self._writer is not None:
             self._writer.cancel()
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC by the corrected clock."""
+        return self.clock.now_ms() + self.hlc.offset_ms
+
+    async def follow_clock(self, theirs_ms: int) -> None:
+        """Correct this node's clock by that of the node above; a large difference is kept for the next start."""
+        now, before = self.clock.now_ms(), self.hlc.offset_ms
+        self.hlc.correct(theirs_ms - now, now)
+        if abs(self.hlc.offset_ms - before) > limits.CLOCK_OFFSET_MS_MAX:
+            offset = self.hlc.offset_ms.to_bytes(8, "big", signed=True)
+            await self.storage.commit(
+                Commit(meta={"clock_offset": offset, "hlc": self.hlc.last.to_bytes(8, "big")})
+            )
 
     # -- what this node holds ----------------------------------------------------------------------------------
 
@@ -332,11 +350,13 @@ class Ledger:
         cut: Mapping[int, int] | None = None,
         forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
         absent: frozenset[str] = frozenset(),
+        skew_ms: int | None = None,
     ) -> list[Change]:
         """Take a peer's update; durable on return.
 
         ``cut`` is the peer's closed cut when its diff is complete. ``absent`` are the categories that the peer cannot
-        send here: no transaction waits for its parts in them.
+        send here: no transaction waits for its parts in them. ``skew_ms`` says that the update comes from below, and
+        how far ahead the clocks there are known to be, in milliseconds: stamps far ahead get a ceiling.
         """
 
         async def prepare(_commit: Commit) -> list[Change]:
@@ -351,10 +371,31 @@ class Ledger:
                 await self._show(replica, changes, absent)
             if cut:
                 document.promise(cut, change)
-            self.hlc.observe(change.hlc)
-            return list(changes.values())
+            return [*changes.values(), *self._bound_stamps(document, change, skew_ms)]
 
         return await self._submit(self._remote, prepare)
+
+    def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
+        """Observe the stamps of an update; those far ahead are not, and get a ceiling when they come from below."""
+        latest = self.hlc.latest(self.clock.now_ms())
+        if change.hlc <= latest:
+            self.hlc.observe(change.hlc)
+            return []
+        good, ahead = stamps_of(change.journal[0], latest)
+        self.hlc.observe(good)
+        role = self.identity.role
+        if skew_ms is None or not (role is Role.GESTAO or document.shape.may_write(role)):
+            return []
+        now = self.hlc.tick(self.clock.now_ms())
+        ceilings = [
+            Ceiling(replica, seq, now, skew_ms)
+            for replica, (seq, stamp) in ahead.items()
+            if document.fold.stamp_that_counts(replica, seq, stamp) > latest
+        ]
+        if not ceilings:
+            return []
+        ops = [Op("write", c.slot, (c.hlc, c.shift_ms)) for c in ceilings]
+        return [document.write({CEILINGS: ops}, hlc=now, txid=self.clock.random_bytes(16))]
 
     async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""

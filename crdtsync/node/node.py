@@ -65,6 +65,13 @@ def table_specs(schema: Schema) -> list[TableSpec]:
     ]
 
 
+def _span(ms: int) -> str:
+    minutes = ms // 60_000
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
+
+
 class Node:
     """Use as ``async with Node(config) as node``.
 
@@ -239,6 +246,14 @@ class Node:
     def alerts(self) -> list[str]:
         """Return what only this node knows and a person should look at; each goes when its cause does."""
         found = [f"the link to {self.config.upstream} ended: {self.trouble}"] if self.trouble else []
+        clocks = {"this machine": -self.ledger.hlc.offset_ms}
+        clocks |= {link.peer.device: link.skew_ms for link in self.downstream if link.peer is not None}
+        found += [
+            f"the clock of {whose} is {_span(abs(skew_ms))} {'ahead' if skew_ms > 0 else 'behind'}; stamps are "
+            "corrected, but set it right"
+            for whose, skew_ms in clocks.items()
+            if abs(skew_ms) > limits.CLOCK_OFFSET_MS_MAX
+        ]
         for link in (self.upstream, *self.downstream):
             if link is not None and link.peer is not None:
                 found += [

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from crdtsync.node.ledger import Clock
     from crdtsync.schema import Schema
 
 _POLL_SECONDS = 0.01
@@ -71,6 +72,7 @@ class Shop:
         account: str = "main",
         store: str = STORE,
         upstream: str | None = None,
+        clock: Clock | None = None,
     ) -> Node:
         """Open a node; its role follows from its name, its upstream from its role."""
         role = role or Role(name.rstrip("0123456789"))
@@ -85,7 +87,9 @@ class Shop:
             upstream=above and f"memory://{above}",
             listen=role is not Role.CAIXA,
         )
-        node = Node(config, schema=schema, transport=self.network.endpoint(name), dice=Random(name))
+        node = Node(
+            config, schema=schema, transport=self.network.endpoint(name), clock=clock, dice=Random(name)
+        )
         await node.open()
         self.nodes[name] = node
         return node
