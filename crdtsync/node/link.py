@@ -22,6 +22,7 @@ from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
+from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Link:
         loop = asyncio.get_running_loop()
         self._now = loop.time
         self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
+        self.incompatible: dict[str, str] = {}
+        self.skew_ms = 0
+        self._clock_ran_ahead = False
         self._shared: set[str] = set()
         self._absent: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
@@ -262,7 +266,8 @@ class Link:
             "store": me.store,
             "replica": self.ledger.replica,
             "categories": self.ledger.schema.categories(),
-            "clock_ms": self.ledger.clock.now_ms(),
+            # Up goes what the machine says, so that a wrong clock is seen there; down goes the corrected time.
+            "clock_ms": self.ledger.clock.now_ms() if self.side is Side.DOWN else self.ledger.now_ms(),
             "software": SOFTWARE,
             "live": self.live,
         }
@@ -281,6 +286,7 @@ class Link:
             # A lane that synchronized now would take a part of the catalogue for the whole.
             name = self.ledger.identity.device
             await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
+        self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
         await self._send(Kind.WELCOME, **self._identity())
@@ -310,7 +316,7 @@ class Link:
 
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
-        self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
+        await self.ledger.follow_clock(welcome["clock_ms"])
         self._idle.set()
         self.greeted = True
         self._observer.greeted(self)
@@ -336,15 +342,17 @@ class Link:
             )
         self.peer = Identity(who["device"], role, who["account"], who["store"])
         self.peer_live = who["live"]
-        mine = self.ledger.schema.categories()
-        self._shared = {name for name, essence in mine.items() if who["categories"].get(name) == essence}
-        self._absent = frozenset(mine) - self._shared
-        for name in sorted(self._absent & who["categories"].keys()):
+        schema = self.ledger.schema
+        self.incompatible = schema.incompatible(who["categories"])
+        self._shared = (schema.shapes.keys() & who["categories"].keys()) - self.incompatible.keys()
+        self._absent = frozenset(schema.shapes) - self._shared
+        for name, reason in sorted(self.incompatible.items()):
             log.warning(
-                "%s: %s has an incompatible version and it does not synchronize; install the same version of its adapter "
-                "on both; the other categories go on",
+                "%s: %s has an incompatible version (%s) and it does not synchronize; install the same version of its "
+                "adapter on both; the other categories go on",
                 name,
                 who["device"],
+                reason,
             )
 
     # -- a run -------------------------------------------------------------------------------------------------
@@ -498,7 +506,7 @@ class Link:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
         origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
-        await self.ledger.receive(
+        changes = await self.ledger.receive(
             doc,
             data["update"],
             self._may_write(category),
@@ -506,9 +514,19 @@ class Link:
             self._forbidden(category),
             self._absent,
             origin,
+            self._skew_below() if self.side is Side.UP else None,
+        )
+        # With a batch of its own the ledger bounded a stamp; a skew that the greeting showed is corrected already.
+        own = self.ledger.replica
+        self._clock_ran_ahead |= not self._skew_below() and any(
+            own == replica for change in changes for replica, *_ in change.touched
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
+
+    def _skew_below(self) -> int:
+        """How far ahead of this node's clock the peer's was; the lanes below it follow its clock, so theirs was too."""
+        return self.skew_ms if self.skew_ms > limits.CLOCK_DRIFT_MS_MAX else 0
 
     def _may_write(self, category: str) -> Callable[[int], bool]:
         if self.side is Side.DOWN:
@@ -529,7 +547,9 @@ class Link:
 
         def fields(replica: int) -> frozenset[str]:
             role = Role(self.ledger.registry[replica].role)
-            return frozenset(name for name in shape.fields if not shape.may_write(role, name))
+            names = frozenset(name for name in shape.fields if not shape.may_write(role, name))
+            # A lane is nobody's witness: it has no ceilings to write.
+            return names | {CEILINGS_FIELD} if role is Role.CAIXA else names
 
         return fields
 
@@ -575,6 +595,12 @@ class Link:
     async def _on_end(self, _: dict[str, Any]) -> None:
         await self._send(Kind.ENDED)
         await self._finish_run()
+        if self._clock_ran_ahead:
+            # The next greeting measures it, and everybody below learns it in turn.
+            text = "a clock below ran ahead since the greeting; connect again to correct it"
+            self.session.bye(text)
+            await self._flush()
+            raise LinkBroken("bye", text, terminal=False)
 
     async def _on_ended(self, _: dict[str, Any]) -> None:
         await self._finish_run()

@@ -510,7 +510,6 @@ class Uplink(Observer):
     def greeted(self, link: Link) -> None:
         """See Observer: the policy decides what to check and when."""
         self.backoff.connected()
-        self.trouble = None
         self._note_heard()
         self._stirred.set()
         del link
@@ -552,6 +551,8 @@ class Uplink(Observer):
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer: one commit for all that a complete check or run means."""
+        # Not when the connection stands: what was refused is refused again, and stays to be seen between.
+        self.trouble = None
         self.backoff.worked()
         self._forget_received(link.held)
         self._note_heard()

@@ -351,11 +351,18 @@ class EnumType(ValueType):
 
     def parse(self, text: str) -> Enum:
         """Accept the member's word."""
-        try:
-            return self.enum(text.strip())
-        except ValueError as error:
-            words = ", ".join(str(member.value) for member in self.enum)
-            raise ValueError(f"{text!r} is none of {words}") from error
+        problem = self.check([text.strip()])
+        if problem:
+            raise ValueError(problem)
+        return self.enum(text.strip())
+
+    def check(self, values: Sequence[Any]) -> str | None:
+        """Every value must be one of the words."""
+        if set(map(type, values)) - {str}:
+            return "a value is not text"
+        words = [str(member.value) for member in self.enum]
+        unknown = set(values).difference(words)
+        return f"{min(unknown)!r} is none of {', '.join(words)}" if unknown else None
 
 
 def value_type_of(python: Any, scale: int = 2) -> ValueType:

@@ -320,6 +320,7 @@ class Document:
         for batch, _ in unit.batches:
             for group in batch.groups:
                 seq = group.seq or batch.seq
+                change.hlc = max(change.hlc, group.hlc or 0)
                 for row in group.rows:
                     newest[row[0]] = max(newest.get(row[0], 0), seq)
                     for slot in group.fields:

@@ -16,6 +16,8 @@ from crdtsync import limits
 from crdtsync.errors import BatchInvalid
 from crdtsync.schema.fields import Kind
 from crdtsync.state import cells as lattice
+from crdtsync.state.ceilings import KEY as CEILINGS
+from crdtsync.state.ceilings import Ceiling, check_ceilings, read_ceilings, stamp_under, under
 from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
@@ -93,6 +95,9 @@ def check_batch(shape: Shape, batch: Batch) -> None:
         BatchInvalid: the batch cannot be folded by this schema; it names the category and the field.
     """
     for group in batch.groups:
+        if group.rows[0][0] == CEILINGS:
+            check_ceilings(group)
+            continue
         columns = list(zip(*group.rows, strict=True))
         problem = shape.check_keys(columns[0])
         if problem:
@@ -127,6 +132,9 @@ class Fold:
 
     def keys(self) -> Iterator[str]:
         """Yield every record key, deleted ones included."""
+        return (key for key in self._every_key() if key != CEILINGS)
+
+    def _every_key(self) -> Iterator[str]:
         yield from self._home
         yield from self._cells
 
@@ -220,8 +228,26 @@ class Fold:
         }
 
     def rows(self, keys: Iterable[str]) -> list[ReadRow]:
-        """Return the read-model rows of records, in the order of ``keys``."""
-        return [read_row(self.doc, self.shape, key, self.cells(key)) for key in keys]
+        """Return the read-model rows of records; for the key of the ceilings, of all records that one bounds."""
+        ceilings = self.ceilings()
+        if not ceilings:
+            return [read_row(self.doc, self.shape, key, self.cells(key)) for key in keys]
+        wanted = dict.fromkeys(keys)
+        if CEILINGS in wanted:
+            del wanted[CEILINGS]
+            # One write alone needs no stamp, so a record that lives packed reads the same as before.
+            wanted |= dict.fromkeys(
+                k for k, r in self._cells.items() if k != CEILINGS and under(ceilings, r) is not r
+            )
+        return [read_row(self.doc, self.shape, key, under(ceilings, self.cells(key))) for key in wanted]
+
+    def ceilings(self) -> list[Ceiling]:
+        """Return what bounds the stamps of writers whose clocks ran ahead; nearly always nothing."""
+        return read_ceilings(self.cells(CEILINGS)) if CEILINGS in self else []
+
+    def stamp_that_counts(self, replica: int, seq: int, hlc: int) -> int:
+        """Return what a stamp counts as under the ceilings."""
+        return stamp_under(self.ceilings(), replica, seq, hlc)
 
     def rows_of(self, batch: Batch) -> list[ReadRow]:
         """Return the read-model rows of the records that a batch, already joined, touched."""
@@ -253,14 +279,14 @@ class Fold:
         The digest is the sum, modulo 2**128, of the BLAKE2b hashes of each record's canonical form.
         """
         total = 0
-        for key in self.keys():
+        for key in self._every_key():
             data = pack_canonical([key, lattice.canonical(self.cells(key))])
             total += int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
     def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
         """Yield (key, slot, cell) of every cell that ``replica`` wrote."""
-        for key in self.keys():
+        for key in self._every_key():
             for slot, by_replica in self.cells(key).items():
                 cell = by_replica.get(replica)
                 if cell is not None:

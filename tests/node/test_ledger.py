@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import date
 from typing import TYPE_CHECKING
@@ -31,7 +32,14 @@ class Item(Entity, category="items", writers=set(Role)):
     balance = Counter()
 
 
-SCHEMA = Schema([Item])
+class Tag(Entity, category="tags", writers=set(Role)):
+    """A second document for transactions over two."""
+
+    id = Key()
+    name = Register(str)
+
+
+SCHEMA = Schema([Item, Tag])
 
 
 class Clock:
@@ -184,6 +192,50 @@ async def test_a_commit_that_the_disk_refuses_leaves_nothing_and_the_next_one_wo
     await move(ledger, 1)
     assert [row[-3] for row in await rows(ledger)] == [3]
     assert (await ledger.refold("items"))[1] == await ledger.state_digest("items")
+
+
+async def test_what_is_not_durable_yet_is_told_to_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await move(ledger, 2)
+    peer = Identity("l", Role.LOJA, "main", "s")
+    honest = ledger.storage.commit
+    begun, fail = asyncio.Event(), asyncio.Event()
+
+    async def held_back(_commit: Commit) -> int:
+        begun.set()
+        await fail.wait()
+        raise StoreUnavailable("store.db", "disk full")
+
+    async def told() -> list[object]:
+        docs = ["items", "tags"]
+        return [
+            ledger.scope(peer),
+            ledger.vectors(docs),
+            ledger.digest(docs),
+            [ledger.digest_of(doc) for doc in docs],
+            [ledger.cut_of(doc) for doc in docs],
+            await ledger.missing({}, docs),
+        ]
+
+    before = await told()
+    monkeypatch.setattr(ledger.storage, "commit", held_back)
+    written = asyncio.create_task(
+        ledger.write(
+            {"items": {"x": [Op("add", "balance", 1, "test")]}, "tags": {"t": [Op("write", "name", "n")]}}
+        )
+    )
+    await begun.wait()
+    during = await told()
+    fail.set()
+    with pytest.raises(StoreUnavailable):
+        await written
+    assert during == before
+    assert await told() == before
+    monkeypatch.setattr(ledger.storage, "commit", honest)
+    await move(ledger, 1)
+    assert ledger.vectors(["items"])["items"][ledger.replica][0] == 3
+    assert ledger.scope(peer) == ["items"]
 
 
 async def test_an_upgrade_shows_the_fields_that_a_newer_node_wrote() -> None:
