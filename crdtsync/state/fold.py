@@ -241,8 +241,6 @@ class Fold:
 
     def _all_packed(self, group: Group) -> bool:
         # A record of the group may have been touched by an earlier write; those in cells are read the long way.
-        if len(group.rows) < _BULK_ROWS_MIN:
-            return False
         return not self._cells or self._cells.keys().isdisjoint([row[0] for row in group.rows])
 
     def digest(self) -> bytes:
