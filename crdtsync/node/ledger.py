@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
+from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StoreClosed
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
 from crdtsync.schema.roles import Role
@@ -368,11 +368,26 @@ class Ledger:
 
     # -- writes ------------------------------------------------------------------------------------------------
 
-    async def write(self, ops: Mapping[str, Mapping[str, list[Op]]], actor: str = "") -> list[Change]:
-        """Write one transaction: per document and record key, what to write. All of it is durable on return, or none."""
+    async def write(
+        self,
+        ops: Mapping[str, Mapping[str, list[Op]]],
+        actor: str = "",
+        created: Collection[tuple[str, str]] = (),
+    ) -> list[Change]:
+        """Write one transaction: per document and record key, what to write. All of it is durable on return, or none.
+
+        ``created`` are the (document, key) of ``ops`` that no record may have yet.
+
+        Raises:
+            RecordExists: a record has one of them; it may be of a transaction that is being written.
+        """
 
         async def prepare(_commit: Commit) -> list[Change]:
             documents = [await self.document(doc) for doc in sorted(ops)]
+            for document in documents:
+                for doc, key in created:
+                    if doc == document.doc and key in document.fold:
+                        raise RecordExists(doc, key)
             stamp = self.hlc.tick(self.clock.now_ms())
             txid = self.clock.random_bytes(16)
             seqs = {d.doc: d.heads.get(self.replica, Head()).seq + 1 for d in documents}
@@ -578,14 +593,21 @@ class Ledger:
         """Prepare what is waiting and make it durable in one storage transaction."""
         commit = Commit()
         group: list[_Job] = []
-        failed: tuple[_Job, Exception] | None = None
+        refused: list[tuple[_Job, Exception]] = []
+        failed = False
         local = bool(self._local)
         while self._local or (self._remote and not group):
             job = self._local.popleft() if self._local else self._remote.popleft()
             try:
                 job.changes = await job.prepare(commit)
+            except RecordExists as error:
+                # Raised before anything was touched: the group goes on without this one. Its caller hears it when the
+                # record that stands in the way, maybe of this group, is durable.
+                refused.append((job, error))
+                continue
             except Exception as error:  # noqa: BLE001 - it goes to the job's caller
-                failed = (job, error)
+                refused.append((job, error))
+                failed = True
                 break
             for change in job.changes:
                 self._gather(change, commit)
@@ -593,11 +615,12 @@ class Ledger:
             if not local or commit.snapshots:
                 break
         await self._finish(commit, group)
-        if failed is not None:
+        if failed:
             # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
             await self._reload()
-            if not failed[0].done.done():
-                failed[0].done.set_exception(failed[1])
+        for job, reason in refused:
+            if not job.done.done():
+                job.done.set_exception(reason)
 
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc

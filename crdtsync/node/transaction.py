@@ -170,18 +170,8 @@ class Transaction:
                 if not record.deleted:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
-        if self._created:
-            taken = await self._ledger.storage.read(self._taken)
-            if taken is not None:
-                raise RecordExists(*taken)
         if ops:
-            await self._ledger.write(ops, self._actor)
-
-    def _taken(self, view: View) -> tuple[str, str] | None:
-        for doc, key in self._created:
-            if view.get(doc.partition("/")[0], doc, key) is not None:
-                return doc, key
-        return None
+            await self._ledger.write(ops, self._actor, self._created)
 
 
 def documents_meant(

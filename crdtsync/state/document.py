@@ -73,6 +73,15 @@ class Change:
     hlc: int = 0
 
 
+class _Arrival(NamedTuple):
+    """A batch that a peer sent, judged while it is fresh: its hash, and why it cannot be folded, if so."""
+
+    batch: Batch
+    data: bytes
+    hash: bytes
+    problem: str
+
+
 class _Unit(NamedTuple):
     """What becomes visible at once: a batch, or all batches of one compaction."""
 
@@ -209,7 +218,7 @@ class Document:
         """
         update = read_update(data)
         change = Change(self.doc, self.shape.category)
-        fresh: dict[int, list[tuple[Batch, bytes]]] = {}
+        fresh: dict[int, list[_Arrival]] = {}
         for replica, runs in update.runs.items():
             if not may_write(replica):
                 raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
@@ -220,9 +229,9 @@ class Document:
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
-        for replica, batches in fresh.items():
-            for batch, element in batches:
-                self._take(replica, batch, element, change)
+        for replica, arrivals in fresh.items():
+            for arrival in arrivals:
+                self._take(replica, arrival, change)
         if any(fresh.values()):
             change.journal.append(self._trimmed(update.runs, update.deleted, fresh))
         return change
@@ -231,25 +240,25 @@ class Document:
         self,
         runs: Mapping[int, list[Run]],
         deleted: Mapping[int, int],
-        fresh: Mapping[int, list[tuple[Batch, bytes]]],
+        fresh: Mapping[int, list[_Arrival]],
     ) -> bytes:
         kept: dict[int, list[Run]] = {}
-        for replica, batches in fresh.items():
-            if not batches:
+        for replica, arrivals in fresh.items():
+            if not arrivals:
                 continue
-            start = batches[0][0].seq - 1
+            start = arrivals[0].batch.seq - 1
             gone = [Run(run.clock, gone=run.gone) for run in runs[replica] if run.gone and run.end == start]
-            kept[replica] = [*gone, Run(start, [element for _, element in batches])]
+            kept[replica] = [*gone, Run(start, [arrival.data for arrival in arrivals])]
         return write_update(kept, {r: upto for r, upto in deleted.items() if r in kept})
 
-    def _check_runs(self, replica: int, runs: list[Run]) -> list[tuple[Batch, bytes]]:
-        """Return the batches that are new, checked against the chain."""
+    def _check_runs(self, replica: int, runs: list[Run]) -> list[_Arrival]:
+        """Return the batches that are new, checked against the chain; their values too, while they are in the cache."""
         head = self.heads.get(replica) or Head()
         if runs[0].clock > head.seq:
             raise UpdateGap(self.doc, replica, head.seq, runs[0].clock)
         seq = head.seq
         chain: bytes | None = head.hash
-        result: list[tuple[Batch, bytes]] = []
+        result: list[_Arrival] = []
         for run in runs:
             if run.gone and run.end > seq:
                 seq, chain = run.end, None
@@ -266,31 +275,35 @@ class Document:
                 if chain is not None and batch.prev != chain:
                     raise Fork(self.doc, replica, clock)
                 seq, chain = batch.seq, batch_hash(element)
-                result.append((batch, element))
+                result.append(_Arrival(batch, element, chain, self._problem(batch)))
         if chain is None:
             raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
         return result
 
-    def _check_fields(
-        self, replica: int, batches: list[tuple[Batch, bytes]], forbidden: frozenset[str]
-    ) -> None:
+    def _problem(self, batch: Batch) -> str:
+        try:
+            check_batch(self.shape, batch)
+        except BatchInvalid as problem:
+            return str(problem)
+        return ""
+
+    def _check_fields(self, replica: int, arrivals: list[_Arrival], forbidden: frozenset[str]) -> None:
         if not forbidden:
             return
-        for batch, _ in batches:
-            for group in batch.groups:
+        for arrival in arrivals:
+            for group in arrival.batch.groups:
                 named = {lattice.field_of(slot) for slot in group.fields} & forbidden
                 if named:
                     field = f"{self.shape.category}.{min(named)}"
                     raise UpdateInvalid(f"{field}: the role of replica {replica:x} may not write this field")
 
-    def _take(self, replica: int, batch: Batch, data: bytes, change: Change) -> None:
-        try:
-            check_batch(self.shape, batch)
-        except BatchInvalid as problem:
-            change.parked.append(Parked(replica, batch.seq, str(problem), data))
+    def _take(self, replica: int, arrival: _Arrival, change: Change) -> None:
+        batch, data = arrival.batch, arrival.data
+        if arrival.problem:
+            change.parked.append(Parked(replica, batch.seq, arrival.problem, data))
             self._parked.add((replica, batch.seq))
         head = self.heads.setdefault(replica, Head())
-        head.seq, head.hash = batch.seq, batch_hash(data)
+        head.seq, head.hash = batch.seq, arrival.hash
         change.heads.add(replica)
         change.hlc = max(change.hlc, batch.hlc)
         unit = self._enqueue(replica, batch, data)

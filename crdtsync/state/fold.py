@@ -18,7 +18,7 @@ from crdtsync.schema.fields import Kind
 from crdtsync.state import cells as lattice
 from crdtsync.state.ceilings import KEY as CEILINGS
 from crdtsync.state.ceilings import Ceiling, check_ceilings, read_ceilings, stamp_under, under
-from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
+from crdtsync.state.cells import DELETION, ELEMENT_MARK, Cell, Record
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
 
+# The end of a read-model row: not deleted, no conflicts.
+_ALIVE = (0, None)
 _DECODED_BATCHES_MAX = 32
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
@@ -71,21 +73,23 @@ def _check_flag(values: Sequence[Any]) -> str | None:
 
 
 def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
+    field = shape.fields.get(slot)
+    if field is not None:
+        if field.kind is Kind.COUNTER:
+            return _check_counter(values)
+        return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)
     if slot == DELETION:
         return _check_flag(values)
     field = shape.fields.get(lattice.field_of(slot))
     if field is None:
         # A newer version's field: kept and relayed unchanged, shown after an upgrade.
         return None
-    if slot.endswith(COUNT_MARK):
-        return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
+    # Elements first: an element's text may end as a count's slot does.
     if ELEMENT_MARK in slot:
         if field.kind is not Kind.SET:
             return "an element of a field that is no set"
         return _check_flag(values) or field.check_column([slot.partition(ELEMENT_MARK)[2]])
-    if field.kind is Kind.COUNTER:
-        return _check_counter(values)
-    return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)
+    return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
 
 
 def check_batch(shape: Shape, batch: Batch) -> None:
@@ -98,11 +102,11 @@ def check_batch(shape: Shape, batch: Batch) -> None:
         if group.rows[0][0] == CEILINGS:
             check_ceilings(group)
             continue
-        columns = list(zip(*group.rows, strict=True))
-        problem = shape.check_keys(columns[0])
+        keys, *columns = zip(*group.rows, strict=True)
+        problem = shape.check_keys(keys)
         if problem:
             raise BatchInvalid(f"{shape.category}: {problem}")
-        for slot, values in zip(group.fields, columns[1:], strict=True):
+        for slot, values in zip(group.fields, columns, strict=True):
             problem = _check_slot(shape, slot, values)
             if problem:
                 field = lattice.field_of(slot)
@@ -120,7 +124,10 @@ class Fold:
         self._sources: dict[int, tuple[int, bytes]] = {}
         self._next_source = 0
         self._decoded: OrderedDict[int, dict[str, tuple[int, Group, tuple[Any, ...], Batch]]] = OrderedDict()
-        self._names = tuple(shape.fields)
+        # The fields of a batch whose rows are read-model rows already, or None where no batch's are.
+        kinds = {field.kind for field in shape.fields.values()}
+        packed = len(shape.keys) == 1 and kinds.isdisjoint({Kind.COUNTER, Kind.SET})
+        self._row_fields = tuple(shape.fields) if packed else None
         # By replica: each one compacts its own log, and only that.
         self.superseded: dict[int, int] = {}
 
@@ -154,10 +161,9 @@ class Fold:
 
     def _add_bulk(self, group: Group, token: int) -> bool:
         fresh = dict.fromkeys([row[0] for row in group.rows], token)
-        known = self._home.keys() | self._cells.keys() if self._cells and not self._home else None
-        if len(fresh) != len(group.rows) or not self._home.keys().isdisjoint(fresh):
+        if len(fresh) != len(group.rows) or not self._home.keys().isdisjoint(fresh.keys()):
             return False
-        if self._cells and not (known or self._cells.keys()).isdisjoint(fresh):
+        if not self._cells.keys().isdisjoint(fresh.keys()):
             return False
         self._home.update(fresh)
         return True
@@ -251,27 +257,18 @@ class Fold:
 
     def rows_of(self, batch: Batch) -> list[ReadRow]:
         """Return the read-model rows of the records that a batch, already joined, touched."""
-        plain = self._names
         result: list[ReadRow] = []
-        single = len(self.shape.keys) == 1
+        head = (self.doc,)
         for group in batch.groups:
-            if (
-                single
-                and group.fields == plain
-                and len(group.rows) >= _BULK_ROWS_MIN
-                and self._all_packed(group)
-            ):
-                doc = self.doc
-                result += [(doc, *row, 0, None) for row in group.rows]
+            if group.fields == self._row_fields and self._all_packed(group):
+                result += [head + row + _ALIVE for row in group.rows]
             else:
                 result += self.rows(dict.fromkeys(row[0] for row in group.rows))
         return result
 
     def _all_packed(self, group: Group) -> bool:
-        if any(self.shape.fields[name].kind in {Kind.COUNTER, Kind.SET} for name in group.fields):
-            return False
         # A record of the group may have been touched by an earlier write; those in cells are read the long way.
-        return self._cells.keys().isdisjoint([row[0] for row in group.rows])
+        return not self._cells or self._cells.keys().isdisjoint([row[0] for row in group.rows])
 
     def digest(self) -> bytes:
         """Return the canonical digest of the folded state: equal digests mean equal cells, whatever the history.

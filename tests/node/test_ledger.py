@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crdtsync.errors import StoreUnavailable, UpdateInvalid
+from crdtsync.errors import RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import table_specs
+from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
 from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
@@ -281,3 +282,48 @@ async def test_a_field_that_the_writers_role_may_not_write_is_refused(ledger: Le
         await ledger.receive("items", update, lambda _r: True, None, lambda _r: frozenset({"name"}))
     assert not await rows(ledger)
     await other.close()
+
+
+async def create(ledger: Ledger, *keys: str) -> None:
+    async with Transaction(ledger) as tx:
+        for key in keys:
+            tx.create(Item, id=key, name=key)
+
+
+async def test_of_two_creations_at_once_one_is_refused_and_the_others_of_their_commit_stand() -> None:
+    storage = MemoryStorage(table_specs(SCHEMA))
+    ledger = await opened(storage)
+    commits: list[Commit] = []
+    write = storage.commit
+
+    async def commit(commit: Commit) -> int:
+        commits.append(commit)
+        return await write(commit)
+
+    storage.commit = commit  # type: ignore[method-assign]
+    outcomes = await asyncio.gather(
+        *(create(ledger, *keys) for keys in (["a"], ["b"], ["c", "b"], ["d"])), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), RecordExists, type(None)]
+    assert "items/b" in str(outcomes[2])
+    assert len(commits) == 1
+    assert await ledger.storage.read(lambda view: [row[1] for row in view.select("items")]) == ["a", "b", "d"]
+    assert ledger.loaded() == ["items"]
+    await ledger.close()
+
+
+async def test_a_deleted_record_that_left_memory_still_keeps_its_key(ledger: Ledger) -> None:
+    await create(ledger, "a")
+    async with Transaction(ledger) as tx:
+        (await tx.get(Item, "a")).delete()
+    ledger.unload()
+    with pytest.raises(RecordExists):
+        await create(ledger, "a")
+
+
+async def test_a_creation_is_one_commit_and_reads_nothing(ledger: Ledger) -> None:
+    await create(ledger, "a")
+    reads: list[object] = []
+    ledger.storage.read = reads.append  # type: ignore[method-assign, assignment]
+    await create(ledger, "b")
+    assert reads == []
