@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
-from crdtsync.schema.fields import DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
+from crdtsync.schema.fields import COUNT_MARK, DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
 from crdtsync.schema.rules import References, references_rule
@@ -129,13 +129,18 @@ class Entity:
 
     @property
     def conflicts(self) -> dict[str, list[Any]]:
-        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1])."""
+        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1]).
+
+        A counter's name and `#` hold the value of its inventory count and what others moved without having seen it.
+        """
         wires: dict[str, list[Any]] = json.loads(self._conflicts) if self._conflicts else {}
         fields = self.__shape__.fields
-        return {
-            name: [fields[name].from_wire(wire) for wire in values] if name in fields else values
-            for name, values in wires.items()
-        }
+
+        def read(name: str, values: list[Any]) -> list[Any]:
+            field = fields.get(name.removesuffix(COUNT_MARK))
+            return values if field is None else [field.from_wire(wire) for wire in values]
+
+        return {name: read(name, values) for name, values in wires.items()}
 
     @property
     def parts(self) -> dict[str, str]:

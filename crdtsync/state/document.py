@@ -178,14 +178,27 @@ class Document:
 
     def _value(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         if op.kind == "add":
-            before = values.get(op.slot)
-            if before is None:
-                cell = known.get(op.slot, {}).get(self.replica)
-                before = cell.value if cell else (0, "")
-            return (before[0] + op.value, op.cause)
+            return self._moved(known, values, op)
         if op.kind == "named":
             return (op.value, op.cause)
         return self._count(known, values, op) if op.kind == "count" else op.value
+
+    def _moved(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        """Return the running total after a movement, marked with the count that it has seen if another made that one."""
+        before = values.get(op.slot)
+        if before is None:
+            cell = known.get(op.slot, {}).get(self.replica)
+            before = cell.value if cell else (0, "")
+        total, _, *marks = before
+        counts = known.get(op.slot + lattice.COUNT_MARK)
+        if not counts or op.slot + lattice.COUNT_MARK in values:
+            return (total + op.value, op.cause)
+        counter, count = lattice.siblings(counts)[0]
+        if counter == self.replica:
+            return (total + op.value, op.cause)
+        if not marks or marks[0][:2] != (count.hlc, counter):
+            marks = [(count.hlc, counter, total)]
+        return (total + op.value, op.cause, marks[0])
 
     def _count(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         """Return a count with all that it includes: what was visible, and what this batch wrote before it."""

@@ -33,18 +33,29 @@ _DIGEST_BYTES = 16
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
-def _check_counter(values: Sequence[Any]) -> str | None:
+def _check_counter(values: Sequence[Any], *, named: bool = False) -> str | None:
     for value in values:
         if not (
             type(value) is tuple
-            and len(value) == 2
+            and (len(value) == 2 or (len(value) == 3 and not named and _is_mark(value[2])))
             and type(value[0]) is int
             and abs(value[0]) <= limits.AMOUNT_MAX
             and type(value[1]) is str
             and len(value[1]) <= limits.CAUSE_CHARS_MAX
         ):
-            return "a movement is not (integer, cause)"
+            return "a movement is not (integer, cause)" + ("" if named else " with or without the count seen")
     return None
+
+
+def _is_mark(value: Any) -> bool:
+    """Whether a value is (clock and replica of a count, total before the first movement that had seen it)."""
+    return (
+        type(value) is tuple
+        and tuple(map(type, value)) == (int, int, int)
+        and value[0] > 0
+        and 0 < value[1] <= limits.REPLICA_MAX
+        and abs(value[2]) <= limits.AMOUNT_MAX
+    )
 
 
 def _check_count(values: Sequence[Any]) -> str | None:
@@ -87,7 +98,7 @@ def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
     if NAME_MARK in slot:
         if field.kind is not Kind.COUNTER:
             return "a named movement of a field that is no counter"
-        return movement_name_problem(slot.partition(NAME_MARK)[2]) or _check_counter(values)
+        return movement_name_problem(slot.partition(NAME_MARK)[2]) or _check_counter(values, named=True)
     if slot.endswith(COUNT_MARK):
         return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
     if field.kind is Kind.COUNTER:
@@ -314,6 +325,9 @@ def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> Rea
         values.append(value)
         if rivals:
             conflicts[name] = rivals
+        counted = lattice.unaware(cells, name) if shape.fields[name].kind is Kind.COUNTER else None
+        if counted and counted[1]:
+            conflicts[name + COUNT_MARK] = list(counted)
     deleted, contested = lattice.deletion_state(cells)
     if contested:
         conflicts[DELETION] = [0, 1]
