@@ -40,7 +40,7 @@ Heads = dict[int, Head]
 
 
 class Op(NamedTuple):
-    """One intended write: ``kind`` is ``write``, ``add`` or ``count``; amounts are scaled integers."""
+    """One intended write: ``kind`` is ``write``, ``add``, ``named`` or ``count``; amounts are scaled integers."""
 
     kind: str
     slot: str
@@ -187,18 +187,39 @@ class Document:
 
     def _value(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         if op.kind == "add":
-            before = values.get(op.slot)
-            if before is None:
-                cell = known.get(op.slot, {}).get(self.replica)
-                before = cell.value if cell else (0, "")
-            return (before[0] + op.value, op.cause)
-        if op.kind == "count":
-            base = lattice.totals(known, op.slot.removesuffix(lattice.COUNT_MARK))
-            moved = values.get(op.slot.removesuffix(lattice.COUNT_MARK))
-            if moved is not None:
-                base[self.replica] = moved[0]
-            return (op.value, base)
-        return op.value
+            return self._moved(known, values, op)
+        if op.kind == "named":
+            return (op.value, op.cause)
+        return self._count(known, values, op) if op.kind == "count" else op.value
+
+    def _moved(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        """Return the running total after a movement, marked with the count that it has seen if another made that one."""
+        before = values.get(op.slot)
+        if before is None:
+            cell = known.get(op.slot, {}).get(self.replica)
+            before = cell.value if cell else (0, "")
+        total, _, *marks = before
+        counts = known.get(op.slot + lattice.COUNT_MARK)
+        if not counts or op.slot + lattice.COUNT_MARK in values:
+            return (total + op.value, op.cause)
+        counter, count = lattice.siblings(counts)[0]
+        if counter == self.replica:
+            return (total + op.value, op.cause)
+        if not marks or marks[0][:2] != (count.hlc, counter):
+            marks = [(count.hlc, counter, total)]
+        return (total + op.value, op.cause, marks[0])
+
+    def _count(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        """Return a count with all that it includes: what was visible, and what this batch wrote before it."""
+        field = op.slot.removesuffix(lattice.COUNT_MARK)
+        base, names = lattice.totals(known, field), lattice.named(known, field)
+        prefix = field + lattice.NAME_MARK
+        for slot, value in values.items():
+            if slot == field:
+                base[self.replica] = value[0]
+            elif slot.startswith(prefix):
+                names[slot[len(prefix) :]] = value[0]
+        return (op.value, base, {name: amount for name, amount in names.items() if amount})
 
     # -- what peers send ---------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def test_the_element_of_a_set_may_be_any_text(element: str) -> None:
         ("units\x1fa#", 1, "an element of a field that is no set"),
         ("labels#", (1, {}), "a count of a field that is no counter"),
         ("labels", "a", "a set written as a whole"),
-        ("units", 1, r"a counter's total is not"),
+        ("units", 1, "a movement is not"),
         ("units#", (1, 1), "a count is not"),
         ("~", 2, "a mark is neither 0 nor 1"),
     ],
