@@ -3,7 +3,14 @@
 from crdtsync.schema.composites import Rows, Set, Struct
 from crdtsync.schema.entity import Entity
 from crdtsync.schema.fields import Counter, Key, Kind, Money, Once, Quantity, Ref, Register
-from crdtsync.schema.partition import by_account, by_due_month, by_lane_month, by_store, by_store_month
+from crdtsync.schema.partition import (
+    by_account,
+    by_due_month,
+    by_lane_month,
+    by_place,
+    by_store,
+    by_store_month,
+)
 from crdtsync.schema.roles import Identity, Role
 from crdtsync.schema.rules import (
     Broken,
@@ -53,6 +60,7 @@ __all__ = [
     "by_account",
     "by_due_month",
     "by_lane_month",
+    "by_place",
     "by_store",
     "by_store_month",
     "check",

@@ -17,21 +17,25 @@ from crdtsync.schema.roles import Identity, Role
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ACCOUNT = "account"
+"""The place of what belongs to no store."""
+
 _DUE_WINDOW = timedelta(days=30)
 _PART = re.compile(r"[a-z0-9_.-]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The parts of a document id: any of store, lane and month, in this order.
+    """The parts of a document id: any of store, lane and month, in this order; or a place.
 
     `month_field` names the date or time field whose month counts. With `due_window` a Caixa holds the months that
-    have begun within 30 days from today.
+    have begun within 30 days from today. `place_field` names the text field that says the store, or "account".
     """
 
     columns: tuple[str, ...] = ()
     month_field: str | None = None
     due_window: bool = False
+    place_field: str | None = None
 
     def parts(
         self, category: str, values: Mapping[str, object], identity: Identity, store: str | None = None
@@ -58,6 +62,8 @@ class Partition:
                 found.append(when[:7])
             elif column == "lane":
                 found.append(identity.device)
+            elif column == "place":
+                found.append(self._place(category, values, identity))
             else:
                 owner = identity.store or store
                 if owner is None:
@@ -72,12 +78,28 @@ class Partition:
                 )
         return tuple(found)
 
+    def _place(self, category: str, values: Mapping[str, object], identity: Identity) -> str:
+        place = values.get(self.place_field or "")
+        if not isinstance(place, str):
+            raise FieldError(category, self.place_field or "", f"is required: a store's name, or {ACCOUNT!r}")
+        if identity.store is not None and place not in {ACCOUNT, identity.store}:
+            raise FieldError(
+                category, self.place_field or "", f"this node belongs to {identity.store}, not to {place}"
+            )
+        return place
+
     def holds(self, parts: tuple[str, ...], identity: Identity, today: date) -> bool:
         """Tell whether a node is to hold the document with these parts on a day."""
         if len(parts) != len(self.columns):
             return False
         for column, part in zip(self.columns, parts, strict=True):
             if column == "store" and identity.role is not Role.GESTAO and part != identity.store:
+                return False
+            if (
+                column == "place"
+                and identity.role is not Role.GESTAO
+                and part not in {ACCOUNT, identity.store}
+            ):
                 return False
             if column == "lane" and identity.role is Role.CAIXA and part != identity.device:
                 return False
@@ -90,6 +112,11 @@ class Partition:
 
 by_account = Partition()
 by_store = Partition(("store",))
+
+
+def by_place(field: str) -> Partition:
+    """One document per store and one for the account, as `field` says; a store holds its own and the account's."""
+    return Partition(("place",), place_field=field)
 
 
 def by_store_month(field: str) -> Partition:

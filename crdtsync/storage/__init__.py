@@ -6,6 +6,8 @@ Nothing here knows what a category means, decodes a document or reads a clock.
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
+    DueRow,
+    Filing,
     HeadRow,
     ParkedRow,
     PendencyChanges,
@@ -25,6 +27,8 @@ from crdtsync.storage.tables import TableSpec
 __all__ = [
     "ChangeRow",
     "Commit",
+    "DueRow",
+    "Filing",
     "HeadRow",
     "MemoryStorage",
     "ParkedRow",

@@ -84,21 +84,26 @@ class ReplicaRow:
 
 @dataclass(frozen=True, slots=True)
 class PendencyRow:
-    """One open pendency.
+    """One pendency: a rule that is broken now.
 
     Attributes:
-        id: `category/key#rule`, the same on every node.
+        id: `document/key#rule`, for a group `category/value#rule`: the same on every node.
         rule: the invariant's code (C01).
         category: the category whose rule it is.
-        doc: the document of the record.
-        key: the record's key.
-        about: what else to find it by (a group's identity, a referred record's address), or None.
+        doc: the document of the record; of a group, that of its first record.
+        key: the record's key; of a group, the value that its records share.
         owner: the role that should resolve it.
         severity: B, A, M or I.
         title: one line, in Portuguese.
         message: what happened.
+        effect: what happens if nobody does anything.
         evidence: canonical JSON text.
-        opened_ms: milliseconds since 1970 UTC.
+        episode: digest of the evidence; decisions are about it.
+        status: `open`, or `decided` when a person settled this episode.
+        records: addresses of the records involved, the rule's own first: JSON text of `[[document, key], ...]`.
+        direction: what brought it: `download`, `upload` (a node below sent it) or `local`.
+        run: id of the synchronization that brought it, None for a local write.
+        opened_ms: when this node saw it first, milliseconds since 1970 UTC.
     """
 
     id: str
@@ -106,21 +111,66 @@ class PendencyRow:
     category: str
     doc: str
     key: str
-    about: str | None
     owner: str
     severity: str
     title: str
     message: str
+    effect: str
     evidence: str
+    episode: str
+    status: str
+    records: str
+    direction: str
+    run: int | None
     opened_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """One record under one value of a rule: how a group's records, and what refers to a record, are found.
+
+    `rule` is an invariant's code, for a watched reference inside rows the code and the field's path.
+    """
+
+    category: str
+    rule: str
+    doc: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DueRow:
+    """A moment when a rule looks at a subject again, although nothing changes. For a group, `doc` is the category."""
+
+    category: str
+    rule: str
+    doc: str
+    key: str
+    at_ms: int
 
 
 @dataclass(slots=True)
 class PendencyChanges:
-    """What `Commit.inside` found: rows to insert or replace, ids to remove."""
+    """What `Commit.inside` found, applied in this order.
+
+    Attributes:
+        opened: inserted or replaced.
+        closed: ids, removed.
+        unfiled: `(category, rule, doc, key)`: every filing of that record under that rule goes.
+        filed: inserted.
+        due: inserted or replaced; one that is due at 0 is removed.
+    """
 
     opened: list[PendencyRow] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    unfiled: list[tuple[str, str, str, str]] = field(default_factory=list)
+    filed: list[Filing] = field(default_factory=list)
+    due: list[DueRow] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not (self.opened or self.closed or self.unfiled or self.filed or self.due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,16 +312,33 @@ class View(Protocol):
         rule: str | None = None,
         category: str | None = None,
         owner: str | None = None,
+        severity: str | None = None,
+        status: str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
-        """Open pendencies by id; `after` is the last id of the page before."""
+        """Pendencies, the gravest severity first (B, A, M, I), then by id; `after` is the last id of the page before."""
 
     def pendency(self, pendency_id: str) -> PendencyRow | None:
-        """One open pendency, None when it is not open."""
+        """One pendency, None when there is none."""
 
-    def pendencies_about(self, about: str) -> list[str]:
-        """Ids of the open pendencies whose `about` is this."""
+    def pendency_counts(self) -> dict[tuple[str, str, str], int]:
+        """How many there are by (severity, owner, status)."""
+
+    def pendencies_showing(self, doc: str, keys: Collection[str]) -> list[PendencyRow]:
+        """The pendencies that show any of these records of a document, by id."""
+
+    def filed(self, category: str, rule: str, values: Collection[str]) -> list[Filing]:
+        """What is filed under any of these values, by value, document and key."""
+
+    def filings(self, category: str, rule: str, doc: str, keys: Collection[str]) -> list[Filing]:
+        """Where these records of a document are filed, by key and value."""
+
+    def due(self, now_ms: int) -> list[DueRow]:
+        """What is due at or before a moment, the earliest first."""
+
+    def select_in(self, category: str, column: str, values: Collection[Wire]) -> list[Row]:
+        """Records, not deleted, whose column has one of these values, by document and key."""
 
     def acked(self, link: str) -> dict[tuple[str, int], int]:
         """(doc, replica) -> seq that the link's peer durably holds."""

@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import contextmanager
+from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
 
 from crdtsync import limits
 from crdtsync.errors import StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
+from crdtsync.storage.base import Filing, PendencyRow
 from crdtsync.storage.tables import (
     APPLICATION_ID,
     DDL,
@@ -33,9 +36,13 @@ from crdtsync.storage.view import Documents, SqlView, unknown_category
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from crdtsync.storage.base import ChangeRow, Commit, RunRow, View
+    from crdtsync.storage.base import ChangeRow, Commit, PendencyChanges, RunRow, View
 
 T = TypeVar("T")
+
+_pendency = attrgetter(*(field.name for field in fields(PendencyRow)))
+_filing = attrgetter(*(field.name for field in fields(Filing)))
+_subject = attrgetter("category", "rule", "doc", "key")
 
 _TABLES_KEY = "storage/tables"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -407,28 +414,39 @@ class Database:
             changes = inside(view)
         finally:
             view.end()
-        self.connection.executemany("DELETE FROM pendencies WHERE id = ?", [(row,) for row in changes.closed])
+        self._apply_pendencies(changes)
+
+    def _apply_pendencies(self, changes: PendencyChanges) -> None:
+        gone = {*changes.closed, *(row.id for row in changes.opened)}
+        if gone:
+            self._delete_pendencies(gone)
         if changes.opened:
-            self._insert(
-                "pendencies",
-                [
-                    (
-                        row.id,
-                        row.rule,
-                        row.category,
-                        row.doc,
-                        row.key,
-                        row.about,
-                        row.owner,
-                        row.severity,
-                        row.title,
-                        row.message,
-                        row.evidence,
-                        row.opened_ms,
-                    )
-                    for row in changes.opened
-                ],
+            self._insert("pendencies", list(map(_pendency, changes.opened)))
+            shown = {(doc, key, row.id) for row in changes.opened for doc, key in json.loads(row.records)}
+            self._insert("pendency_records", sorted(shown))
+        self.connection.executemany(
+            "DELETE FROM filings WHERE category = ? AND rule = ? AND doc = ? AND key = ?", changes.unfiled
+        )
+        if changes.filed:
+            self._insert("filings", list(map(_filing, changes.filed)))
+        if changes.due:
+            self.connection.executemany(
+                "DELETE FROM due WHERE category = ? AND rule = ? AND doc = ? AND key = ?",
+                [_subject(row) for row in changes.due if not row.at_ms],
             )
+            later = [(*_subject(row), row.at_ms) for row in changes.due if row.at_ms]
+            if later:
+                self._insert("due", later)
+
+    def _delete_pendencies(self, ids: Iterable[str]) -> None:
+        for name in sorted(ids):
+            known = self.connection.execute("SELECT records FROM pendencies WHERE id = ?", (name,)).fetchone()
+            if known is not None:
+                shown = [(doc, key, name) for doc, key in json.loads(known[0])]
+                self.connection.executemany(
+                    "DELETE FROM pendency_records WHERE doc = ? AND key = ? AND pendency = ?", shown
+                )
+                self.connection.execute("DELETE FROM pendencies WHERE id = ?", (name,))
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

@@ -94,13 +94,35 @@ CREATE TABLE run_categories (
     bytes INTEGER NOT NULL, seconds REAL NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (run, category, direction)
 ) STRICT, WITHOUT ROWID;
 
--- Open pendencies; a closed one has no row. evidence is JSON.
+-- Rules that are broken now; one that is right again has no row. evidence and records are JSON.
 CREATE TABLE pendencies (
     id TEXT PRIMARY KEY, rule TEXT NOT NULL, category TEXT NOT NULL, doc TEXT NOT NULL, key TEXT NOT NULL,
-    about TEXT, owner TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, message TEXT NOT NULL,
-    evidence TEXT NOT NULL, opened_ms INTEGER NOT NULL, crc INTEGER NOT NULL
+    owner TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, message TEXT NOT NULL, effect TEXT NOT NULL,
+    evidence TEXT NOT NULL, episode TEXT NOT NULL, status TEXT NOT NULL, records TEXT NOT NULL,
+    direction TEXT NOT NULL, run INTEGER, opened_ms INTEGER NOT NULL, crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX pendencies_by_about ON pendencies (about) WHERE about IS NOT NULL;
+CREATE INDEX pendencies_in_order ON pendencies (instr('BAMI', severity), id);
+CREATE INDEX pendencies_by_status ON pendencies (severity, owner, status);
+
+-- Which pendencies show a record: they are looked at again when it changes.
+CREATE TABLE pendency_records (
+    doc TEXT NOT NULL, key TEXT NOT NULL, pendency TEXT NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (doc, key, pendency)
+) STRICT, WITHOUT ROWID;
+
+-- Records under the values that group rules compare, and under what their rows refer to.
+CREATE TABLE filings (
+    category TEXT NOT NULL, rule TEXT NOT NULL, doc TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    crc INTEGER NOT NULL, PRIMARY KEY (category, rule, doc, key, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX filings_by_value ON filings (category, rule, value);
+
+-- When a rule looks again although nothing changes, ms since 1970 UTC.
+CREATE TABLE due (
+    category TEXT NOT NULL, rule TEXT NOT NULL, doc TEXT NOT NULL, key TEXT NOT NULL, at_ms INTEGER NOT NULL,
+    crc INTEGER NOT NULL, PRIMARY KEY (category, rule, doc, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX due_in_order ON due (at_ms);
 """
 
 OWN_TABLES: Mapping[str, int] = {
@@ -116,6 +138,9 @@ OWN_TABLES: Mapping[str, int] = {
     "runs": 1,
     "run_categories": 3,
     "pendencies": 1,
+    "pendency_records": 3,
+    "filings": 5,
+    "due": 4,
 }
 """Name of each of the store's own tables -> how many leading columns are its key. The last column is `crc`."""
 

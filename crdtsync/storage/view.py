@@ -15,6 +15,8 @@ import msgpack
 
 from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMismatch
 from crdtsync.storage.base import (
+    DueRow,
+    Filing,
     HeadRow,
     ParkedRow,
     PendencyRow,
@@ -191,14 +193,32 @@ class SqlView:
         rule: str | None = None,
         category: str | None = None,
         owner: str | None = None,
+        severity: str | None = None,
+        status: str | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
         """See View."""
-        given = [("rule = ?", rule), ("category = ?", category), ("owner = ?", owner), ("id > ?", after)]
+        given = [
+            ("rule = ?", rule),
+            ("category = ?", category),
+            ("owner = ?", owner),
+            ("severity = ?", severity),
+            ("status = ?", status),
+        ]
         asked = [(condition, value) for condition, value in given if value is not None]
-        sql = f"SELECT * FROM pendencies{_where([condition for condition, _ in asked])} ORDER BY id LIMIT ?"
-        values = [value for _, value in asked]
+        conditions: list[str] = [condition for condition, _ in asked]
+        values: list[Wire] = [value for _, value in asked]
+        if after is not None:
+            last = self.pendency(after)
+            if last is None:
+                # It was settled between two pages; the page before ended there, wherever it was.
+                conditions.append("id > ?")
+                values.append(after)
+            else:
+                conditions.append("(instr('BAMI', severity), id) > (instr('BAMI', ?), ?)")
+                values += [last.severity, after]
+        sql = f"SELECT * FROM pendencies{_where(conditions)} ORDER BY instr('BAMI', severity), id LIMIT ?"
         rows = self._own(sql, "pendencies", *values, -1 if limit is None else limit)
         return [PendencyRow(*row) for row in rows]
 
@@ -207,10 +227,54 @@ class SqlView:
         rows = self._own("SELECT * FROM pendencies WHERE id = ?", "pendencies", pendency_id)
         return PendencyRow(*rows[0]) if rows else None
 
-    def pendencies_about(self, about: str) -> list[str]:
+    def pendency_counts(self) -> dict[tuple[str, str, str], int]:
         """See View."""
-        rows = self._own("SELECT * FROM pendencies WHERE about = ? ORDER BY id", "pendencies", about)
-        return [row[0] for row in rows]
+        sql = "SELECT severity, owner, status, count(*) FROM pendencies GROUP BY severity, owner, status"
+        return {(severity, owner, status): count for severity, owner, status, count in self._execute(sql)}
+
+    def pendencies_showing(self, doc: str, keys: Collection[str]) -> list[PendencyRow]:
+        """See View."""
+        sql = (
+            "SELECT DISTINCT pendency FROM json_each(?) CROSS JOIN pendency_records AS shown ON shown.key = json_each.value "
+            "WHERE doc = ? ORDER BY pendency"
+        )
+        names = [row[0] for row in self._execute(sql, (json.dumps(list(keys)), doc))]
+        found = (self.pendency(name) for name in names)
+        return [row for row in found if row is not None]
+
+    def filed(self, category: str, rule: str, values: Collection[str]) -> list[Filing]:
+        """See View."""
+        sql = (
+            "SELECT filings.* FROM json_each(?) CROSS JOIN filings ON filings.value = json_each.value "
+            "WHERE category = ? AND rule = ? ORDER BY filings.value, doc, filings.key"
+        )
+        return [Filing(*row) for row in self._own(sql, "filings", json.dumps(list(values)), category, rule)]
+
+    def filings(self, category: str, rule: str, doc: str, keys: Collection[str]) -> list[Filing]:
+        """See View."""
+        sql = (
+            "SELECT filings.* FROM json_each(?) CROSS JOIN filings ON filings.key = json_each.value "
+            "WHERE category = ? AND rule = ? AND doc = ? ORDER BY filings.key, filings.value"
+        )
+        return [
+            Filing(*row) for row in self._own(sql, "filings", json.dumps(list(keys)), category, rule, doc)
+        ]
+
+    def due(self, now_ms: int) -> list[DueRow]:
+        """See View."""
+        rows = self._own("SELECT * FROM due WHERE at_ms <= ? ORDER BY at_ms", "due", now_ms)
+        return [DueRow(*row) for row in rows]
+
+    def select_in(self, category: str, column: str, values: Collection[Wire]) -> list[Row]:
+        """See View."""
+        table = self._table(category)
+        self._conditions(table, None, {column: None}, include_deleted=True)
+        sql = (
+            f'SELECT {table.row_columns} FROM {table.name} WHERE "{column}" IN (SELECT value FROM json_each(?)) '
+            "AND _deleted = 0 ORDER BY _doc, _key"
+        )
+        name = self._documents.name
+        return [(name(row[0]), *row[1:]) for row in self._execute(sql, (json.dumps(list(values)),))]
 
     def acked(self, link: str) -> dict[tuple[str, int], int]:
         """See View."""

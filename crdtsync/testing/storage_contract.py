@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crdtsync.errors import StoreClosed, StoreMismatch
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
+    DueRow,
+    Filing,
     HeadRow,
     ParkedRow,
     PendencyChanges,
@@ -60,14 +63,26 @@ PENDENCY = PendencyRow(
     category="stock",
     doc="stock/loja1",
     key="p1",
-    about="products/p1",
     owner="loja",
     severity="A",
     title="Estoque abaixo de zero",
     message="saldo −1",
+    effect="compras não é avisada",
     evidence='{"balance":-1000}',
+    episode="e1",
+    status="open",
+    records='[["stock/loja1","p1"],["products","p1"]]',
+    direction="download",
+    run=7,
     opened_ms=1,
 )
+
+FILINGS = [
+    Filing("products", "C06", "products", "p1", "789"),
+    Filing("products", "C06", "products", "p2", "789"),
+    Filing("products", "C20", "products", "p1", "789"),
+]
+DUE = [DueRow("sales", "C15", "sales/loja1", "v1", 20), DueRow("sales", "C15", "sales/loja1", "v2", 10)]
 
 
 class StorageContract(ABC):
@@ -101,7 +116,12 @@ class StorageContract(ABC):
                     view.parked(),
                     view.pendencies(),
                     view.pendency("x"),
-                    view.pendencies_about("x"),
+                    view.pendency_counts(),
+                    view.pendencies_showing("products", ["p1"]),
+                    view.filed("products", "C06", ["789"]),
+                    view.filings("products", "C06", "products", ["p1"]),
+                    view.due(1 << 40),
+                    view.select_in("products", "name", ["arroz"]),
                     view.acked("up"),
                     view.replicas(),
                     view.runs(),
@@ -130,6 +150,8 @@ class StorageContract(ABC):
                 "replicas": commit.replicas,
                 "runs": commit.runs,
                 "pendencies": [PENDENCY],
+                "filed": FILINGS[:2],
+                "due": DUE[::-1],
             }
             assert await store.read(lambda view: view.integrity()) == []
 
@@ -222,12 +244,67 @@ class StorageContract(ABC):
         async with self.make(TABLES) as store:
             await store.commit(Commit(records={"stock": [row]}, inside=inside))
             assert seen == [row]
-            assert await store.read(lambda view: view.pendencies_about("products/p1")) == [PENDENCY.id]
+            assert await store.read(lambda view: view.pendencies()) == [PENDENCY]
             await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[PENDENCY.id])))
             assert await store.read(lambda view: view.pendencies()) == []
 
+    async def test_a_pendency_is_found_by_each_record_that_it_shows(self) -> None:
+        """By what it shows now, not by what it showed before."""
+        moved = replace(PENDENCY, records='[["stock/loja1","p1"],["products","p2"]]')
+
+        def showing(view: View) -> list[list[PendencyRow]]:
+            return [view.pendencies_showing("products", keys) for keys in (["p1"], ["p1", "p2"])]
+
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[PENDENCY])))
+            assert await store.read(showing) == [[PENDENCY], [PENDENCY]]
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[moved])))
+            assert await store.read(showing) == [[], [moved]]
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[PENDENCY.id])))
+            assert await store.read(showing) == [[], []]
+
+    async def test_filings_are_found_by_value_and_by_record(self) -> None:
+        """A record that is filed anew is no longer under its old values; other rules are not touched."""
+
+        def seen(view: View) -> tuple[list[Filing], list[Filing], list[Filing]]:
+            return (
+                view.filed("products", "C06", ["789", "790"]),
+                view.filings("products", "C06", "products", ["p1"]),
+                view.filed("products", "C20", ["789"]),
+            )
+
+        again = Filing("products", "C06", "products", "p1", "790")
+        changes = PendencyChanges(unfiled=[("products", "C06", "products", "p1")], filed=[again])
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(filed=FILINGS)))
+            assert await store.read(seen) == (FILINGS[:2], FILINGS[:1], FILINGS[2:])
+            await store.commit(Commit(inside=lambda _view: changes))
+            assert await store.read(seen) == ([FILINGS[1], again], [again], FILINGS[2:])
+
+    async def test_what_is_due_comes_in_order_until_it_is_removed(self) -> None:
+        """The earliest first, nothing before its time; a due moment of 0 removes."""
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(due=DUE)))
+            assert await store.read(lambda view: [view.due(9), view.due(10), view.due(20)]) == [
+                [],
+                DUE[1:],
+                DUE[::-1],
+            ]
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(due=[replace(DUE[1], at_ms=0)])))
+            assert await store.read(lambda view: view.due(20)) == DUE[:1]
+
+    async def test_records_are_found_by_any_of_several_values(self) -> None:
+        """Deleted ones are not."""
+        rows = [product("p1", "sal", 5), product("p2", "mel", 6), product("p3", "mel", 7, deleted=1)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(records={"products": rows}))
+            assert (
+                await store.read(lambda view: view.select_in("products", "name", ["mel", "sal"])) == rows[:2]
+            )
+            assert await store.read(lambda view: view.select_in("products", "price_cents", [6])) == rows[1:2]
+
     async def test_pendencies_are_filtered_and_paged(self) -> None:
-        """By rule, category and owner, in the order of their ids."""
+        """By rule, category, owner, severity and status; the gravest first, then by id."""
         rows = [_pendency(number, rule) for number, rule in enumerate(["C01", "C22", "C01", "C22"])]
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
@@ -235,6 +312,16 @@ class StorageContract(ABC):
             assert await store.read(lambda view: view.pendencies(limit=2, after=rows[0].id)) == rows[1:3]
             assert await store.read(lambda view: view.pendencies(category="stock", owner="caixa")) == []
             assert await store.read(lambda view: view.pendency(rows[3].id)) == rows[3]
+            grave = replace(rows[2], severity="B", status="decided")
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[grave])))
+            order = [grave, rows[0], rows[1], rows[3]]
+            assert await store.read(lambda view: view.pendencies()) == order
+            assert await store.read(lambda view: view.pendencies(after=grave.id, limit=2)) == order[1:3]
+            assert await store.read(lambda view: view.pendencies(severity="B", status="decided")) == [grave]
+            assert await store.read(lambda view: view.pendency_counts()) == {
+                ("A", "loja", "open"): 3,
+                ("B", "loja", "decided"): 1,
+            }
 
     async def test_a_snapshot_replaces_the_rows_it_covers_and_no_others(self) -> None:
         """Rows of other documents and later rows stay; the newest snapshot is the one."""
@@ -438,7 +525,7 @@ def full_commit() -> Commit:
         meta={"nonce": b"abc"},
         replicas=[ReplicaRow(7, "caixa1", "caixa", "loja1", "acc")],
         runs=[_run()],
-        inside=lambda _view: PendencyChanges(opened=[PENDENCY]),
+        inside=lambda _view: PendencyChanges(opened=[PENDENCY], filed=FILINGS, due=DUE),
     )
 
 
@@ -460,6 +547,8 @@ def everything(view: View) -> dict[str, Any]:
         "replicas": view.replicas(),
         "runs": view.runs(),
         "pendencies": view.pendencies(),
+        "filed": view.filed("products", "C06", ["789"]),
+        "due": view.due(20),
     }
 
 
@@ -487,19 +576,12 @@ class _Raiser:
 
 
 def _pendency(number: int, rule: str) -> PendencyRow:
-    return PendencyRow(
-        f"stock/loja1/p{number}#{rule}",
-        rule,
-        "stock",
-        "stock/loja1",
-        f"p{number}",
-        None,
-        "loja",
-        "A",
-        "",
-        "",
-        "{}",
-        1,
+    return replace(
+        PENDENCY,
+        id=f"stock/loja1/p{number}#{rule}",
+        rule=rule,
+        key=f"p{number}",
+        records=f'[["stock/loja1","p{number}"]]',
     )
 
 
