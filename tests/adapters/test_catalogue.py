@@ -74,7 +74,10 @@ def test_a_caixa_adds_settlements_but_does_not_change_the_debt() -> None:
 
 def test_a_loja_writes_a_products_price_and_neither_creates_nor_deletes_one() -> None:
     shape = SCHEMA.shape("products")
-    assert {name for name in (*shape.fields, "~") if shape.may_write(Role.LOJA, name)} == {"price", "price_since"}
+    assert {name for name in (*shape.fields, "~") if shape.may_write(Role.LOJA, name)} == {
+        "price",
+        "price_since",
+    }
     assert shape.may_write(Role.GESTAO, "~")
 
 
