@@ -278,7 +278,7 @@ class Receivable(
             return True
         return Broken(
             f"{customer.name} deve {reais(owed)} nesta loja; o limite é {reais(limit)}.",
-            records=[customer],
+            records=[*others, customer],
             facts={"devido": str(owed), "limite": str(limit)},
         )
 

@@ -133,7 +133,7 @@ class SaleCorrection(
         second = [one for one in returns if over.keys() & _by_product([one]).keys()][-1]
         return Broken(
             f"Da venda {self.sale} voltou mais do que foi vendido ({said}).",
-            records=[sale],
+            records=[*others, sale],
             facts={
                 "venda": self.sale,
                 "devolucoes": [one.id for one in returns],

@@ -144,6 +144,7 @@ class Sale(
         hidden = sum((line.at_price(price) - line.at_price(used) for line, _, used, price in old), Decimal(0))
         return Broken(
             f"A venda {self.id} usou preço que já não valia: {said}.",
+            records=[product for _, product, _, _ in old],
             facts={
                 "precos": [[product.id, str(used), str(price)] for _, product, used, price in old],
                 "desconto": str(hidden),
@@ -227,6 +228,7 @@ class Sale(
         said = "; ".join(f"{first} e {second}" for first, second in again)
         return Broken(
             f"Vendas iguais, do mesmo cliente e da mesma estação, com menos de 5 segundos entre elas: {said}.",
+            records=[sale for sale in sales if any(sale.id in pair for pair in again)],
             facts={"pares": again},
         )
 
@@ -256,6 +258,7 @@ class Sale(
         severity=Severity.B,
         effect="A SEFAZ rejeita o segundo documento (539), e a venda fica sem documento fiscal.",
         group=("issuer", "model", "series", "number"),
+        at={Role.GESTAO, Role.LOJA},
     )
     def fiscal_number_is_unique(self, others: Sequence[Self]) -> Verdict:
         """Duas vendas usaram o mesmo número fiscal em documentos diferentes."""

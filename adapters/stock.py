@@ -59,6 +59,7 @@ class StockItem(
         name = product.name if product else f"Produto {self.product}, fora do cadastro,"
         return Broken(
             f"{name} está com saldo {units(self.balance)}: foi vendido mais do que havia.",
+            records=[product] if product else [],
             facts={"saldo": str(self.balance)},
             severity=Severity.M if product else Severity.A,
         )
@@ -121,6 +122,7 @@ class StockItem(
             said.append(f"a contagem deu {units(counted)} sem ver um movimento de {units(moved)}")
         return Broken(
             f"{product.name if product else self.product}: {'; '.join(said)}.",
+            records=[product] if product else [],
             facts={
                 "contagens": [str(count) for count in counts],
                 "contado": None if counted is None else str(counted),

@@ -132,6 +132,7 @@ class TillOperation(
         return Broken(
             f"O turno {self.shift} do caixa {self.drawer} fechou com {closing.counted} operações e tem {len(summed)}; "
             f"declarou {reais(closing.amount)}, e elas somam {reais(money)}.",
+            records=[closing],
             facts={
                 "fechamento": closing.id,
                 "turno": self.shift,
@@ -196,6 +197,7 @@ class TillOperation(
         said = " e ".join(f"{one.parts['lane']} (turno {one.shift})" for one in standing)
         return Broken(
             f"O caixa {self.drawer} está aberto em mais de uma estação: {said}.",
+            records=standing,
             facts={
                 "caixa": self.drawer,
                 "turnos": [one.shift for one in standing],
