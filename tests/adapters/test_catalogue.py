@@ -1,4 +1,4 @@
-"""The sixteen categories together: how they are found, their order, their rights, and what they may import."""
+"""The nineteen categories together: how they are found, their order, their rights, and what they may import."""
 
 from __future__ import annotations
 
@@ -46,6 +46,9 @@ MATRIX = {
     "receivables": ("Documentos a receber", ALL, ALL, ("store", "month")),
     "correction_letters": ("Carta de correção", "loja", "gestao loja", ("store", "month")),
     "email_history": ("Histórico de envios de e-mail", "loja", "gestao loja", ("store", "month")),
+    "people": ("Pessoas", ALL, ALL, ()),
+    "decisions": ("Decisões", ALL, ALL, ("scope",)),
+    "incidents": ("Ocorrências", ALL, ALL, ("scope",)),
 }
 
 
@@ -126,6 +129,7 @@ CONFLICTS = {
     "C14": {("sales", Role.LOJA)},
     "C18": {("product_categories", Role.GESTAO)},
     "C22": {("products", Role.GESTAO), ("customers", Role.GESTAO)},
+    "P02": {("decisions", Role.LOJA)},
 }
 
 
