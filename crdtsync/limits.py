@@ -47,6 +47,12 @@ ACTOR_CHARS_MAX = 64
 CAUSE_CHARS_MAX = 128
 """Length of the cause of a counter movement, characters."""
 
+MOVEMENT_NAME_CHARS_MAX = 128
+"""Length of the name of a counter movement that counts once, characters."""
+
+NAMES_PER_COUNT_MAX = 2_000
+"""Named movements that one inventory count includes; with the longest names a transaction is full before that."""
+
 VECTOR_ENTRIES_MAX = 10_000
 """Replicas named by one vector."""
 

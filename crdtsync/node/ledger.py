@@ -21,7 +21,7 @@ from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
-from crdtsync.state.fold import check_batch
+from crdtsync.state.fold import Fold, check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
 from crdtsync.storage.base import (
@@ -288,6 +288,18 @@ class Ledger:
             document.load(await self._stored(doc), self._parked.get(doc, ()))
             self._documents[doc] = document
         return document
+
+    async def fold(self, doc: str) -> Fold:
+        """Return a document's fold, only to be read; load the document when it is not in memory."""
+        found = [self._documents[doc]] if doc in self._documents else []
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            found.append(await self.document(doc))
+            return []
+
+        if not found:
+            await self._submit(self._local, prepare)
+        return found[0].fold
 
     async def _stored(self, doc: str) -> list[bytes]:
         snapshot, journal = await self.storage.read(lambda view: (view.snapshot(doc), view.journal(doc)))

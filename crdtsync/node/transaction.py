@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync.errors import FieldError, NotAllowed, RecordExists, RecordMissing
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.entity import hint
+from crdtsync.state import cells
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
@@ -19,21 +21,29 @@ E = TypeVar("E", bound=Entity)
 
 
 class _Recorder:
-    """Collects the writes of one record."""
+    """Collects the writes of one record; ``cells_now`` are its cells: a named movement replaces what they say."""
 
-    def __init__(self, allowed: Callable[[str], None]) -> None:
+    def __init__(self, allowed: Callable[[str], None], cells_now: Callable[[], cells.Record]) -> None:
         self.ops: list[Op] = []
         self._allowed = allowed
+        self._cells_now = cells_now
 
     def write(self, slot: str, value: Any) -> None:
         """Take a register, element or deletion write."""
         self._allowed(slot.partition("\x1f")[0])
         self.ops.append(Op("write", slot, value))
 
-    def add(self, field: str, amount: int, cause: str) -> None:
-        """Take a counter movement."""
+    def add(self, field: str, amount: int, cause: str, once: str | None) -> int:
+        """Take a counter movement, named or not; return by how much it changes the balance."""
         self._allowed(field)
-        self.ops.append(Op("add", field, amount, cause))
+        if once is None:
+            self.ops.append(Op("add", field, amount, cause))
+            return amount
+        slot = f"{field}{cells.NAME_MARK}{once}"
+        own = [op.value for op in self.ops if op.slot == slot]
+        before: int = own[-1] if own else cells.named(self._cells_now(), field).get(once, 0)
+        self.ops.append(Op("named", slot, amount, cause))
+        return amount - before
 
     def count(self, field: str, value: int) -> None:
         """Take an inventory count."""
@@ -90,7 +100,7 @@ class Transaction:
             *self._key_columns(entity, key),
             *(wires.get(n, f.default_wire) for n, f in shape.fields.items()),
         )
-        record = self._enlist(entity._load((*row, 0, None)))
+        record = self._enlist(entity._load((*row, 0, None)), dict)
         recorder = self._records[doc, key][1]
         for name, wire in wires.items():
             # A field that this role may not write keeps its default; naming it is refused by the recorder.
@@ -106,7 +116,7 @@ class Transaction:
         shape = entity.__shape__
         return shape.key_columns(key) if len(shape.keys) > 1 else ()
 
-    def _enlist(self, record: E) -> E:
+    def _enlist(self, record: E, cells_now: Callable[[], cells.Record]) -> E:
         shape = record.__shape__
         role = self._ledger.identity.role
 
@@ -119,7 +129,7 @@ class Transaction:
             if (record.doc, record.key) in self._created:
                 raise RecordExists(record.doc, record.key)
             return known[0]  # type: ignore[return-value]
-        recorder = _Recorder(allowed)
+        recorder = _Recorder(allowed, cells_now)
         self._records[record.doc, record.key] = (record, recorder)
         record._bind(recorder)
         return record
@@ -130,7 +140,13 @@ class Transaction:
             if known == key and doc.partition("/")[0] == entity.__category__:
                 return self._records[doc, known][0]  # type: ignore[return-value]
         row = await self._ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        return None if row is None else self._enlist(entity._load(row))
+        if row is None:
+            return None
+        cells_now: Callable[[], cells.Record] = dict
+        if any(field.kind is Kind.COUNTER for field in entity.__shape__.fields.values()):
+            fold = await self._ledger.fold(row[0])
+            cells_now = partial(fold.cells, row[1])
+        return self._enlist(entity._load(row), cells_now)
 
     async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
         """Return the record of one document for editing, or None when there is none."""

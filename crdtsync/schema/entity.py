@@ -32,8 +32,8 @@ class Recorder(Protocol):
     def write(self, slot: str, value: Any) -> None:
         """Take a register's value, 1 or 0 for a set's element, 1 or 0 for the deletion."""
 
-    def add(self, field: str, amount: int, cause: str) -> None:
-        """Take a counter's movement."""
+    def add(self, field: str, amount: int, cause: str, once: str | None) -> int:
+        """Take a counter's movement, named or not; return by how much it changes the balance."""
 
     def count(self, field: str, value: int) -> None:
         """Take a counter's inventory count."""
@@ -161,9 +161,9 @@ class Entity:
         self._writer().write(field.name, wire)
         self._row[field.place] = wire
 
-    def _move(self, field: Counter, units: int, cause: str) -> None:
-        self._writer().add(field.name, units, cause)
-        self._row[field.place] = (self._row[field.place] or 0) + units
+    def _move(self, field: Counter, units: int, cause: str, once: str | None) -> None:
+        change = self._writer().add(field.name, units, cause, once)
+        self._row[field.place] = (self._row[field.place] or 0) + change
 
     def _count(self, field: Counter, units: int) -> None:
         self._writer().count(field.name, units)

@@ -40,7 +40,7 @@ Heads = dict[int, Head]
 
 
 class Op(NamedTuple):
-    """One intended write: ``kind`` is ``write``, ``add`` or ``count``; amounts are scaled integers."""
+    """One intended write: ``kind`` is ``write``, ``add``, ``named`` or ``count``; amounts are scaled integers."""
 
     kind: str
     slot: str
@@ -183,13 +183,21 @@ class Document:
                 cell = known.get(op.slot, {}).get(self.replica)
                 before = cell.value if cell else (0, "")
             return (before[0] + op.value, op.cause)
-        if op.kind == "count":
-            base = lattice.totals(known, op.slot.removesuffix(lattice.COUNT_MARK))
-            moved = values.get(op.slot.removesuffix(lattice.COUNT_MARK))
-            if moved is not None:
-                base[self.replica] = moved[0]
-            return (op.value, base)
-        return op.value
+        if op.kind == "named":
+            return (op.value, op.cause)
+        return self._count(known, values, op) if op.kind == "count" else op.value
+
+    def _count(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        """Return a count with all that it includes: what was visible, and what this batch wrote before it."""
+        field = op.slot.removesuffix(lattice.COUNT_MARK)
+        base, names = lattice.totals(known, field), lattice.named(known, field)
+        prefix = field + lattice.NAME_MARK
+        for slot, value in values.items():
+            if slot == field:
+                base[self.replica] = value[0]
+            elif slot.startswith(prefix):
+                names[slot[len(prefix) :]] = value[0]
+        return (op.value, base, {name: amount for name, amount in names.items() if amount})
 
     # -- what peers send ---------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid
-from crdtsync.schema.fields import Kind
+from crdtsync.schema.fields import Kind, movement_name_problem
 from crdtsync.state import cells as lattice
-from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, Cell, Record
+from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, NAME_MARK, Cell, Record
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _check_counter(values: Sequence[Any]) -> str | None:
             and type(value[1]) is str
             and len(value[1]) <= limits.CAUSE_CHARS_MAX
         ):
-            return "a counter's total is not (integer, cause)"
+            return "a movement is not (integer, cause)"
     return None
 
 
@@ -51,14 +51,18 @@ def _check_count(values: Sequence[Any]) -> str | None:
     for value in values:
         if not (
             type(value) is tuple
-            and len(value) == 2
+            and len(value) == 3
             and type(value[0]) is int
             and abs(value[0]) <= limits.AMOUNT_MAX
             and type(value[1]) is dict
             and len(value[1]) <= limits.VECTOR_ENTRIES_MAX
             and all(type(r) is int and type(total) is int for r, total in value[1].items())
+            and type(value[2]) is dict
+            and len(value[2]) <= limits.NAMES_PER_COUNT_MAX
+            and all(type(name) is str and type(amount) is int for name, amount in value[2].items())
         ):
-            return "a count is not (integer, totals by replica)"
+            most = limits.NAMES_PER_COUNT_MAX
+            return f"a count is not (integer, totals by replica, at most {most:,} amounts by name)"
     return None
 
 
@@ -75,12 +79,17 @@ def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
     if field is None:
         # A newer version's field: kept and relayed unchanged, shown after an upgrade.
         return None
-    if slot.endswith(COUNT_MARK):
-        return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
+    # Elements and names come first: they may hold and end in any mark.
     if ELEMENT_MARK in slot:
         if field.kind is not Kind.SET:
             return "an element of a field that is no set"
         return _check_flag(values) or field.check_column([slot.partition(ELEMENT_MARK)[2]])
+    if NAME_MARK in slot:
+        if field.kind is not Kind.COUNTER:
+            return "a named movement of a field that is no counter"
+        return movement_name_problem(slot.partition(NAME_MARK)[2]) or _check_counter(values)
+    if slot.endswith(COUNT_MARK):
+        return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
     if field.kind is Kind.COUNTER:
         return _check_counter(values)
     return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DELETION = "~"
 _ELEMENT = "\x1f"
+_NAME = "!"
 
 
 @dataclass(slots=True)
@@ -60,10 +61,14 @@ class _Write(NamedTuple):
 
 @dataclass(slots=True)
 class _History:
-    """Newest write of each (slot, replica), and every movement of each counter."""
+    """Newest write of each (slot, replica), and every movement of each counter.
+
+    Counts keep the newest batch of each replica that their writer saw; `named` holds every write of each named movement.
+    """
 
     writes: dict[str, dict[int, _Write]] = field(default_factory=dict)
     moves: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    named: dict[str, dict[str, list[_Write]]] = field(default_factory=dict)
     counts: dict[str, dict[int, tuple[_Write, dict[int, int]]]] = field(default_factory=dict)
 
 
@@ -110,6 +115,9 @@ def _join(history: _History, doc: str, written: Written, ops: Iterable[Op]) -> N
             counts = history.counts.setdefault(name, {})
             base = {**written.shown[doc], written.replica: seq}
             counts[written.replica] = (write, base)
+        if op.kind == "named":
+            name, _, once = op.slot.partition(_NAME)
+            history.named.setdefault(name, {}).setdefault(once, []).append(write)
         history.writes.setdefault(op.slot, {})[written.replica] = write
 
 
@@ -157,13 +165,22 @@ def _totals(moves: Iterable[tuple[int, int, int]]) -> dict[int, int]:
 
 def _balance(history: _History, name: str) -> tuple[int, list[Any]]:
     moves = history.moves.get(name, [])
+    named = history.named.get(name, {}).values()
     counts = history.counts.get(name)
     if not counts:
-        return sum(amount for _, _, amount in moves), []
+        return sum(amount for _, _, amount in moves) + sum(_amount(writes) for writes in named), []
     standing = _standing(write for write, _ in counts.values())
     winner, base = counts[standing[0].replica]
     later = sum(amount for replica, seq, amount in moves if seq > base.get(replica, 0))
+    later += sum(_amount(writes) - _amount(writes, base) for writes in named)
     return winner.value + later, [write.value for write in standing]
+
+
+def _amount(writes: Iterable[_Write], upto: Mapping[int, int] | None = None) -> int:
+    """What a named movement amounts to for who saw these batches; None is all of them."""
+    newest = {w.replica: w for w in writes if upto is None or w.seq <= upto.get(w.replica, 0)}
+    standing = _standing(newest.values())
+    return standing[0].value if standing else 0
 
 
 def _elements(history: _History, name: str) -> str:

@@ -185,6 +185,7 @@ def test_compaction_keeps_the_state_for_whoever_has_any_part_of_the_log(seed: in
         ops = random.choice(
             [
                 [Op("add", "balance", random.randint(-5, 5))],
+                [Op("named", f"balance!{random.choice('mn')}", random.randint(-5, 5))],
                 [Op("write", "name", random.choice("ab"))],
                 [Op("write", f"tags\x1f{random.choice('pq')}", random.randint(0, 1))],
                 [Op("count", "balance#", random.randint(0, 9))],
