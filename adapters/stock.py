@@ -107,6 +107,7 @@ class StockItem(
         title="Contagem concorrente com vendas",
         owner=Role.LOJA,
         effect="O saldo é a última contagem, menos as vendas que ela não viu.",
+        only_conflicts=True,
     )
     def count_saw_everything(self, records: Records) -> Verdict:
         """Alguém contou o estoque enquanto outra estação vendia ou contava."""

@@ -140,20 +140,21 @@ class Transaction:
             if known == key and doc.partition("/")[0] == entity.__category__:
                 return self._records[doc, known][0]  # type: ignore[return-value]
         row = await self._ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        if row is None:
-            return None
-        cells_now: Callable[[], cells.Record] = dict
-        if any(field.kind is Kind.COUNTER for field in entity.__shape__.fields.values()):
-            fold = await self._ledger.fold(row[0])
-            cells_now = partial(fold.cells, row[1])
-        return self._enlist(entity._load(row), cells_now)
+        return None if row is None else await self._loaded(entity, row)
 
     async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
         """Return the record of one document for editing, or None when there is none."""
         if (doc, key) in self._records:
             return self._records[doc, key][0]  # type: ignore[return-value]
         row = await self._ledger.storage.read(lambda view: view.get(entity.__category__, doc, key))
-        return None if row is None else self._enlist(entity._load(row))
+        return None if row is None else await self._loaded(entity, row)
+
+    async def _loaded(self, entity: type[E], row: tuple[Any, ...]) -> E:
+        cells_now: Callable[[], cells.Record] = dict
+        if any(field.kind is Kind.COUNTER for field in entity.__shape__.fields.values()):
+            fold = await self._ledger.fold(row[0])
+            cells_now = partial(fold.cells, row[1])
+        return self._enlist(entity._load(row), cells_now)
 
     async def get(self, entity: type[E], key: str) -> E:
         """Return a record for editing. Raises RecordMissing."""
