@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from adapters.customers import Customer
+from adapters.profit_centers import ProfitCenter
 from adapters.sales import PaymentMethod, Sale
 from crdtsync import (
     Entity,
@@ -21,9 +22,11 @@ from crdtsync import (
     Register,
     Role,
     Set,
+    Severity,
     Struct,
     by_due_month,
     check,
+    concurrent_edits,
     invariant,
 )
 
@@ -60,7 +63,10 @@ class Receivable(
     partition=by_due_month("due_on"),
     upload=4,
 ):
-    """One instalment. Amounts in reais; due is `value` + `interest` - `discount`."""
+    """One instalment. Amounts in reais; due is `value` + `interest` - `discount`.
+
+    `profit_center` is what the revenue is credited to, where the store's books tell revenues apart.
+    """
 
     id = Key()
     number = Once(str, max_length=40)
@@ -72,7 +78,17 @@ class Receivable(
     interest = Money(default=Decimal(0), writers=_OFFICE)
     discount = Money(default=Decimal(0), writers=_OFFICE)
     cancelled = Register(bool, default=False, writers=_OFFICE)
+    profit_center = Once(Ref(ProfitCenter), optional=True)
     settlements = Set(Settlement)
+
+    edited_once = concurrent_edits(
+        "C25",
+        title="Juros ou desconto editado nos dois lados",
+        owner=Role.LOJA,
+        severity=Severity.A,
+        fields=("interest", "discount"),
+        effect="Vale a última edição, e o cliente deve o que ela diz.",
+    )
 
     @property
     def due(self) -> Decimal:

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from adapters.cost_centers import CostCenter
 from adapters.sales import Sale
 from crdtsync import Entity, Key, Once, Ref, Role, by_lane_month, check
 
@@ -34,7 +35,10 @@ class TillOperation(
     writers={Role.LOJA, Role.CAIXA},
     partition=by_lane_month("happened_at"),
 ):
-    """One operation of a shift (turno). `amount` in reais: what was there, came in or went out, as the kind says."""
+    """One operation of a shift (turno). `amount` in reais: what was there, came in or went out, as the kind says.
+
+    `cost_center` is what an expense that a sangria paid is charged to.
+    """
 
     id = Key()
     kind = Once(TillOperationKind)
@@ -44,6 +48,7 @@ class TillOperation(
     sale = Once(Ref(Sale), optional=True)
     operator = Once(str, optional=True, max_length=120)
     reason = Once(str, optional=True, max_length=500)
+    cost_center = Once(Ref(CostCenter), optional=True)
 
     @check
     def amount_is_sound(self) -> bool:

@@ -139,30 +139,96 @@ class Transaction:
             raise RecordMissing(entity.__category__, key)
         return record
 
+    async def referrers(self, record: Entity) -> list[Entity]:
+        """Return all visible records that have a field with the key of `record`, for editing.
+
+        References inside rows are part of a fact, which nobody edits, and are not looked at.
+        """
+        category, key, schema = record.__category__, record.key, self._ledger.schema
+        pointing = {
+            name: [field for field in shape.fields.values() if field.ref == category]
+            for name, shape in schema.shapes.items()
+        }
+
+        def read(view: View) -> list[tuple[str, tuple[Any, ...]]]:
+            return [
+                (name, row)
+                for name, fields in pointing.items()
+                for field in fields
+                for row in view.select(name, where={field.column: key})
+            ]
+
+        for name, row in await self._ledger.storage.read(read):
+            if (row[0], row[1]) not in self._records:
+                self._enlist(schema.entities[name]._load(row))
+        return [
+            one
+            for one, _ in self._records.values()
+            if not one.deleted
+            and any(getattr(one, field.name) == key for field in pointing[one.__category__])
+        ]
+
+    async def repoint(self, record: Entity, to: Entity | None) -> list[Entity]:
+        """Make every reference to `record` that can be edited refer to `to`, or to nothing; return who was changed.
+
+        Raises:
+            FieldError: a reference cannot be empty.
+            NotAllowed: this node's role may not write one of the categories.
+        """
+        changed: list[Entity] = []
+        for one in await self.referrers(record):
+            fields = [f for f in one.__shape__.fields.values() if f.ref == record.__category__]
+            editable = [
+                f.name for f in fields if f.kind is Kind.REGISTER and getattr(one, f.name) == record.key
+            ]
+            for name in editable:
+                setattr(one, name, to and to.key)
+            changed += [one] if editable else []
+        return changed
+
+    async def _complete(self) -> None:
+        """Let the entities complete what is written (`Entity.before_write`), each record once."""
+        done: set[tuple[str, str]] = set()
+        while True:
+            fresh = [
+                (at, record)
+                for at, (record, recorder) in self._records.items()
+                if recorder.ops and at not in done and type(record).before_write is not Entity.before_write
+            ]
+            if not fresh:
+                return
+            for at, record in fresh:
+                done.add(at)
+                await record.before_write(self)
+
     async def commit(self) -> None:
         """Check everything and write it durably, or raise and write nothing.
 
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
         """
+        # What the entities create themselves may be there already: two transactions at once may both have missed it.
+        created = set(self._created)
+        await self._complete()
         ops: dict[str, dict[str, list[Op]]] = {}
         for (doc, key), (record, recorder) in self._records.items():
             if recorder.ops:
                 if not record.deleted:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
-        if self._created:
-            taken = await self._ledger.storage.read(self._taken)
+        if created:
+            taken = await self._ledger.storage.read(lambda view: _taken(view, created))
             if taken is not None:
                 raise RecordExists(*taken)
         if ops:
             await self._ledger.write(ops, self._actor)
 
-    def _taken(self, view: View) -> tuple[str, str] | None:
-        for doc, key in self._created:
-            if view.get(doc.partition("/")[0], doc, key) is not None:
-                return doc, key
-        return None
+
+def _taken(view: View, created: set[tuple[str, str]]) -> tuple[str, str] | None:
+    for doc, key in created:
+        if view.get(doc.partition("/")[0], doc, key) is not None:
+            return doc, key
+    return None
 
 
 def find_row(view: View, category: str, key: str) -> tuple[Any, ...] | None:
