@@ -18,6 +18,7 @@ from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, Stor
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
+from crdtsync.schema.fields import DELETION
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
@@ -444,7 +445,7 @@ class Link:
 
         def fields(replica: int) -> frozenset[str]:
             role = Role(self.ledger.registry[replica].role)
-            return frozenset(name for name in shape.fields if not shape.may_write(role, name))
+            return frozenset(name for name in (*shape.fields, DELETION) if not shape.may_write(role, name))
 
         return fields
 

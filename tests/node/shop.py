@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from crdtsync.node.ledger import Clock
     from crdtsync.schema import Schema
 
 _POLL_SECONDS = 0.01
@@ -62,6 +63,10 @@ class Shop:
         for name in reversed(list(self.nodes)):
             await self.close(name)
 
+    def clock(self, _name: str) -> Clock | None:
+        """Return the clock of a node; the machine's when None."""
+        return None
+
     async def open(
         self,
         name: str,
@@ -85,7 +90,13 @@ class Shop:
             upstream=above and f"memory://{above}",
             listen=role is not Role.CAIXA,
         )
-        node = Node(config, schema=schema, transport=self.network.endpoint(name), dice=Random(name))
+        node = Node(
+            config,
+            schema=schema,
+            transport=self.network.endpoint(name),
+            clock=self.clock(name),
+            dice=Random(name),
+        )
         await node.open()
         self.nodes[name] = node
         return node
