@@ -34,7 +34,7 @@ def is_open(center: Center, day: date) -> bool:
 
 
 def in_use(kind: str) -> Callable[[Any, Records], Verdict]:
-    """Return the rule C23 of a kind of center ("custo", "lucro")."""
+    """Return the rule C23 of a kind of center ("custo", "lucro"): Gestão alone holds the entries of all stores."""
 
     @invariant(
         "C23",
@@ -43,13 +43,13 @@ def in_use(kind: str) -> Callable[[Any, Records], Verdict]:
         severity=Severity.A,
         effect="Os lançamentos continuam no centro excluído e somem dos relatórios.",
         referred=True,
+        at={Role.GESTAO},
     )
     def deleted_while_in_use(self: Center, records: Records) -> Verdict:
         """A Gestão excluiu o centro enquanto uma loja o usava num lançamento."""
         users = records.referrers(self)
         if not users:
             return True
-        # A lane sees its own entries only. They are shown, but the facts are the same on every node.
         return Broken(
             f"O centro de {kind} “{self.name}” foi excluído e há lançamentos que o usam.",
             records=users,

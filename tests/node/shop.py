@@ -118,9 +118,9 @@ class Shop:
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
                 # Heads count what is still being written; a question behind it in the queue waits for that.
                 for node in self.nodes.values():
-                    await node.ledger.state_digest(
-                        min(doc for doc in node.ledger.heads if node.ledger.shape_of(doc))
-                    )
+                    held = sorted(doc for doc in node.ledger.heads if node.ledger.shape_of(doc))
+                    if held:
+                        await node.ledger.state_digest(held[0])
                 return
             troubles = {node.config.device: node.trouble for node in self.nodes.values() if node.trouble}
             assert loop.time() < deadline, f"not even within {_WAIT_SECONDS_MAX:.0f} s; {troubles}"
