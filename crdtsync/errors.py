@@ -26,7 +26,9 @@
     │   ├── AdapterError                an adapter cannot be loaded
     │   ├── UnknownCategory             a category that no installed adapter declares
     │   ├── RecordExists                a new record whose key is taken
-    │   └── RecordMissing               an edit of a record that is not there
+    │   ├── RecordMissing               an edit of a record that is not there
+    │   ├── PendencyMissing             a pendency or decision that is not there
+    │   └── OptionRefused               an option of a pendency that cannot be chosen
     ├── ProtocolError                   what a conversation between two nodes does not allow
     │   ├── LocalProtocolError          this end tried to send what the table does not allow
     │   │   └── OrderViolation          an upload before its fence
@@ -41,6 +43,7 @@
     │   │   └── PortInUse               another program listens on the address
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
+    ├── BadRequest                      a node was asked for something that cannot be
     └── ControlError                    a running node answered a verb with an error
         └── NodeGone                    a node went away before it answered `verb`
 
@@ -299,6 +302,23 @@ class RecordMissing(SchemaError):
         super().__init__(f"{doc}/{key}: there is no such record")
 
 
+class PendencyMissing(SchemaError):
+    """A pendency or decision that is not there."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name}: {what}")
+        self.name = name
+
+
+class OptionRefused(SchemaError):
+    """An option of a pendency that cannot be chosen."""
+
+    def __init__(self, pendency: str, option: str, what: str) -> None:
+        super().__init__(f"{pendency}: option {option!r}: {what}")
+        self.pendency = pendency
+        self.option = option
+
+
 class ProtocolError(CrdtsyncError):
     """What a conversation between two nodes does not allow."""
 
@@ -373,6 +393,12 @@ class InsecureTransport(TransportError):
 
 class ConfigError(CrdtsyncError):
     """A configuration that cannot be used; the message names the file and the key."""
+
+
+class BadRequest(CrdtsyncError):
+    """A node was asked for something that cannot be, such as a page after one that it never gave out."""
+
+    usage = True
 
 
 class ControlError(CrdtsyncError):

@@ -71,6 +71,63 @@ RECONNECT_SECONDS_MIN = 1.0
 CHECK_SECONDS = 15 * 60.0
 """Time between two routine checks of a scheduled link."""
 
+COOLDOWN_SECONDS = 5 * 60.0
+"""Time after a completed manual run during which a person cannot start another."""
+
+PRESS_SECONDS_MAX = 20.0
+"""How long a person's press may take to connect and compare heads before it is answered as unreachable, seconds."""
+
+RATE_BYTES_MIN = 16_000
+"""Slowest bandwidth limit, bytes a second: one data frame then takes about as long as half an owed answer may."""
+
+RATE_BYTES_MAX = 1 << 40
+"""Fastest bandwidth limit, bytes a second."""
+
+LIVE_RECORDS_MAX = 100
+"""Records of a live run that shares a row of history with others; a larger one has its own."""
+
+LIVE_GATHER_MS = 15 * 60 * 1000
+"""How long small live runs share one row of history, milliseconds."""
+
+HISTORY_DAYS = 90
+"""How long a run stays in the history, days."""
+
+HISTORY_FAILED_DAYS = 365
+"""How long a run that was not whole stays in the history, days."""
+
+HISTORY_STORE_SECONDS = 10.0
+"""How old the stored figures of a run that is going on may be, seconds."""
+
+PRUNE_SECONDS = 3600.0
+"""Time between two prunings of the history."""
+
+PAGE_ROWS_MAX = 1_000
+"""Rows of history or of the queue in one answer."""
+
+READ_ROWS = 128
+"""Rows of the by-sequence index read at a time: a local write waits no longer than that."""
+
+ALERT_SILENT_MINUTES = 60
+"""How long a node may not be heard of before it is an alert, minutes."""
+
+ALERT_OLD_HOURS = 24
+"""How old the oldest record to send may be before it is an alert, hours."""
+
+ALERT_PAUSED_MS = 24 * 3600 * 1000
+"""How long a link or category may be paused before it is an alert, milliseconds."""
+
+GONE_MS = 30 * 24 * 3600 * 1000
+"""A node below that was not heard of for so long is taken for one that is no more, milliseconds."""
+
+DISK_FREE_BYTES_MIN = 500_000_000
+"""Free space below which the disk counts as nearly full, bytes."""
+
+DISK_FREE_PERCENT_MIN = 5
+"""The same as a part of the disk, percent."""
+
+HEARD_SECONDS = 60.0
+"""How old the stored time of a node's last word may be, seconds."""
+
 HELLO_SECONDS_MAX = 5.0
 """How long a new connection may take to say hello."""
 

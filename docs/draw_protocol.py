@@ -28,7 +28,7 @@ PAGE = Path(__file__).with_name("protocol.md")
 _MARKED = re.compile(r"(<!-- drawn: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _CELLS = {Fault.ORDER_VIOLATION: "**order**", Fault.UNEXPECTED: "·", Fault.CLOSED: "×"}
 # Legal in every running state and leading nowhere else, or leading out of every state: arrows would hide the rest.
-_UNDRAWN = frozenset({Kind.ACK, Kind.POKE, Kind.REFUSE, Kind.BYE})
+_UNDRAWN = frozenset({Kind.ACK, Kind.POKE, Kind.ASK, Kind.ANSWER, Kind.REFUSE, Kind.BYE})
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -26,10 +26,26 @@ LAYERS: dict[str, frozenset[str]] = {
     "storage": frozenset({"errors", "limits", "schema", "state"}),
     "protocol": frozenset({"errors", "limits", "schema"}),
     "transport": frozenset({"errors", "limits", "protocol"}),
-    "node": frozenset({"errors", "limits", "schema", "state", "storage", "protocol", "transport"}),
-    "testing": frozenset({"errors", "limits", "schema", "state", "storage", "protocol", "transport", "node"}),
+    "pendencies": frozenset({"errors", "limits", "schema", "storage"}),
+    "node": frozenset(
+        {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
+    ),
+    "testing": frozenset(
+        {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies", "node"}
+    ),
     "cli": frozenset(
-        {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "node", "testing"}
+        {
+            "errors",
+            "limits",
+            "schema",
+            "state",
+            "storage",
+            "protocol",
+            "transport",
+            "pendencies",
+            "node",
+            "testing",
+        }
     ),
 }
 # Of the schema, the protocol knows who speaks, not what is said.

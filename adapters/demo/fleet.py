@@ -128,7 +128,7 @@ class Fleet:
         while loop.time() < deadline:
             rounds += 1
             for name in self.names[1:]:
-                await self.ask(name, "sync")
+                await self.ask(name, "check")
             await asyncio.sleep(_POLL_SECONDS * 3)
             said = {name: (await self.ask(name, "progress"))["digests"] for name in self.names}
             if not uneven(said):

@@ -20,7 +20,7 @@ from crdtsync.node import Node, load_config
 from crdtsync.node.runner import run_node
 
 if TYPE_CHECKING:
-    from crdtsync.node.link import Moved, Run
+    from crdtsync.node.run import Moved, Run
 
 Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 

@@ -10,9 +10,11 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path  # noqa: TC003 - the types of NodeConfig are read at run time
 from typing import Any, get_args, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from crdtsync import limits
 from crdtsync.errors import ConfigError
+from crdtsync.node.schedule import Hours
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
 
@@ -36,6 +38,13 @@ class NodeConfig:
         listen: accept nodes below even with port 0 (any free port).
         live: synchronize at every change instead of at every check.
         check_seconds: time between two routine checks.
+        time_zone: name of the time zone whose days and hours count.
+        hours: part of the day in which runs may start, such as ``22:00-06:00``.
+        limit_kb_s: kB (1,000 bytes) a second that the link up may carry in each direction.
+        limit_live: ``hours`` and ``limit_kb_s`` hold for a live link too.
+        history_days, history_failed_days: how long runs are kept, and those that were not whole.
+        alert_silent_minutes: how long another node may be silent before it is an alert.
+        alert_old_hours: how old the oldest record to send may be before it is an alert.
     """
 
     folder: Path
@@ -49,6 +58,14 @@ class NodeConfig:
     listen: bool = False
     live: bool = False
     check_seconds: float = limits.CHECK_SECONDS
+    time_zone: str = "America/Sao_Paulo"
+    hours: str | None = None
+    limit_kb_s: int | None = None
+    limit_live: bool = False
+    history_days: int = limits.HISTORY_DAYS
+    history_failed_days: int = limits.HISTORY_FAILED_DAYS
+    alert_silent_minutes: float = limits.ALERT_SILENT_MINUTES
+    alert_old_hours: float = limits.ALERT_OLD_HOURS
 
     def __post_init__(self) -> None:
         for key in ("device", "account", "store"):
@@ -63,8 +80,33 @@ class NodeConfig:
             raise ConfigError(f"{self.path}: upstream is set, but nothing is above a gestao; remove it")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"{self.path}: port = {self.port} is not between 0 and 65535")
-        if self.check_seconds <= 0:
-            raise ConfigError(f"{self.path}: check_seconds = {self.check_seconds} is not greater than 0")
+        for key in ("check_seconds", "history_days", "alert_silent_minutes", "alert_old_hours"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(f"{self.path}: {key} = {getattr(self, key)} is not greater than 0")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ConfigError(
+                f"{self.path}: time_zone = {self.time_zone!r} is not known; write a name such as America/Sao_Paulo"
+            ) from None
+        if self.hours is not None:
+            try:
+                Hours.parse(self.hours)
+            except ValueError as error:
+                raise ConfigError(f"{self.path}: hours = {error}") from None
+        if self.limit_kb_s is not None and self.limit_kb_s * 1000 < limits.RATE_BYTES_MIN:
+            raise ConfigError(
+                f"{self.path}: limit_kb_s = {self.limit_kb_s} is less than {limits.RATE_BYTES_MIN // 1000}; remove it or "
+                "write a greater one"
+            )
+        if self.history_failed_days < self.history_days:
+            raise ConfigError(
+                f"{self.path}: history_failed_days = {self.history_failed_days} is less than history_days = "
+                f"{self.history_days}; runs that failed are kept longer"
+            )
 
     @property
     def path(self) -> Path:

@@ -18,16 +18,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
-from crdtsync.node.pendencies import evaluate
+from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
 from crdtsync.state.fold import check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
-from crdtsync.storage.base import ChangeRow, Commit, HeadRow, ParkedRow, ReplicaRow, Storage, View
+from crdtsync.storage.base import (
+    ChangeRow,
+    Commit,
+    DueRow,
+    HeadRow,
+    ParkedRow,
+    PendencyChanges,
+    ReplicaRow,
+    Storage,
+    View,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import date
 
     from crdtsync.schema import Schema, Shape
@@ -44,6 +54,9 @@ class Clock(Protocol):
 
     def today(self) -> date:
         """The store's calendar day."""
+
+    def uptime(self) -> float:
+        """Seconds since the machine started, or since any other moment that comes again only with a restart of it."""
 
     def random_bytes(self, size: int) -> bytes:
         """Bytes for a transaction id."""
@@ -62,11 +75,13 @@ class Diff:
 class _Job:
     prepare: Callable[[Commit], Awaitable[list[Change]]]
     done: asyncio.Future[list[Change]]
+    origin: Origin = LOCAL
+    due: list[DueRow] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
 
 class Ledger:
-    """See the module. ``on_change`` is called after each durable change, in order."""
+    """See the module. ``on_change`` and ``on_pendencies`` are called after each durable change, in order."""
 
     def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
         self.identity = identity
@@ -78,6 +93,9 @@ class Ledger:
         self.heads: dict[str, Heads] = {}
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
+        self.on_pendencies: list[Callable[[PendencyChanges], None]] = []
+        self.pendencies_opened = 0
+        self.pendencies_closed = 0
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -218,20 +236,45 @@ class Ledger:
         """Return the causally closed cut of a document."""
         return {replica: head.cut for replica, head in self.heads.get(doc, {}).items() if head.cut}
 
-    async def missing(self, vectors: Vectors, docs: Iterable[str]) -> dict[str, int]:
-        """Return the exact number of records per category that a peer with these heads lacks; no document is loaded."""
-        by_category: dict[str, list[tuple[str, int, int]]] = {}
+    async def missing(
+        self, vectors: Vectors, docs: Iterable[str], replicas: Collection[int] | None = None
+    ) -> dict[str, int]:
+        """Return the exact number of records per category that a peer with these heads lacks; no document is loaded.
+
+        Only the logs of ``replicas`` count, if given.
+        """
+        counts: dict[str, int] = {}
         for doc in docs:
-            theirs = vectors.get(doc, {})
-            for replica, head in self.heads.get(doc, {}).items():
-                known = theirs.get(replica, (0, b""))[0]
-                if known < head.seq:
-                    by_category.setdefault(doc.partition("/")[0], []).append((doc, replica, known))
+            category = doc.partition("/")[0]
+            after = self.behind(doc, vectors.get(doc, {}), replicas)
+            if after:
+                counts[category] = counts.get(category, 0) + len(await self.changed_keys(doc, after))
+        return counts
 
-        def count(view: View) -> dict[str, int]:
-            return {category: view.changed_keys(ranges) for category, ranges in by_category.items()}
+    def behind(
+        self, doc: str, theirs: Mapping[int, tuple[int, bytes]], replicas: Collection[int] | None = None
+    ) -> dict[int, int]:
+        """Return replica -> the last batch that a peer with these heads has, for the logs it lacks something of."""
+        found: dict[int, int] = {}
+        for replica, head in self.heads.get(doc, {}).items():
+            known = theirs.get(replica, (0, b""))[0]
+            if known < head.seq and (replicas is None or replica in replicas):
+                found[replica] = known
+        return found
 
-        return await self.storage.read(count) if by_category else {}
+    async def changed_keys(self, doc: str, after: Mapping[int, int]) -> dict[str, None]:
+        """Return the keys that batches after these touched, each once; read a little at a time, so that writes go on."""
+        found: dict[str, None] = {}
+        for replica, known in after.items():
+            seq = known
+            while True:
+                rows = await self.storage.read(partial(_change_rows, doc, replica, seq))
+                for row in rows:
+                    found.update(dict.fromkeys(row.keys))
+                if len(rows) < limits.READ_ROWS:
+                    break
+                seq = rows[-1].seq
+        return found
 
     # -- documents ---------------------------------------------------------------------------------------------
 
@@ -332,8 +375,9 @@ class Ledger:
         cut: Mapping[int, int] | None = None,
         forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
         absent: frozenset[str] = frozenset(),
+        origin: Origin = LOCAL,
     ) -> list[Change]:
-        """Take a peer's update; durable on return.
+        """Take a peer's update; durable on return. ``origin`` is shown with the pendencies that it opens.
 
         ``cut`` is the peer's closed cut when its diff is complete. ``absent`` are the categories that the peer cannot
         send here: no transaction waits for its parts in them.
@@ -354,7 +398,7 @@ class Ledger:
             self.hlc.observe(change.hlc)
             return list(changes.values())
 
-        return await self._submit(self._remote, prepare)
+        return await self._submit(self._remote, prepare, origin)
 
     async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
@@ -442,6 +486,17 @@ class Ledger:
 
         await self._submit(self._remote, drop)
 
+    async def look_again(self) -> None:
+        """Look again at the rules whose moment has come."""
+        now_ms = self.clock.now_ms()
+        due = await self.storage.read(lambda view: view.due(now_ms))
+
+        async def nothing(_commit: Commit) -> list[Change]:
+            return []
+
+        if due:
+            await self._submit(self._local, nothing, due=due)
+
     async def commit(self, commit: Commit) -> None:
         """Write rows that no document is concerned with: acknowledgements, registry, history, small values."""
         await self.storage.commit(commit)
@@ -451,11 +506,15 @@ class Ledger:
     # -- the writer --------------------------------------------------------------------------------------------
 
     async def _submit(
-        self, queue: deque[_Job], prepare: Callable[[Commit], Awaitable[list[Change]]]
+        self,
+        queue: deque[_Job],
+        prepare: Callable[[Commit], Awaitable[list[Change]]],
+        origin: Origin = LOCAL,
+        due: list[DueRow] | None = None,
     ) -> list[Change]:
         if self._closing or self._writer is None or self._writer.done():
             raise StoreClosed("the node")
-        job = _Job(prepare, asyncio.get_running_loop().create_future())
+        job = _Job(prepare, asyncio.get_running_loop().create_future(), origin, due or [])
         queue.append(job)
         self._wake.set()
         return await job.done
@@ -516,10 +575,13 @@ class Ledger:
         if not group:
             return
         changes = [change for job in group for change in job.changes]
-        if changes:
-            commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
-            if commit.records:
-                commit.inside = partial(evaluate, self.schema, commit.records, self.clock.now_ms())
+        due = [row for job in group for row in job.due]
+        found: list[PendencyChanges] = []
+        if changes or due:
+            if changes:
+                commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
+            if commit.records or due:
+                commit.inside = self._rules_of(commit, group[0].origin, due, found)
             try:
                 await self.storage.commit(commit)
             except Exception as error:  # noqa: BLE001 - it goes to every job's caller
@@ -528,13 +590,33 @@ class Ledger:
                     if not job.done.done():
                         job.done.set_exception(error)
                 return
+            self.pendencies_opened += sum(one.fresh for one in found)
+            self.pendencies_closed += sum(len(one.closed) for one in found)
             self._settle(changes)
         for job in group:
             if not job.done.done():
                 job.done.set_result(job.changes)
-        if changes:
-            for listener in self.on_change:
-                listener(changes)
+        self._tell(changes, found)
+
+    def _tell(self, changes: list[Change], found: list[PendencyChanges]) -> None:
+        for listener in self.on_change if changes else ():
+            listener(changes)
+        for pendencies in found:
+            for hear in self.on_pendencies:
+                hear(pendencies)
+
+    def _rules_of(
+        self, commit: Commit, origin: Origin, due: list[DueRow], found: list[PendencyChanges]
+    ) -> Callable[[View], PendencyChanges]:
+        """Return what looks at the rules inside a commit; it notes in ``found`` what it changed."""
+        role, now_ms = self.identity.role, self.clock.now_ms()
+
+        def look(view: View) -> PendencyChanges:
+            # The store may run a commit again, so what an attempt found replaces what the last one did.
+            found[:] = [evaluate(self.schema, role, commit.records, now_ms, view, origin, due)]
+            return found[0]
+
+        return look
 
     def _settle(self, changes: list[Change]) -> None:
         for change in changes:
@@ -570,6 +652,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
+    return view.change_rows(doc, replica, after, limits.READ_ROWS)
 
 
 def _last_journal_id(view: View, doc: str) -> int:

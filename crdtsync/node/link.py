@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, StorageError, UpdateGap
+from crdtsync.node.pace import Pace
+from crdtsync.node.run import Moved, Observer, Run
+from crdtsync.node.schedule import Trigger
+from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
@@ -22,7 +25,7 @@ from crdtsync.schema.fields import DELETION
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection, Coroutine
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -32,28 +35,8 @@ log = logging.getLogger("crdtsync")
 SOFTWARE = "crdtsync 0.1.0"
 
 
-@dataclass(slots=True)
-class Moved:
-    """What a run moved of one category in one direction."""
-
-    records: int = 0
-    total: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Run:
-    """One synchronization: what was planned and what has moved, by category."""
-
-    started: float
-    down: dict[str, Moved] = field(default_factory=dict)
-    up: dict[str, Moved] = field(default_factory=dict)
-    ended: float | None = None
-
-
 class Link:
-    """See the module. ``notify`` is called with the run after every step of it."""
+    """See the module. ``observer`` is told what happens; ``heard_ms`` is when the peer last said anything."""
 
     def __init__(
         self,
@@ -62,7 +45,7 @@ class Link:
         side: Side,
         *,
         live: bool = False,
-        notify: Callable[[Run], None] | None = None,
+        observer: Observer | None = None,
         ready: bool = True,
     ) -> None:
         self.ledger = ledger
@@ -73,36 +56,60 @@ class Link:
         self.peer: Identity | None = None
         self.peer_live = False
         self.run_now: Run | None = None
+        self.run_id: int | None = None
         self.runs_ended = 0
-        self.even = asyncio.Event()
-        self._notify = notify or (lambda _run: None)
-        schema = ledger.schema
-        self._order = {
-            Side.UP: {name: i for i, name in enumerate(schema.order("download"))},
-            Side.DOWN: {name: i for i, name in enumerate(schema.order("upload"))},
-        }
+        self.heard_ms = ledger.clock.now_ms()
+        self.trigger = Trigger.ROUTINE
+        self._observer = observer or Observer()
+        self._first: str | None = None
+        self._order = self._ranks(None)
         loop = asyncio.get_running_loop()
         self._now = loop.time
         self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
         self._shared: set[str] = set()
         self._absent: frozenset[str] = frozenset()
+        self._held: frozenset[str] = frozenset()
+        self._pace: Pace | None = None
+        self._rate: int | None = None
+        self._flying: dict[int, tuple[str, dict[int, int]]] = {}
+        self._patience: asyncio.Timeout | None = None
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
         self._baseline: Vectors = {}
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
-        self._greeted = False
+        self.greeted = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def acknowledged(self) -> list[tuple[str, int, int]]:
-        """Return (document, replica, sequence) of everything that the peer is known to hold."""
-        return [
-            (doc, replica, head.seq)
-            for doc in self._scope()
-            if not self._lacks(doc)
-            for replica, head in self.ledger.heads[doc].items()
-        ]
+        """Return (document, replica, sequence) of everything held here that the peer is known to hold too."""
+        found: list[tuple[str, int, int]] = []
+        for doc, theirs in self._theirs.items():
+            mine = self.ledger.heads.get(doc, {})
+            for replica, (seq, _) in theirs.items():
+                head = mine.get(replica)
+                if head is not None:
+                    found.append((doc, replica, min(seq, head.seq)))
+        return found
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check or a run is wanted or going on."""
+        return self._want_check.is_set() or self.session.state is not State.IDLE
+
+    def _ranks(self, first: str | None) -> dict[Side, dict[str, int]]:
+        schema = self.ledger.schema
+        return {
+            Side.UP: {name: i for i, name in enumerate(schema.order("download", first))},
+            Side.DOWN: {name: i for i, name in enumerate(schema.order("upload", first))},
+        }
+
+    def _reorder(self, first: str | None) -> None:
+        if first != self._first:
+            self._first = first
+            self._order = self._ranks(first)
+            self.session.reorder(self._order[Side.UP], self._order[Side.DOWN])
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -116,7 +123,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self._spawn(self._check_when_wanted())
+                self.spawn(self._check_when_wanted())
             while True:
                 await self._step()
         finally:
@@ -126,31 +133,66 @@ class Link:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.channel.close()
 
-    def request(self) -> None:
-        """Ask for a check as soon as the link is idle; upstream, ask the downstream to start one."""
-        self._want_check.set()
-        if self.side is Side.UP and self._greeted:
-            self._spawn(self._poke())
+    def check(
+        self,
+        trigger: Trigger,
+        *,
+        held: Collection[str] = (),
+        first: str | None = None,
+        rate: int | None = None,
+    ) -> None:
+        """Compare heads as soon as the link is idle, and run if they differ.
 
-    async def _poke(self) -> None:
+        ``held`` categories stay out of it, ``first`` goes as early as it can, ``rate`` limits either end (bytes/s).
+        """
+        self.trigger = trigger
+        self._held = frozenset(held)
+        self._rate = rate
+        self._reorder(first)
+        self._want_check.set()
+
+    def poke(self) -> None:
+        """Upstream: ask the downstream to compare heads."""
+        if self.greeted:
+            self.spawn(self._send(Kind.POKE))
+
+    async def leave(self, why: str) -> None:
+        """Say goodbye and hang up; the peer may be called again."""
+        self.session.bye(why)
         with contextlib.suppress(ChannelClosed):
-            await self._send(Kind.POKE)
+            await self._flush()
+        await self.channel.close()
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The categories that stay out of the check or run that is going on."""
+        return self._held
+
+    def ask(self) -> None:
+        """Downstream: ask the node above to synchronize with the one above it."""
+        self.spawn(self._send(Kind.ASK))
+
+    def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
+        """Upstream: answer what was asked."""
+        self.spawn(self._send(Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
         first = self.session.state is State.START
-        # A transfer that runs beside this wait may make the peer owe an answer, so no wait is without an end.
-        wait = limits.ANSWER_SECONDS_MAX if deadline is None else max(0.0, deadline - self._now())
         if first:
-            wait = limits.HELLO_SECONDS_MAX
+            deadline = self._now() + limits.HELLO_SECONDS_MAX
         try:
-            message = await asyncio.wait_for(self.channel.receive(), wait)
+            async with asyncio.timeout_at(deadline) as self._patience:
+                message = await self.channel.receive()
         except TimeoutError:
             events = self.session.tick(self._now())
             if first and not events:
                 raise LinkBroken("timeout", "no hello", terminal=False) from None
         else:
+            self.heard_ms = self.ledger.clock.now_ms()
             events = self.session.receive(message, self._now())
+        finally:
+            self._patience = None
         for event in events:
             if isinstance(event, Broken):
                 with contextlib.suppress(ChannelClosed):
@@ -185,8 +227,14 @@ class Link:
         async with self._sending:
             for frame in self.session.take_outgoing():
                 await self.channel.send(frame)
+        # A task beside the wait for the next message may have made the peer owe an answer.
+        wait = self._patience
+        if wait is not None and wait.when() is None and self.session.deadline() is not None:
+            wait.reschedule(self._now())
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside the conversation; what fails ends it, and the end of it cancels what runs."""
+
         async def guarded() -> None:
             try:
                 await work
@@ -231,7 +279,8 @@ class Link:
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
         await self._send(Kind.WELCOME, **self._identity())
-        self._greeted = True
+        self.greeted = True
+        self._observer.greeted(self)
 
     async def _admit(self, rows: list[tuple[Any, ...]]) -> None:
         """Register the replicas that the peer says are its own or below it, and let it bring their logs."""
@@ -257,8 +306,8 @@ class Link:
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
         self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
-        self._greeted = True
-        self._want_check.set()
+        self.greeted = True
+        self._observer.greeted(self)
 
     async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
         me = self.ledger.identity
@@ -296,7 +345,8 @@ class Link:
 
     def _scope(self) -> list[str]:
         assert self.peer is not None
-        return [doc for doc in self.ledger.scope(self.peer) if doc.partition("/")[0] in self._shared]
+        open_now = self._shared - self._held
+        return [doc for doc in self.ledger.scope(self.peer) if doc.partition("/")[0] in open_now]
 
     async def _check_when_wanted(self) -> None:
         while True:
@@ -305,27 +355,38 @@ class Link:
                 self._want_check.clear()
                 scope = self._scope()
                 self._baseline = self.ledger.vectors(scope)
-                await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
+                self._pace = Pace(self._rate) if self._rate else None
+                await self._send(
+                    Kind.CHECK,
+                    digest=self.ledger.digest(scope),
+                    held=sorted(self._held),
+                    first=self._first,
+                    rate=self._rate,
+                )
             else:
                 await asyncio.sleep(0.05)
 
     async def _on_check(self, check: dict[str, Any]) -> None:
+        self._held = frozenset(check["held"])
+        self._pace = Pace(check["rate"]) if check["rate"] else None
+        self._reorder(check["first"])
         scope = self._scope()
         if check["digest"] == self.ledger.digest(scope):
             await self._send(Kind.EVEN)
-            self._finish_run()
+            await self._finish_run()
         else:
             docs = {doc: self.ledger.digest_of(doc) for doc in scope}
             await self._send(Kind.DIGESTS, docs=docs)
 
     async def _on_even(self, _: dict[str, Any]) -> None:
-        self._finish_run()
+        self._theirs = self._baseline
+        await self._finish_run()
 
     async def _on_digests(self, digests: dict[str, Any]) -> None:
         theirs: dict[str, bytes] = digests["docs"]
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
         docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
-        self.run_now = Run(self._now())
+        self.run_now = Run(self._now(), self.trigger)
         await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)), vouched=self._vouched())
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
@@ -337,7 +398,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
-        self._spawn(self._transfer(docs))
+        self.spawn(self._transfer(docs))
 
     def _refuse_forks(self, docs: list[str]) -> None:
         mine = self.ledger.vectors(docs)
@@ -363,7 +424,12 @@ class Link:
             )
         if self.run_now is not None:
             self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
-            self._notify(self.run_now)
+            # What this end will send is known only at the fence: more may be written, or come from below, until then.
+            lacking = [doc for doc in self._scope() if self._lacks(doc)]
+            counts = await self.ledger.missing(self._theirs, lacking)
+            self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
+            await self._observer.began(self, self.run_now)
+            self._observer.moved(self.run_now)
 
     async def _transfer(self, docs: list[str]) -> None:
         """Send what the peer lacks, category by category in order, then the fence or the end."""
@@ -389,9 +455,14 @@ class Link:
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():
                 await self._wait_for_room()
-            self.session.send_data(
-                doc=doc, update=update, final=i == len(diff.updates), cut=diff.cut, records=records
+            if self._pace is not None:
+                await asyncio.sleep(self._pace.wait(self._now(), len(update)))
+            final = i == len(diff.updates)
+            number = self.session.send_data(
+                doc=doc, update=update, final=final, cut=diff.cut, records=records
             )
+            if final:
+                self._flying[number] = (doc, diff.vector)
             await self._flush()
             self._count(self._moved(self.side, category), records, len(update), began)
             began = self._now()
@@ -406,11 +477,11 @@ class Link:
         return (run.down if speaker is Side.UP else run.up).setdefault(category, Moved())
 
     def _count(self, moved: Moved, records: int, size: int, began: float) -> None:
-        moved.records = min(moved.total, moved.records + records) if moved.total else moved.records + records
+        moved.records += records
         moved.bytes += size
         moved.seconds += self._now() - began
         if self.run_now is not None:
-            self._notify(self.run_now)
+            self._observer.moved(self.run_now)
 
     async def _on_data(self, data: dict[str, Any]) -> None:
         began = self._now()
@@ -420,8 +491,15 @@ class Link:
         if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
+        origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
         await self.ledger.receive(
-            doc, data["update"], self._may_write(category), cut, self._forbidden(category), self._absent
+            doc,
+            data["update"],
+            self._may_write(category),
+            cut,
+            self._forbidden(category),
+            self._absent,
+            origin,
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
@@ -452,7 +530,12 @@ class Link:
     async def _on_done(self, _: dict[str, Any]) -> None:
         return
 
-    async def _on_ack(self, _: dict[str, Any]) -> None:
+    async def _on_ack(self, ack: dict[str, Any]) -> None:
+        for number in [number for number in self._flying if number <= ack["n"]]:
+            doc, vector = self._flying.pop(number)
+            known = self._theirs.setdefault(doc, {})
+            for replica, seq in vector.items():
+                known[replica] = max(known.get(replica, (0, b"")), (seq, b""))
         self._room.set()
 
     async def _on_fence(self, fence: dict[str, Any]) -> None:
@@ -469,8 +552,9 @@ class Link:
         counts = await self.ledger.missing(self._theirs, docs)
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
+            self.run_now.phase = "upload"
         await self._send(Kind.FENCED, counts=counts)
-        self._spawn(self._transfer(docs))
+        self.spawn(self._transfer(docs))
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
@@ -484,21 +568,27 @@ class Link:
 
     async def _on_end(self, _: dict[str, Any]) -> None:
         await self._send(Kind.ENDED)
-        self._finish_run()
+        await self._finish_run()
 
     async def _on_ended(self, _: dict[str, Any]) -> None:
-        self._finish_run()
+        await self._finish_run()
 
     async def _on_poke(self, _: dict[str, Any]) -> None:
-        self._want_check.set()
+        self._observer.poked()
 
-    def _finish_run(self) -> None:
-        if self.run_now is not None:
-            self.run_now.ended = self._now()
-            self._notify(self.run_now)
-            self.run_now = None
+    async def _on_ask(self, _: dict[str, Any]) -> None:
+        self._observer.asked(self)
+
+    async def _on_answer(self, answer: dict[str, Any]) -> None:
+        self._observer.answered(answer)
+
+    async def _finish_run(self) -> None:
+        run, self.run_now = self.run_now, None
+        if run is not None:
+            run.ended = self._now()
+            self._observer.moved(run)
         self.runs_ended += 1
-        self.even.set()
+        await self._observer.ended(self, run)
 
 
 def _wire(vectors: Vectors) -> dict[str, dict[int, list[Any]]]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
 import time
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
+from crdtsync.errors import ChannelClosed, CrdtsyncError, LinkBroken
+from crdtsync.node import tracking
+from crdtsync.node.agenda import Agenda
+from crdtsync.node.below import Below
 from crdtsync.node.ledger import Clock, Ledger, stop_task
-from crdtsync.node.link import Link, Moved, Run
+from crdtsync.node.link import Link
+from crdtsync.node.resolution import Resolutions
 from crdtsync.node.transaction import Transaction, find_row
+from crdtsync.node.uplink import Uplink
 from crdtsync.protocol.table import Side
-from crdtsync.schema import Entity, Role, Schema, load_installed
-from crdtsync.storage.base import Commit, PendencyRow, Storage
+from crdtsync.schema import Entity, Schema, load_installed
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
 from crdtsync.transport.websocket import WebSocketTransport
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from crdtsync.node.config import NodeConfig
+    from crdtsync.node.run import Moved, Run
     from crdtsync.state.document import Change
+    from crdtsync.storage.base import PendencyRow, Storage
     from crdtsync.transport.base import Channel, Server, Transport
 
 E = TypeVar("E", bound=Entity)
@@ -35,15 +41,22 @@ log = logging.getLogger("crdtsync")
 
 
 class SystemClock:
-    """The machine's clock and random source."""
+    """The machine's clock and random source; days are those of a time zone."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 UTC."""
         return time.time_ns() // 1_000_000
 
     def today(self) -> date:
-        """The local calendar day."""
-        return datetime.now().astimezone().date()
+        """The calendar day in the store's time zone."""
+        return datetime.now(self._zone).date()
+
+    def uptime(self) -> float:
+        """Seconds since the machine started; setting the clock does not move it."""
+        return time.monotonic()
 
     def random_bytes(self, size: int) -> bytes:
         """Random bytes."""
@@ -85,24 +98,58 @@ class Node:
         self.config = config
         self.schema = schema or load_installed()
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
-        self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock())
+        clock = clock or SystemClock(ZoneInfo(config.time_zone))
+        self.ledger = Ledger(config.identity, self.schema, store, clock)
+        self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None
-        self.upstream: Link | None = None
         # In the order of their coming, as a set would not keep it: a simulation must repeat itself.
         self.downstream: dict[Link, None] = {}
-        self.connected = False
-        self.trouble: str | None = None
-        self.initial_done = False
-        self.totals: dict[tuple[str, str], Moved] = {}
-        self.runs = 0
-        self.on_run: list[Callable[[Run], None]] = []
-        self._dice = dice or random.Random()  # noqa: S311 - jitter, not secrets
-        self._caller: asyncio.Task[None] | None = None
-        self._timer: asyncio.Task[None] | None = None
+        self.uplink = Uplink(
+            config,
+            self.ledger,
+            self.transport,
+            dice or random.Random(),  # noqa: S311 - jitter, not secrets
+            lambda: list(self.downstream),
+        )
+        self.agenda = Agenda(self.uplink)
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
-        self._retry = asyncio.Event()
+
+    @property
+    def upstream(self) -> Link | None:
+        """The link to the node above, while there is one."""
+        return self.uplink.link
+
+    @property
+    def connected(self) -> bool:
+        """Whether the node above answers."""
+        return self.uplink.connected
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the link up, None when nothing is."""
+        return self.uplink.trouble
+
+    @property
+    def initial_done(self) -> bool:
+        """Whether a run of this store was complete once."""
+        return self.uplink.initial_done
+
+    @property
+    def totals(self) -> dict[tuple[str, str], Moved]:
+        """What moved since this program started, by (category, ``down`` or ``up``)."""
+        return self.uplink.totals
+
+    @property
+    def runs(self) -> int:
+        """Complete runs since this program started."""
+        return self.uplink.runs
+
+    @property
+    def on_run(self) -> list[Callable[[Run], None]]:
+        """Called with the run after every step of it."""
+        return self.uplink.on_run
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -115,24 +162,20 @@ class Node:
         """Open the store, accept nodes below, keep the link to the node above."""
         try:
             await self.ledger.open()
-            done = await self.ledger.storage.read(lambda view: view.meta("initial_done"))
-            self.initial_done = done is not None or self.config.role is Role.GESTAO
+            await self.uplink.open()
             self.ledger.on_change.append(self._changed)
             if self.config.port or self.config.listen:
                 self.server = await self.transport.serve(self.config.host, self.config.port, self._serve)
         except BaseException:
+            await self.uplink.close()
             await self.ledger.close()
             raise
         self._tidier = asyncio.create_task(self._tidy_routinely(), name="tidy")
-        if self.config.upstream:
-            self._caller = asyncio.create_task(self._keep_link(self.config.upstream), name="upstream link")
-            self._timer = asyncio.create_task(self._check_routinely(), name="routine check")
 
     async def close(self) -> None:
         """End links, finish what is queued, close the store."""
         await stop_task(self._tidier)
-        await stop_task(self._timer)
-        await stop_task(self._caller)
+        await self.uplink.close()
         if self.server is not None:
             await self.server.close()
         await self.ledger.close()
@@ -161,8 +204,26 @@ class Node:
         return await self.ledger.storage.read(lambda view: view.count(entity.__category__))
 
     async def pendencies(self, **filters: Any) -> list[PendencyRow]:
-        """Return open pendencies (filters: rule, category, owner, after, limit)."""
-        return await self.ledger.storage.read(lambda view: view.pendencies(**filters))
+        """Return pendencies, the gravest first, open ones unless `status` says otherwise (None: all).
+
+        Filters: rule, category, owner, severity, status ("open", "decided"), after (the last id of the page before), limit.
+        """
+        asked = {"status": "open", **filters}
+        return await self.ledger.storage.read(lambda view: view.pendencies(**asked))
+
+    async def pendency(self, pendency: str) -> PendencyRow | None:
+        """Return one pendency, open or decided, None when there is none."""
+        return await self.ledger.storage.read(lambda view: view.pendency(pendency))
+
+    async def resolve(
+        self, pendency: str, option: str, *, why: str, person: str, values: Mapping[str, str] | None = None
+    ) -> str:
+        """Choose an option of a pendency; see `Resolutions.resolve`."""
+        return await self.resolutions.resolve(pendency, option, why=why, person=person, values=values)
+
+    async def undo(self, decision: str, *, why: str, person: str) -> str:
+        """Withdraw a decision; see `Resolutions.undo`."""
+        return await self.resolutions.undo(decision, why=why, person=person)
 
     async def load(
         self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import"
@@ -208,26 +269,52 @@ class Node:
     # -- links -------------------------------------------------------------------------------------------------
 
     def request_check(self) -> bool:
-        """Check with the upstream now, or try to connect now; tell whether there is a link."""
-        if self.upstream is None:
-            self._retry.set()
-            return False
-        self.upstream.request()
-        return True
+        """Check with the upstream now, or try to connect now, for a program; tell whether there is a link.
+
+        A person's *Sincronizar agora* is ``sync``.
+        """
+        return self.uplink.request()
+
+    async def sync(self, *, wait: bool = False, first: str | None = None) -> dict[str, Any]:
+        """*Sincronizar agora*, for a person. This and the methods below answer as ``docs/synchronization.md`` lists."""
+        return await tracking.sync(self, {"wait": wait, "first": first})
+
+    async def queue(self) -> dict[str, Any]:
+        """*Próximas sincronizações*: what waits, by category."""
+        return await tracking.queue(self, {})
+
+    async def queue_records(self, **page: Any) -> dict[str, Any]:
+        """A page of the records that wait (``category``, ``direction``, ``limit``, ``after``)."""
+        return await tracking.queue_records(self, page)
+
+    async def history(self, **page: Any) -> dict[str, Any]:
+        """*Histórico de sincronizações* (``days``, ``limit``, ``before``)."""
+        return await tracking.history(self, page)
+
+    async def alerts(self) -> dict[str, Any]:
+        """What a person should know of this machine and its links."""
+        return await tracking.alerts(self, {})
+
+    async def pause(self, category: str | None = None) -> dict[str, Any]:
+        """Let a category, or the whole link, stand still; local capture goes on."""
+        return await tracking.pause(self, {"category": category})
+
+    async def resume(self, category: str | None = None) -> dict[str, Any]:
+        """Undo ``pause``; with no category, also try a failed link again."""
+        return await tracking.resume(self, {"category": category})
+
+    async def first(self, category: str | None) -> dict[str, Any]:
+        """Let a category go first, as far as what it refers to allows; None takes it back."""
+        return await tracking.first(self, {"category": category})
 
     async def waiting(self) -> dict[str, int]:
         """Return the exact number of records per category that the upstream has not acknowledged."""
-        if self.config.role is Role.GESTAO:
-            return {}
-        acked = await self.ledger.storage.read(lambda view: view.acked("upstream"))
-        theirs: dict[str, dict[int, tuple[int, bytes]]] = {}
-        for (doc, replica), seq in acked.items():
-            theirs.setdefault(doc, {})[replica] = (seq, b"")
-        return await self.ledger.missing(theirs, sorted(self.ledger.heads))
+        return await self.uplink.waiting()
 
     async def _serve(self, channel: Channel) -> None:
         ready = self.initial_done or self.config.upstream is None
-        link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready)
+        below = Below(self.uplink)
+        link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready, observer=below)
         self.downstream[link] = None
         try:
             await link.run()
@@ -236,66 +323,15 @@ class Node:
         except CrdtsyncError:
             log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
+            self.uplink.note_heard(link)
             self.downstream.pop(link, None)
-
-    async def _keep_link(self, url: str) -> None:
-        attempt = 0
-        while True:
-            try:
-                channel = await self.transport.connect(url)
-                link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, notify=self._note)
-                self.upstream, self.connected, self.trouble = link, True, None
-                watcher = asyncio.create_task(self._watch(link))
-                try:
-                    await link.run()
-                finally:
-                    await stop_task(watcher)
-                    if link.runs_ended:
-                        attempt = 0
-            except LinkBroken as reason:
-                self.trouble = str(reason)
-                log.warning("link to %s ended: %s", url, reason)
-                if reason.terminal:
-                    attempt = max(attempt, 6)
-            except ChannelClosed as reason:
-                self.trouble = str(reason)
-                log.info("link to %s ended: %s", url, reason)
-            except InsecureTransport as reason:
-                self.trouble = str(reason)
-                log.error("%s", reason)  # noqa: TRY400 - a message for the operator
-                return
-            except CrdtsyncError as reason:
-                self.trouble = str(reason)
-                log.exception("link to %s failed", url)
-            finally:
-                self.upstream, self.connected = None, False
-            ceiling = min(limits.RECONNECT_SECONDS_MAX, limits.RECONNECT_SECONDS_MIN * 2**attempt)
-            attempt += 1
-            self._retry.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._retry.wait(), self._dice.uniform(0, ceiling))
-
-    async def _watch(self, link: Link) -> None:
-        """After each run: what was sent is acknowledged; the first complete one ends the initial synchronization."""
-        while True:
-            await link.even.wait()
-            link.even.clear()
-            acked = [("upstream", *position) for position in link.acknowledged()]
-            with contextlib.suppress(CrdtsyncError):
-                meta: dict[str, bytes | None] = {} if self.initial_done else {"initial_done": b"1"}
-                await self.ledger.commit(Commit(acked=acked, meta=meta))
-                self.initial_done = True
-
-    async def _check_routinely(self) -> None:
-        while True:
-            await asyncio.sleep(self.config.check_seconds)
-            self.request_check()
 
     async def _tidy_routinely(self) -> None:
         while True:
             await asyncio.sleep(limits.TIDY_SECONDS)
             try:
                 await self.ledger.tidy()
+                await self.ledger.look_again()
             except CrdtsyncError:
                 # Nothing is lost: the store holds what it held, and the next round tries again.
                 log.exception("%s: tidying failed", self.config.device)
@@ -309,19 +345,7 @@ class Node:
     def _poke(self) -> None:
         self._poked = None
         if self.config.live:
-            self.request_check()
+            self.uplink.change()
         for link in self.downstream:
-            if link.peer_live and link.peer is not None:
-                link.request()
-
-    def _note(self, run: Run) -> None:
-        if run.ended is not None:
-            self.runs += 1
-            for direction, moved in (("down", run.down), ("up", run.up)):
-                for category, part in moved.items():
-                    total = self.totals.setdefault((category, direction), Moved())
-                    total.records += part.records
-                    total.bytes += part.bytes
-                    total.seconds += part.seconds
-        for listener in self.on_run:
-            listener(run)
+            if link.peer_live:
+                link.poke()

@@ -132,6 +132,13 @@ class Transaction:
         row = await self._ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
         return None if row is None else self._enlist(entity._load(row))
 
+    async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
+        """Return the record of one document for editing, or None when there is none."""
+        if (doc, key) in self._records:
+            return self._records[doc, key][0]  # type: ignore[return-value]
+        row = await self._ledger.storage.read(lambda view: view.get(entity.__category__, doc, key))
+        return None if row is None else self._enlist(entity._load(row))
+
     async def get(self, entity: type[E], key: str) -> E:
         """Return a record for editing. Raises RecordMissing."""
         record = await self.find(entity, key)

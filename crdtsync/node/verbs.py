@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.node import Node
+from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
 from crdtsync.schema import Counter, Entity, Kind, Role, Set, Shape
 from crdtsync.schema.entity import hint
 from crdtsync.schema.shape import KEY_SEPARATOR
@@ -39,7 +40,10 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "connected": node.connected,
         "trouble": node.trouble,
         "initial_done": node.initial_done,
+        "link": node.agenda.link(),
         "below": sorted(link.peer.device for link in node.downstream if link.peer),
+        "heard_ms": heard_below(node),
+        "alerts": [f"{alert.code}: {alert.subject}: {alert.detail}" for alert in alerts_of(node)],
         "documents": len(ledger.heads),
         "loaded": len(ledger.loaded()),
         "records": {name: count for name, count in counts.items() if count},
@@ -52,11 +56,6 @@ async def digests(node: Node, _args: dict[str, Any]) -> dict[str, str]:
     """The canonical digest of every document's folded state."""
     held = sorted(doc for doc, heads in node.ledger.heads.items() if heads and node.ledger.shape_of(doc))
     return {doc: (await node.ledger.state_digest(doc)).hex() for doc in held}
-
-
-async def sync(node: Node, _args: dict[str, Any]) -> bool:
-    """Check with the upstream now."""
-    return node.request_check()
 
 
 async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
@@ -168,4 +167,4 @@ def _compare(view: View, doc: str, rows: list[tuple[Any, ...]]) -> list[str]:
     return wrong + [f"{doc}/{key}: a record is shown that the log does not have" for key in sorted(extra)]
 
 
-BUILT_IN: dict[str, Verb] = {"status": status, "digests": digests, "sync": sync, "show": show, "set": set_}
+BUILT_IN: dict[str, Verb] = {"status": status, "digests": digests, "show": show, "set": set_, **TRACKING}

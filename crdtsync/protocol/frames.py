@@ -129,7 +129,12 @@ FIELDS: dict[Kind, Mapping[str, Check]] = {
     Kind.WELCOME: _IDENTITY,
     Kind.REFUSE: {"code": _NAME, "message": _TEXT, "terminal": _FLAG},
     Kind.BYE: {"reason": _TEXT},
-    Kind.CHECK: {"digest": _exact(16)},
+    Kind.CHECK: {
+        "digest": _exact(16),
+        "held": _list(_NAME, limits.CATEGORIES_MAX),
+        "first": _opt(_NAME),
+        "rate": _opt(_uint(limits.RATE_BYTES_MAX, limits.RATE_BYTES_MIN)),
+    },
     Kind.EVEN: {},
     Kind.DIGESTS: {"docs": _map(_DOC, _exact(8), limits.DOCUMENTS_PER_LINK_MAX), "more": _FLAG},
     Kind.HEADS: {"docs": _VECTORS, "vouched": _list(_VOUCHED, limits.VECTOR_ENTRIES_MAX), "more": _FLAG},
@@ -149,6 +154,8 @@ FIELDS: dict[Kind, Mapping[str, Check]] = {
     Kind.ENDED: {},
     Kind.ACK: {"n": _uint(limits.SEQ_MAX, 1)},
     Kind.POKE: {},
+    Kind.ASK: {},
+    Kind.ANSWER: {"accepted": _FLAG, "reason": _opt(_NAME), "wait_ms": _opt(_COUNT)},
 }
 
 _KINDS = {kind.value: kind for kind in Kind}

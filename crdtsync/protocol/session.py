@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOL", "Broken", "Event", "Received", "Session"]
 
 
+_ASIDE = frozenset({Kind.POKE, Kind.ASK, Kind.ANSWER})
+"""Frames that say nothing about the run: hearing one is not hearing the word that the peer owes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A legal frame from the peer; the pages of a paged frame arrive as one."""
@@ -85,6 +89,16 @@ class Session:
         self._now = now
         self._since: float | None = now
         self._outgoing: list[bytes] = []
+
+    def reorder(self, download: Mapping[str, int], upload: Mapping[str, int]) -> None:
+        """Give the categories other ranks for the run that begins; the peer does the same with its own.
+
+        Raises:
+            LocalProtocolError: a run is going on.
+        """
+        if self.state not in {State.START, State.IDLE, State.CHECKING}:
+            raise LocalProtocolError(f"the order cannot change in state {self.state}")
+        self._ranks = {Side.UP: download, Side.DOWN: upload}
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -170,7 +184,7 @@ class Session:
             if number != self._got + 1:
                 return [self._break("gap", f"frame {self._got + 1} is missing, {number} arrived")]
             self._got = number
-            if kind is not Kind.POKE:  # a poke asks for something; it is no answer
+            if kind not in _ASIDE:
                 self._since = now
             return self._hear(kind, payload, len(data))
         except IncompatibleVersion as error:

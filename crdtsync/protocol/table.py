@@ -59,6 +59,8 @@ class Kind(StrEnum):
     ENDED = "ended"
     ACK = "ack"
     POKE = "poke"
+    ASK = "ask"
+    ANSWER = "answer"
 
 
 class Fault(StrEnum):
@@ -92,8 +94,10 @@ _LEGAL: dict[tuple[State, Event], State] = {
     (_S.UPLOAD, (_DOWN, _K.END)): _S.ENDING,
     (_S.ENDING, (_UP, _K.ENDED)): _S.IDLE,
 }
-# An acknowledgement or a poke from above may cross the downstream's check on the wire.
-_LEGAL |= {(state, (_UP, _K.POKE)): state for state in _RUNNING}
+# An acknowledgement or a poke from above may cross the downstream's check on the wire, and so may a request that the
+# upstream synchronize with its own upstream, and its answer.
+_LEGAL |= {(state, (_UP, kind)): state for state in _RUNNING for kind in (_K.POKE, _K.ANSWER)}
+_LEGAL |= {(state, (_DOWN, _K.ASK)): state for state in _RUNNING}
 _LEGAL |= {(state, (side, _K.ACK)): state for state in _RUNNING for side in Side}
 # Either end may leave at any time: refused for a named reason, or done for now.
 _LEGAL |= {

@@ -62,7 +62,7 @@ class Partition:
                 found.append(when[:7])
             elif column == "lane":
                 found.append(identity.device)
-            elif column == "place":
+            elif column == "scope":
                 found.append(self._place(category, values, identity))
             else:
                 owner = identity.store or store
@@ -96,7 +96,7 @@ class Partition:
             if column == "store" and identity.role is not Role.GESTAO and part != identity.store:
                 return False
             if (
-                column == "place"
+                column == "scope"
                 and identity.role is not Role.GESTAO
                 and part not in {ACCOUNT, identity.store}
             ):
@@ -116,7 +116,7 @@ by_store = Partition(("store",))
 
 def by_place(field: str) -> Partition:
     """One document per store and one for the account, as `field` says; a store holds its own and the account's."""
-    return Partition(("place",), place_field=field)
+    return Partition(("scope",), place_field=field)
 
 
 def by_store_month(field: str) -> Partition:

@@ -198,6 +198,8 @@ class Invariant:
         effect: what happens if nobody does anything, in Portuguese.
         at: the roles that hold everything the rule reads, None for all that hold the category.
         absence: it only asks whether the watched targets are there, so their other changes do not matter.
+        only_conflicts: it is about concurrent values, so records without any are fine.
+        given: fields without a value make a record fine, so it is not looked at.
     """
 
     code: str
@@ -213,6 +215,8 @@ class Invariant:
     effect: str = ""
     at: frozenset[Role] | None = None
     absence: bool = False
+    only_conflicts: bool = False
+    given: tuple[str, ...] = ()
     options: tuple[Option, ...] = field(default=())
 
 
@@ -226,7 +230,7 @@ def check(function: F) -> F:
     return function
 
 
-def invariant(
+def invariant(  # noqa: PLR0913 - each names one thing that an author may say; all but the code by keyword
     code: str,
     *,
     title: str,
@@ -237,6 +241,8 @@ def invariant(
     group: tuple[str, ...] | GroupValue | None = None,
     referred: bool = False,
     at: set[Role] | None = None,
+    only_conflicts: bool = False,
+    given: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Mark a method as an invariant: it returns True when all is well, else False or `Broken(...)`.
 
@@ -255,6 +261,8 @@ def invariant(
             it under (None: nowhere). `self` has the smallest key, `others` are the rest; a record alone is judged too.
         referred: see deleted records only, and again when a record that refers to them changes.
         at: the roles that hold everything that the rule reads; all that hold the category by default.
+        only_conflicts: the rule is about `self.conflicts`; records without any are not looked at, which is fast.
+        given: the rule is about records that have a value in these fields; others are not looked at.
     """
     kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
     by = group_by(group) if isinstance(group, tuple) else group
@@ -274,6 +282,8 @@ def invariant(
             takes,
             effect,
             None if at is None else frozenset(at),
+            only_conflicts=only_conflicts,
+            given=given,
         )
         function.__crdtsync_invariant__ = rule  # type: ignore[attr-defined]
         return function

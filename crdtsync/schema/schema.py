@@ -77,8 +77,11 @@ class Schema:
         self.shape(category)
         return self.entities[category]
 
-    def order(self, direction: Literal["download", "upload"]) -> tuple[str, ...]:
-        """Return all categories so that each comes after those it refers to, else by place, then name."""
+    def order(self, direction: Literal["download", "upload"], first: str | None = None) -> tuple[str, ...]:
+        """Return all categories so that each comes after those it refers to, else by place, then name.
+
+        ``first`` comes as early as what it refers to allows; a category that is not there changes nothing.
+        """
 
         def place(category: str) -> tuple[int, str]:
             shape = self.shapes[category]
@@ -93,9 +96,20 @@ class Schema:
                     emit(target)
                 result[category] = None
 
+        if first in self.shapes:
+            emit(first)
         for category in sorted(self.shapes, key=place):
             emit(category)
         return tuple(result)
+
+    def behind(self, categories: Iterable[str]) -> frozenset[str]:
+        """Return the categories and all that refer to one of them, directly or not."""
+        found = set(categories)
+        # Referred categories come first in the order, so one pass is enough.
+        for category in self.order("download"):
+            if not found.isdisjoint(self.dependencies(category)):
+                found.add(category)
+        return frozenset(found)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -271,6 +271,12 @@ def _check_rules(name: str, shape: Shape) -> None:
                 raise AdapterError(
                     f"{name}: {rule.code} groups by {grouped!r}, no field" + hint(grouped, fields)
                 )
+        for needed in rule.given:
+            if needed not in shape.fields:
+                raise AdapterError(
+                    f"{name}: {rule.code} is about records with {needed!r}, no field"
+                    + hint(needed, shape.fields)
+                )
         strange = rule.takes - {"records", "now", "others"}
         if strange or ("others" in rule.takes) != (rule.kind is RuleKind.GROUP):
             raise AdapterError(

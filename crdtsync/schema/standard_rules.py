@@ -121,6 +121,7 @@ def concurrent_edits_rule(declared: ConcurrentEdits, fields: dict[str, Field[Any
         "O mesmo campo foi editado em dois lugares.",
         frozenset(),
         declared.effect,
+        only_conflicts=True,
         options=(
             _option(declared.code, "a", "Manter o valor A, que vale agora", first),
             _option(declared.code, "b", "Trocar pelo valor B", second),

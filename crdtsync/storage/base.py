@@ -160,6 +160,7 @@ class PendencyChanges:
         unfiled: `(category, rule, doc, key)`: every filing of that record under that rule goes.
         filed: inserted.
         due: inserted or replaced; one that is due at 0 is removed.
+        fresh: how many of the opened were not there before; the others changed. For the history, not written.
     """
 
     opened: list[PendencyRow] = field(default_factory=list)
@@ -167,6 +168,7 @@ class PendencyChanges:
     unfiled: list[tuple[str, str, str, str]] = field(default_factory=list)
     filed: list[Filing] = field(default_factory=list)
     due: list[DueRow] = field(default_factory=list)
+    fresh: int = 0
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
@@ -186,7 +188,11 @@ class RunCategoryRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One synchronization of a link: one row of history. `ended_ms` is None while it runs; times are ms since 1970."""
+    """One synchronization of a link: one row of history.
+
+    `ended_ms` is None while it runs, and for ever when nobody saw its end; times are ms since 1970. `gathered` counts
+    the small runs that share the row.
+    """
 
     id: int
     link: str
@@ -199,6 +205,9 @@ class RunRow:
     records_up: int
     bytes_down: int
     bytes_up: int
+    pendencies_opened: int = 0
+    pendencies_closed: int = 0
+    gathered: int = 1
     categories: tuple[RunCategoryRow, ...] = ()
 
 
@@ -221,6 +230,7 @@ class Commit:
         meta: small values by name; None removes.
         replicas: inserted or replaced.
         runs: inserted or replaced by id, with all their categories.
+        forgotten_runs: ids, removed with all their categories.
         inside: called last, in the same transaction, with a view that sees all of the above; what it returns is
             written too. If it raises, nothing of the commit is there.
     """
@@ -238,6 +248,7 @@ class Commit:
     meta: dict[str, bytes | None] = field(default_factory=dict)
     replicas: list[ReplicaRow] = field(default_factory=list)
     runs: list[RunRow] = field(default_factory=list)
+    forgotten_runs: list[int] = field(default_factory=list)
     inside: Callable[[View], PendencyChanges] | None = None
 
 
@@ -265,6 +276,9 @@ class View(Protocol):
 
     def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
         """How many distinct (doc, key) the change rows of all `(doc, replica, after)` together name: exact."""
+
+    def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
+        """The change rows with seq > after, by seq, at most `limit`: what many keys are read by, a little at a time."""
 
     def meta(self, key: str) -> bytes | None:
         """A value of `Commit.meta`, None when absent."""
@@ -346,8 +360,11 @@ class View(Protocol):
     def replicas(self) -> list[ReplicaRow]:
         """The registry, by replica."""
 
-    def runs(self, *, since_ms: int = 0, limit: int | None = None) -> list[RunRow]:
-        """History that started at or after `since_ms`, greatest id first."""
+    def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
+        """History that started at or after `since_ms`, greatest id first; `before` is the last id of the page before."""
+
+    def runs_until(self, until_ms: int) -> list[tuple[int, int, str]]:
+        """`(id, started_ms, result)` of the history that started before `until_ms`, by id."""
 
     def check_rows(self, category: str) -> Iterator[str]:
         """Addresses (`doc/key`) of the category's records whose checksum is wrong."""

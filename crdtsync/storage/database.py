@@ -327,6 +327,9 @@ class Database:
             )
         for run in commit.runs:
             self._apply_run(run)
+        for run_id in commit.forgotten_runs:
+            execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            execute("DELETE FROM run_categories WHERE run = ?", (run_id,))
         if commit.inside is not None:
             self._apply_inside(commit.inside)
 
@@ -394,6 +397,9 @@ class Database:
                     run.records_up,
                     run.bytes_down,
                     run.bytes_up,
+                    run.pendencies_opened,
+                    run.pendencies_closed,
+                    run.gathered,
                 )
             ],
         )

@@ -87,8 +87,11 @@ CREATE TABLE replicas (
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, link TEXT NOT NULL, "trigger" TEXT NOT NULL, started_ms INTEGER NOT NULL,
     ended_ms INTEGER, result TEXT NOT NULL, detail TEXT NOT NULL, records_down INTEGER NOT NULL,
-    records_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL, bytes_up INTEGER NOT NULL, crc INTEGER NOT NULL
+    records_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL, bytes_up INTEGER NOT NULL,
+    pendencies_opened INTEGER NOT NULL, pendencies_closed INTEGER NOT NULL, gathered INTEGER NOT NULL,
+    crc INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX runs_by_start ON runs (started_ms);
 CREATE TABLE run_categories (
     run INTEGER NOT NULL, category TEXT NOT NULL, direction TEXT NOT NULL, records INTEGER NOT NULL,
     bytes INTEGER NOT NULL, seconds REAL NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (run, category, direction)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
+from crdtsync import limits
 from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMismatch
 from crdtsync.storage.base import (
+    ChangeRow,
     DueRow,
     Filing,
     HeadRow,
@@ -114,6 +116,12 @@ class SqlView:
         """See View."""
         sql = "SELECT coalesce(sum(count), 0) FROM changes WHERE doc = ? AND replica = ? AND seq > ?"
         return int(self._execute(sql, (self._number(doc), replica, after)).fetchone()[0])
+
+    def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
+        """See View."""
+        sql = "SELECT * FROM changes WHERE doc = ? AND replica = ? AND seq > ? ORDER BY seq LIMIT ?"
+        rows = self._own(sql, "changes", self._number(doc), replica, after, limit)
+        return [ChangeRow(doc, replica, row[2], tuple(msgpack.unpackb(row[4]))) for row in rows]
 
     def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
         """See View."""
@@ -285,18 +293,24 @@ class SqlView:
         """See View."""
         return [ReplicaRow(*row) for row in self._own("SELECT * FROM replicas ORDER BY replica", "replicas")]
 
-    def runs(self, *, since_ms: int = 0, limit: int | None = None) -> list[RunRow]:
+    def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """See View."""
-        sql = "SELECT * FROM runs WHERE started_ms >= ? ORDER BY id DESC LIMIT ?"
-        rows = self._own(sql, "runs", since_ms, -1 if limit is None else limit)
+        sql = "SELECT * FROM runs WHERE id < ? AND started_ms >= ? ORDER BY id DESC LIMIT ?"
+        newest = limits.SEQ_MAX if before is None else before
+        rows = self._own(sql, "runs", newest, since_ms, -1 if limit is None else limit)
         parts = "SELECT * FROM run_categories WHERE run = ? ORDER BY category, direction"
         history = []
         for row in rows:
             categories = tuple(
                 RunCategoryRow(*part[1:]) for part in self._own(parts, "run_categories", row[0])
             )
-            history.append(RunRow(*row, categories))  # type: ignore[call-arg] # a star hides that there are eleven
+            history.append(RunRow(*row, categories))  # type: ignore[call-arg] # a star hides that there are fourteen
         return history
+
+    def runs_until(self, until_ms: int) -> list[tuple[int, int, str]]:
+        """See View."""
+        sql = "SELECT * FROM runs WHERE started_ms < ? ORDER BY id"
+        return [(row[0], row[3], row[5]) for row in self._own(sql, "runs", until_ms)]
 
     def check_rows(self, category: str) -> Iterator[str]:
         """See View."""

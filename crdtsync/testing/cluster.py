@@ -57,6 +57,10 @@ class SimulatedClock:
         """The day that this node believes it is."""
         return datetime.fromtimestamp(self.now_ms() / 1000, UTC).date()
 
+    def uptime(self) -> float:
+        """Virtual seconds."""
+        return asyncio.get_running_loop().time()
+
     def random_bytes(self, size: int) -> bytes:
         """Seeded bytes."""
         return self._dice.randbytes(size)
@@ -274,7 +278,7 @@ class Cluster:
         if node._poked is not None:
             node._poked.cancel()
         # Whatever a node keeps running, now or in a later version, ends with it.
-        kept = [*vars(node).values(), *vars(node.ledger).values()]
+        kept = [*vars(node).values(), *vars(node.ledger).values(), *vars(node.uplink).values()]
         tasks = [task for task in kept if isinstance(task, asyncio.Task)]
         for task in tasks:
             task.cancel()

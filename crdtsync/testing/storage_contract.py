@@ -401,6 +401,29 @@ class StorageContract(ABC):
             await store.commit(Commit(runs=runs))
             assert await store.read(lambda view: view.runs()) == runs[::-1]
             assert await store.read(lambda view: view.runs(since_ms=20, limit=1)) == [runs[2]]
+            assert await store.read(lambda view: view.runs(before=3)) == [runs[1], runs[0]]
+            assert await store.read(lambda view: view.runs_until(30)) == [(1, 10, "ok"), (2, 20, "ok")]
+
+    async def test_a_forgotten_run_is_gone_with_its_categories(self) -> None:
+        """The others stay; forgetting what is not there is harmless."""
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(runs=[_run(number=1), _run(number=2)]))
+            await store.commit(Commit(forgotten_runs=[1, 7]))
+            assert await store.read(lambda view: view.runs()) == [_run(number=2)]
+            await store.commit(Commit(runs=[_run(number=1, categories=())]))
+            assert await store.read(lambda view: view.runs(limit=5)) == [
+                _run(number=2),
+                _run(number=1, categories=()),
+            ]
+
+    async def test_change_rows_are_read_a_little_at_a_time(self) -> None:
+        """By sequence, after one, so many; those of another log are not among them."""
+        rows = [ChangeRow("products", 7, seq, (f"k{seq}", "same")) for seq in (1, 2, 3)]
+        async with self.make(TABLES) as store:
+            await store.commit(Commit(changes=[*rows, ChangeRow("products", 8, 1, ("other",))]))
+            assert await store.read(lambda view: view.change_rows("products", 7, 0, 2)) == rows[:2]
+            assert await store.read(lambda view: view.change_rows("products", 7, 2, 2)) == rows[2:]
+            assert await store.read(lambda view: view.change_rows("stock/loja9", 7, 0, 2)) == []
 
     async def test_an_unknown_category_or_column_is_named(self) -> None:
         """The message says which name is not there."""
@@ -592,4 +615,4 @@ def _run(
     ended_ms: int | None = None,
     categories: tuple[RunCategoryRow, ...] = (RunCategoryRow("products", "download", 2, 64, 0.5),),
 ) -> RunRow:
-    return RunRow(number, "up", "manual", started_ms, ended_ms, "ok", "", 2, 0, 64, 0, categories)
+    return RunRow(number, "up", "manual", started_ms, ended_ms, "ok", "", 2, 0, 64, 0, 3, 1, 5, categories)

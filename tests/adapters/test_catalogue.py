@@ -45,6 +45,9 @@ MATRIX = {
     "receivables": ("Documentos a receber", ALL, ALL, ("store", "month")),
     "correction_letters": ("Carta de correção", "loja", "gestao loja", ("store", "month")),
     "email_history": ("Histórico de envios de e-mail", "loja", "gestao loja", ("store", "month")),
+    "people": ("Pessoas", ALL, ALL, ()),
+    "decisions": ("Decisões", ALL, ALL, ("scope",)),
+    "incidents": ("Ocorrências", ALL, ALL, ("scope",)),
 }
 
 
@@ -107,6 +110,7 @@ def test_the_rules_here_are_c01_c08_c14_c18_and_c22() -> None:
         ("product_categories", "C18", Role.GESTAO),
         ("products", "C22", Role.GESTAO),
         ("customers", "C22", Role.GESTAO),
+        ("decisions", "P02", Role.LOJA),
     }
 
 

@@ -64,7 +64,7 @@ async def initial(fleet: Fleet, names: Sequence[str]) -> None:
     await fleet.cut()
     await fleet.restore()
     for name in names:
-        await fleet.ask(name, "sync")
+        await fleet.ask(name, "check")
     await asyncio.gather(
         *(fleet.wait_for(name, lambda said: said["initial_done"], WORK_SECONDS_MAX) for name in names)
     )

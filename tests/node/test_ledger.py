@@ -39,6 +39,9 @@ class Clock:
     def today(self) -> date:
         return date(2026, 11, 24)
 
+    def uptime(self) -> float:
+        return 1.0
+
     def random_bytes(self, size: int) -> bytes:
         return os.urandom(size)
 

@@ -127,7 +127,7 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
     await other.say(Kind.HELLO, **HELLO)
     assert (await other.hear())[0] is Kind.WELCOME
     if place != "idle":
-        await other.say(Kind.CHECK, digest=bytes(16))
+        await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
         assert (await other.hear())[0] is Kind.DIGESTS
     if place == "planning":
         await other.say(Kind.HEADS, docs={"products": {}}, vouched=[], more=False)

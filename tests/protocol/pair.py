@@ -31,7 +31,7 @@ SAMPLES: dict[Kind, Payload] = {
     Kind.WELCOME: HELLO,
     Kind.REFUSE: {"code": "wrong_account", "message": "another account", "terminal": True},
     Kind.BYE: {"reason": "going home"},
-    Kind.CHECK: {"digest": HASH},
+    Kind.CHECK: {"digest": HASH, "held": ("stock",), "first": "sales", "rate": 64_000},
     Kind.EVEN: {},
     Kind.DIGESTS: {"docs": {"products": b"8 bytes!", "sales/loja1/caixa3/2017-08": b"8 bytes!"}},
     Kind.HEADS: {"docs": {"products": {7: (3, HASH)}}, "vouched": ((7, "caixa3", "caixa", "loja1"),)},
@@ -44,6 +44,8 @@ SAMPLES: dict[Kind, Payload] = {
     Kind.ENDED: {},
     Kind.ACK: {"n": 1},
     Kind.POKE: {},
+    Kind.ASK: {},
+    Kind.ANSWER: {"accepted": False, "reason": "cooldown", "wait_ms": 272_000},
 }
 """One legal payload of every kind, as `Session.send` takes it and `Received` gives it back."""
 

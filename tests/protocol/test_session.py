@@ -34,10 +34,42 @@ def test_a_link_runs_again_and_again() -> None:
 def test_a_check_with_nothing_to_do_costs_less_than_a_kilobyte() -> None:
     pair = Pair().reach(State.IDLE)
     before = pair.down.bytes_sent + pair.up.bytes_sent
-    pair.say(Side.DOWN, Kind.CHECK)
+    pair.say(Side.DOWN, Kind.CHECK, held=(), first=None, rate=None)
     pair.say(Side.UP, Kind.EVEN)
-    assert pair.down.bytes_sent + pair.up.bytes_sent - before <= 64
+    assert pair.down.bytes_sent + pair.up.bytes_sent - before <= 80
     assert pair.up.state is State.IDLE
+
+
+def test_a_request_and_its_answer_cross_a_run_without_touching_it() -> None:
+    pair = Pair().reach(State.DOWNLOAD)
+    pair.say(Side.DOWN, Kind.ASK)
+    pair.say(Side.UP, Kind.DATA)
+    pair.say(Side.UP, Kind.ANSWER)
+    assert pair.up.state is pair.down.state is State.DOWNLOAD
+    assert Received(Kind.ANSWER, SAMPLES[Kind.ANSWER]) in pair.heard[Side.DOWN]
+
+
+def test_an_answer_is_not_the_word_that_the_peer_owes() -> None:
+    pair = Pair().reach(State.CHECKING)
+    assert pair.down.tick(0.0) == []
+    due = pair.down.deadline()
+    pair.now = 20.0
+    pair.say(Side.UP, Kind.ANSWER)
+    assert pair.down.deadline() == due
+
+
+def test_another_order_holds_for_both_ends_from_the_next_plan_on() -> None:
+    pair = Pair().reach(State.CHECKING)
+    for end in pair.ends.values():
+        end.reorder({"stock": 0, "products": 1, "sales": 2}, RANKS)
+    pair.say(Side.UP, Kind.DIGESTS)
+    pair.say(Side.DOWN, Kind.HEADS)
+    pair.say(Side.UP, Kind.PLAN, counts={"products": 1, "stock": 1})
+    with pytest.raises(LocalProtocolError, match="the order cannot change in state download"):
+        pair.up.reorder(RANKS, RANKS)
+    pair.say(Side.UP, Kind.DONE, category="stock")
+    pair.say(Side.UP, Kind.DONE, category="products")
+    assert pair.down.state is State.DOWNLOAD
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------
@@ -205,7 +237,7 @@ def test_an_idle_link_owes_nothing() -> None:
 
 def test_after_a_long_idle_time_the_wait_begins_with_the_question() -> None:
     pair = Pair().reach(State.IDLE)
-    pair.down.send(Kind.CHECK, digest=HASH)
+    pair.down.send(Kind.CHECK, **SAMPLES[Kind.CHECK])
     due = pair.down.deadline()
     assert due is not None
     assert due <= 900.0, "the driver is asked to tick at once"
@@ -282,7 +314,7 @@ def test_a_closed_end_says_and_hears_nothing_more() -> None:
 def test_a_payload_that_is_not_allowed_is_not_sent() -> None:
     pair = Pair().reach(State.IDLE)
     with pytest.raises(LocalProtocolError, match="digest"):
-        pair.down.send(Kind.CHECK, digest=b"short")
+        pair.down.send(Kind.CHECK, **SAMPLES[Kind.CHECK] | {"digest": b"short"})
     assert pair.down.take_outgoing() == []
     assert pair.down.state is State.IDLE
 

@@ -1,0 +1,122 @@
+"""Alerts: what a person should know of this machine and its links, as a pure function of what is known and the time.
+
+They are local and not replicated; what every node must see is a pendency. Nothing here reads a clock or a disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from crdtsync import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 3_600_000
+_ORDER = "BAMI"
+
+
+class AlertCode(StrEnum):
+    """What an alert is about."""
+
+    LINK_FAILED = "link_failed"
+    DISK_FULL = "disk_full"
+    OLD_RECORDS = "old_records"
+    SILENT_ABOVE = "silent_above"
+    SILENT_DEVICE = "silent_device"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert. ``severity`` is B, A, M or I as a pendency's; ``since_ms`` None when that is not known."""
+
+    code: AlertCode
+    severity: str
+    subject: str
+    since_ms: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What alerts are derived from; times are ms since 1970.
+
+    Attributes:
+        folder: where the store is.
+        upstream: address of the node above, or None.
+        connected: it answers now.
+        failed: ``(code, detail, since)`` of a link that stopped trying.
+        heard_above: when it was last heard of; None: never.
+        heard_below: device -> when it was last heard of.
+        connected_below: devices connected now.
+        outbox_since: category -> when its oldest record to send was written.
+        paused_ms: since when the link is paused.
+        paused: category -> since when it is paused.
+        disk_free, disk_total: bytes; None when the system does not say.
+    """
+
+    folder: str
+    upstream: str | None = None
+    connected: bool = False
+    failed: tuple[str, str, int] | None = None
+    heard_above: int | None = None
+    heard_below: Mapping[str, int] = field(default_factory=dict)
+    connected_below: frozenset[str] = frozenset()
+    outbox_since: Mapping[str, int] = field(default_factory=dict)
+    paused_ms: int | None = None
+    paused: Mapping[str, int] = field(default_factory=dict)
+    disk_free: int | None = None
+    disk_total: int | None = None
+
+
+def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float) -> list[Alert]:
+    """Return the alerts of a moment, most severe first."""
+    found = [*_link(known, now_ms, silent_minutes), *_below(known, now_ms, silent_minutes)]
+    if known.disk_free is not None and known.disk_total:
+        percent = 100 * known.disk_free // known.disk_total
+        if known.disk_free < limits.DISK_FREE_BYTES_MIN or percent < limits.DISK_FREE_PERCENT_MIN:
+            detail = f"{known.disk_free // 1_000_000} MB free, {percent} % of the disk"
+            found.append(Alert(AlertCode.DISK_FULL, "B", known.folder, None, detail))
+    for category, since in sorted(known.outbox_since.items()):
+        age = now_ms - since
+        if age > old_hours * _HOUR_MS:
+            detail = f"a record to send is {age // _HOUR_MS} hours old"
+            found.append(Alert(AlertCode.OLD_RECORDS, "A", category, since, detail))
+    for category, since in sorted(known.paused.items()):
+        if now_ms - since > limits.ALERT_PAUSED_MS:
+            found.append(Alert(AlertCode.PAUSED, "M", category, since, "it does not synchronize"))
+    return sorted(found, key=lambda alert: (_ORDER.index(alert.severity), alert.code, alert.subject))
+
+
+def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
+    if known.upstream is None:
+        return []
+    if known.failed is not None:
+        code, detail, since = known.failed
+        return [Alert(AlertCode.LINK_FAILED, "B", known.upstream, since, f"{code}: {detail}")]
+    if known.paused_ms is not None:
+        if now_ms - known.paused_ms > limits.ALERT_PAUSED_MS:
+            return [Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_ms, "nothing synchronizes")]
+        return []
+    heard = known.heard_above
+    if known.connected or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS):
+        return []
+    detail = "it was never heard of" if heard is None else _silence(now_ms - heard)
+    return [Alert(AlertCode.SILENT_ABOVE, "A", known.upstream, heard, detail)]
+
+
+def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
+    return [
+        Alert(AlertCode.SILENT_DEVICE, "A", device, heard, _silence(now_ms - heard))
+        for device, heard in known.heard_below.items()
+        if device not in known.connected_below
+        and silent_minutes * _MINUTE_MS < now_ms - heard <= limits.GONE_MS
+    ]
+
+
+def _silence(age_ms: int) -> str:
+    return f"not heard of for {age_ms // _MINUTE_MS} minutes"

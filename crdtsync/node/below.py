@@ -1,0 +1,45 @@
+"""A link below, seen from the node above: requests of the lower node are answered for this node's own link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crdtsync.node.run import Observer, Run
+
+if TYPE_CHECKING:
+    from crdtsync.node.link import Link
+    from crdtsync.node.uplink import Uplink
+
+
+class Below(Observer):
+    """Observes one link below; ``uplink`` is this node's own link up."""
+
+    def __init__(self, uplink: Uplink) -> None:
+        self._uplink = uplink
+        self._answering = False
+
+    def greeted(self, link: Link) -> None:
+        """See Observer."""
+        self._uplink.save_soon()
+        del link
+
+    async def ended(self, link: Link, run: Run | None) -> None:
+        """See Observer."""
+        self._uplink.save_soon()
+        del link, run
+
+    def asked(self, link: Link) -> None:
+        """See Observer: requests that come before the answer share it."""
+        if not self._answering:
+            self._answering = True
+            link.spawn(self._answer(link))
+
+    async def _answer(self, link: Link) -> None:
+        answer = await self._uplink.press()
+        self._answering = False
+        seconds = answer.seconds
+        link.answer(
+            accepted=answer.accepted,
+            reason=answer.reason.value if answer.reason else None,
+            wait_ms=None if seconds is None else round(seconds * 1000),
+        )

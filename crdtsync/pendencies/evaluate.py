@@ -1,0 +1,414 @@
+"""Which rules are broken after a change: the same answer on every node that holds the same records.
+
+It runs inside the storage transaction that changes records and looks only at what the change can have made different:
+the changed records, the groups that they are or were in, the records that watch them, and the pendencies that show
+them. The result depends on the records and on the moment alone. Nothing here refuses or edits a record.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crdtsync.pendencies.read import StoredRecords
+from crdtsync.pendencies.records import Act
+from crdtsync.schema import Broken, Fine, Invariant, Role, RuleKind
+from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from crdtsync.schema import Entity, Schema, Shape
+    from crdtsync.storage.base import Row, View
+
+DECISIONS = "decisions"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What brought a change: `download`, `upload` or `local`, and the synchronization's id."""
+
+    direction: str = "local"
+    run: int | None = None
+
+
+LOCAL = Origin()
+
+
+class _Subject(NamedTuple):
+    """What a rule is asked about: a record, or a group (`doc` is the category, `key` the value)."""
+
+    category: str
+    code: str
+    doc: str
+    key: str
+
+
+def evaluate(
+    schema: Schema,
+    role: Role,
+    rows: Mapping[str, list[Row]],
+    now_ms: int,
+    view: View,
+    origin: Origin = LOCAL,
+    due: Sequence[DueRow] = (),
+) -> PendencyChanges:
+    """Return which pendencies open and close because these records changed, or because a moment came.
+
+    Args:
+        schema: whose rules.
+        role: of this node; rules that need more than such a node holds are left out.
+        rows: category -> changed rows; `view` shows them already.
+        now_ms: milliseconds since 1970 UTC.
+        view: the merged state.
+        origin: what brought the change.
+        due: subjects whose moment has come.
+    """
+    return _Evaluation(schema, role, now_ms, view, origin).run(rows, due)
+
+
+class _Evaluation:
+    def __init__(self, schema: Schema, role: Role, now_ms: int, view: View, origin: Origin) -> None:
+        self.schema = schema
+        self.role = role
+        self.now_ms = now_ms
+        self.now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        self.view = view
+        self.origin = origin
+        self.records = StoredRecords(schema, view)
+        self.changes = PendencyChanges()
+        self._rules = {
+            category: {rule.code: rule for rule in shape.invariants if rule.at is None or role in rule.at}
+            for category, shape in schema.shapes.items()
+        }
+        self._rows: dict[tuple[str, str, str], Row] = {}
+        self._subjects: dict[_Subject, None] = {}
+        # (category, rule) -> value -> (doc, key): what this change files, which the view does not show yet.
+        self._filed: dict[tuple[str, str], dict[str, dict[tuple[str, str], None]]] = {}
+        self._shows_any = bool(view.pendencies(limit=1))
+        self._decided_any = DECISIONS in schema.shapes and bool(view.select(DECISIONS, limit=1))
+
+    def run(self, rows: Mapping[str, list[Row]], due: Sequence[DueRow]) -> PendencyChanges:
+        newest = {
+            category: list({(row[0], row[1]): row for row in changed}.values())
+            for category, changed in sorted(rows.items())
+            if category in self.schema.shapes
+        }
+        for category, changed in newest.items():
+            self._rows |= {(category, row[0], row[1]): row for row in changed}
+        for category, changed in newest.items():
+            self._own_rules(category, changed)
+            self._watchers(category, changed)
+            self._referred(category, changed)
+            if self._shows_any:
+                self._showing(changed)
+        for row in due:
+            self._subjects[_Subject(row.category, row.rule, row.doc, row.key)] = None
+        verdicts = self._judge_all()
+        self._settle(verdicts)
+        self._decisions(newest.get(DECISIONS, ()), verdicts)
+        return self.changes
+
+    # -- what to look at ---------------------------------------------------------------------------------------
+
+    def _own_rules(self, category: str, changed: list[Row]) -> None:
+        shape = self.schema.shape(category)
+        for rule in self._rules[category].values():
+            self._file_paths(shape, rule, changed)
+            if rule.kind is RuleKind.GROUP:
+                self._file_groups(shape, rule, changed)
+                continue
+            looked_at = changed
+            if rule.kind is RuleKind.REFERRED:
+                looked_at = [row for row in changed if row[-2]]
+            elif rule.only_conflicts:
+                looked_at = [row for row in changed if row[-1]]
+            elif rule.given:
+                looked_at = self._with_values(shape, rule, changed)
+            for row in looked_at:
+                self._subjects[_Subject(category, rule.code, row[0], row[1])] = None
+            if rule.kind is RuleKind.RECORD and rule.watch and "records" in rule.takes:
+                self._prefetch(shape, rule, looked_at)
+
+    def _with_values(self, shape: Shape, rule: Invariant, rows: list[Row]) -> list[Row]:
+        places = [shape.fields[name].place for name in rule.given]
+        return [row for row in rows if all(row[place] is not None for place in places)]
+
+    def _prefetch(self, shape: Shape, rule: Invariant, rows: list[Row]) -> None:
+        """Look up what references point to at once: a bulk load asks for thousands."""
+        for field in (*shape.keys, *shape.fields.values()):
+            if field.name in rule.watch and field.ref:
+                keys = {row[1] if field in shape.keys else row[field.place] for row in rows}
+                self.records.prefetch(field.ref, keys - {None})
+
+    def _file_groups(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
+        """File the changed records, and look at every group that one of them is or was in."""
+        assert rule.group is not None
+        entity = self.schema.entities[shape.category]
+        fresh: dict[tuple[str, str], str] = {}
+        for row in self._with_values(shape, rule, changed) if rule.given else changed:
+            value = None if row[-2] else rule.group(entity._load(row))
+            if value is not None:
+                fresh[row[0], row[1]] = value
+        filed = self._refile(shape.category, rule.code, changed, {at: {v} for at, v in fresh.items()})
+        for value in filed:
+            self._subjects[_Subject(shape.category, rule.code, shape.category, value)] = None
+
+    def _file_paths(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
+        """File the changed records under what their rows refer to ("lines.product")."""
+        entity = self.schema.entities[shape.category]
+        for path in rule.watch:
+            name, _, inner = path.partition(".")
+            if inner:
+                fresh: dict[tuple[str, str], set[str]] = {}
+                for row in changed:
+                    if not row[-2] and row[shape.fields[name].place] is not None:
+                        found = {
+                            str(getattr(one, inner)) for one in _structs(getattr(entity._load(row), name))
+                        }
+                        fresh[row[0], row[1]] = found - {"None"}
+                self._refile(shape.category, f"{rule.code} {path}", changed, fresh)
+
+    def _refile(
+        self, category: str, rule: str, changed: list[Row], fresh: Mapping[tuple[str, str], set[str]]
+    ) -> set[str]:
+        """Replace the filings of the changed records; return the values that they are or were under."""
+        by_doc: dict[str, list[str]] = {}
+        for row in changed:
+            by_doc.setdefault(row[0], []).append(row[1])
+        values: set[str] = set()
+        known: dict[tuple[str, str], set[str]] = {}
+        for doc, keys in by_doc.items():
+            for filing in self.view.filings(category, rule, doc, keys):
+                known.setdefault((doc, filing.key), set()).add(filing.value)
+        for at in {*known, *fresh}:
+            before, after = known.get(at, set()), fresh.get(at, set())
+            values |= before | after
+            if before != after:
+                if before:
+                    self.changes.unfiled.append((category, rule, *at))
+                self.changes.filed += [Filing(category, rule, *at, value) for value in sorted(after)]
+        overlay = self._filed.setdefault((category, rule), {})
+        for at, wanted in fresh.items():
+            for value in wanted:
+                overlay.setdefault(value, {})[at] = None
+        return values
+
+    def _under(self, category: str, rule: str, values: Iterable[str]) -> set[tuple[str, str]]:
+        """Where the records are that are filed under any of these values, this change included."""
+        values = list(values)
+        overlay = self._filed.get((category, rule), {})
+        found = {
+            (filing.doc, filing.key)
+            for filing in self.view.filed(category, rule, values)
+            if (category, filing.doc, filing.key) not in self._rows
+        }
+        return found.union(*(overlay.get(value, {}) for value in values))
+
+    def _watchers(self, category: str, changed: list[Row]) -> None:
+        """Look again at the records that watch a changed one."""
+        for other, shape in self.schema.shapes.items():
+            for rule in self._rules[other].values():
+                watched = [path for path in rule.watch if _target(shape, path) == category]
+                if not watched:
+                    continue
+                rows = changed
+                if rule.absence and not self.view.pendencies(rule=rule.code, category=other, limit=1):
+                    # All of its references hold; only a target that goes can change that.
+                    rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
+                keys = {row[1] for row in rows}
+                for path in watched if keys else ():
+                    for doc, key in self._watching(shape, rule, path, keys):
+                        self._subjects[_Subject(other, rule.code, doc, key)] = None
+
+    def _watching(
+        self, shape: Shape, rule: Invariant, path: str, keys: set[str]
+    ) -> Iterable[tuple[str, str]]:
+        if "." in path:
+            return sorted(self._under(shape.category, f"{rule.code} {path}", keys))
+        fields = {field.name: field for field in (*shape.keys, *shape.fields.values())}
+        if fields[path] in shape.keys and len(shape.keys) == 1:
+            docs = self.records.documents(shape.category)
+            return [
+                (doc, key) for doc in docs for key in sorted(self.view.get_many(shape.category, doc, keys))
+            ]
+        found = self.view.select_in(shape.category, fields[path].column, sorted(keys))
+        return [(row[0], row[1]) for row in found]
+
+    def _referred(self, category: str, changed: list[Row]) -> None:
+        """Look again at deleted records that a changed record refers to."""
+        shape = self.schema.shape(category)
+        for field in shape.fields.values():
+            rules = self._rules.get(field.ref or "", {}).values()
+            referred = [rule for rule in rules if rule.kind is RuleKind.REFERRED]
+            if not referred or field.ref is None:
+                continue
+            keys = {row[field.place] for row in changed if row[field.place] is not None and not row[-2]}
+            for doc in self.records.documents(field.ref) if keys else ():
+                for key, row in sorted(self.view.get_many(field.ref, doc, keys).items()):
+                    for rule in referred if row[-2] else ():
+                        self._subjects[_Subject(field.ref, rule.code, doc, key)] = None
+
+    def _showing(self, changed: list[Row]) -> None:
+        """Look again at the pendencies that show a changed record."""
+        by_doc: dict[str, list[str]] = {}
+        for row in changed:
+            by_doc.setdefault(row[0], []).append(row[1])
+        for doc, keys in by_doc.items():
+            for open_now in self.view.pendencies_showing(doc, keys):
+                rule = self._rules.get(open_now.category, {}).get(open_now.rule)
+                if rule is not None:
+                    at = open_now.category if rule.kind is RuleKind.GROUP else open_now.doc
+                    self._subjects[_Subject(open_now.category, open_now.rule, at, open_now.key)] = None
+
+    # -- judging -----------------------------------------------------------------------------------------------
+
+    def _judge_all(self) -> dict[_Subject, PendencyRow | None]:
+        verdicts: dict[_Subject, PendencyRow | None] = {}
+        for subject in self._subjects:
+            rule = self._rules.get(subject.category, {}).get(subject.code)
+            if rule is not None:
+                verdicts[subject] = self._judge(subject, rule)
+        return verdicts
+
+    def _judge(self, subject: _Subject, rule: Invariant) -> PendencyRow | None:
+        entity = self.schema.entities[subject.category]
+        if rule.kind is RuleKind.GROUP:
+            places = sorted(self._under(subject.category, rule.code, [subject.key]), key=lambda at: at[::-1])
+            found = [entity._load(row) for at in places if (row := self._row(subject.category, *at))]
+        else:
+            row = self._row(subject.category, subject.doc, subject.key)
+            found = [entity._load(row)] if row else []
+        if not found or found[0].deleted is not (rule.kind is RuleKind.REFERRED):
+            return None
+        verdict = self._ask(rule, found[0], found[1:])
+        until = verdict.until if isinstance(verdict, Broken | Fine) else None
+        if "now" in rule.takes:
+            at_ms = 0 if until is None else int(until.timestamp() * 1000)
+            self.changes.due.append(DueRow(*subject, at_ms))
+        if verdict:
+            return None
+        broken = verdict if isinstance(verdict, Broken) else Broken()
+        return self._row_of(subject, rule, found, broken)
+
+    def _row(self, category: str, doc: str, key: str) -> Row | None:
+        changed = self._rows.get((category, doc, key))
+        return self.view.get(category, doc, key) if changed is None else changed
+
+    def _ask(self, rule: Invariant, record: Entity, others: list[Entity]) -> bool | Broken | Fine:
+        """Ask a rule. One that raises, on a record that lacks what it reads, holds nothing back: a person sees it."""
+        given = {"records": self.records, "now": self.now, "others": others}
+        try:
+            return rule.method(record, **{name: given[name] for name in rule.takes})
+        except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
+            text = f"rule {rule.code} could not be evaluated: {type(error).__name__}: {error}"
+            return Broken(text, facts={"failure": text})
+
+    def _row_of(self, subject: _Subject, rule: Invariant, found: list[Entity], broken: Broken) -> PendencyRow:
+        first = found[0]
+        members = found if rule.kind is RuleKind.GROUP and not broken.records else found[:1]
+        shown = dict.fromkeys((record.doc, record.key) for record in (*members, *broken.records))
+        facts = {"values": first.to_plain()} if broken.facts is None else dict(broken.facts)
+        evidence = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+        episode = blake2b(evidence.encode(), digest_size=8).hexdigest()
+        return PendencyRow(
+            f"{subject.doc}/{subject.key}#{rule.code}",
+            rule.code,
+            subject.category,
+            first.doc,
+            subject.key,
+            rule.owner,
+            broken.severity or rule.severity,
+            rule.title,
+            broken.message or rule.doc.partition("\n")[0],
+            rule.effect,
+            evidence,
+            episode,
+            "open",
+            json.dumps(list(shown), ensure_ascii=False),
+            self.origin.direction,
+            self.origin.run,
+            self.now_ms,
+        )
+
+    # -- what changes ------------------------------------------------------------------------------------------
+
+    def _settle(self, verdicts: Mapping[_Subject, PendencyRow | None]) -> None:
+        for subject, row in verdicts.items():
+            name = f"{subject.doc}/{subject.key}#{subject.code}"
+            known = self.view.pendency(name) if self._shows_any else None
+            if row is None:
+                if known is not None:
+                    self.changes.closed.append(name)
+                continue
+            self._note(row, known)
+
+    def _note(self, row: PendencyRow, known: PendencyRow | None) -> None:
+        """Keep a broken rule as a pendency: as it was first seen, when its episode is the one that is known."""
+        if known is not None and known.episode == row.episode:
+            row = _replace(row, direction=known.direction, run=known.run, opened_ms=known.opened_ms)
+        if self._decided_any or DECISIONS in self.schema.shapes:
+            row = _replace(row, status=self._status(row))
+        if row != known:
+            self.changes.opened.append(row)
+            self.changes.fresh += known is None
+
+    def _status(self, row: PendencyRow) -> str:
+        """`decided` while a decision about this episode stands whose option settles it."""
+        if not self._decided_any:
+            return "open"
+        acts = self.records.acts(row.id)
+        withdrawn = {act.withdraws for act in acts if act.act is Act.DESFEITA}
+        rule = self._rules.get(row.category, {}).get(row.rule)
+        settling = {choice.name for choice in rule.options if choice.settles} if rule else set()
+        stands = any(
+            act.act is Act.DECISAO
+            and act.episode == row.episode
+            and act.key not in withdrawn
+            and (act.option in settling)
+            for act in acts
+        )
+        return "decided" if stands else "open"
+
+    def _decisions(self, changed: Sequence[Row], verdicts: Mapping[_Subject, PendencyRow | None]) -> None:
+        """Look again at the status of the pendencies that changed decisions are about."""
+        if not changed:
+            return
+        judged = {f"{subject.doc}/{subject.key}#{subject.code}" for subject in verdicts}
+        entity = self.schema.entities[DECISIONS]
+        place = self.schema.shape(DECISIONS).fields["pendency"].place
+        for name in sorted({entity._load(row)._row[place] for row in changed} - judged):
+            known = self.view.pendency(name)
+            if known is not None:
+                self._note(known, known)
+
+
+def _replace(row: PendencyRow, **values: Any) -> PendencyRow:
+    fields = {name: getattr(row, name) for name in PendencyRow.__slots__}
+    return PendencyRow(**{**fields, **values})
+
+
+def _structs(value: Any) -> Iterable[Any]:
+    """The structs of a field: those of rows or a set, or the one."""
+    return value if hasattr(value, "__iter__") else (value,)
+
+
+def _target(shape: Shape, path: str) -> str | None:
+    """The category that a watched field, or field of a struct, refers to."""
+    name, _, inner = path.partition(".")
+    field = shape.fields.get(name) or next((key for key in shape.keys if key.name == name), None)
+    if field is None:
+        return None
+    if not inner:
+        return field.ref
+    struct = getattr(field.type, "struct", None)
+    return next((one.ref for one in struct.__fields__ if one.name == inner), None) if struct else None
+
+
+def _is_gone(row: Row, shape: Shape) -> bool:
+    """Whether a record is deleted or inactive."""
+    active = shape.fields.get("active")
+    return bool(row[-2]) or (active is not None and row[active.place] == 0)
