@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crdtsync import Broken, Case, Records, Role, Severity, Verdict, concurrent_edits, invariant, option
-from crdtsync.errors import FieldError
+from crdtsync import (
+    Broken,
+    Case,
+    Records,
+    Role,
+    Severity,
+    Verdict,
+    concurrent_edits,
+    errors,
+    invariant,
+    option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +82,9 @@ async def transfer(self: Center, case: Case) -> None:
     """O centro volta inativo, e o que foi lançado nele passa a contar no outro."""
     other = await case.tx.get(type(self), case.values["centro"].strip())
     if other.key == self.key:
-        raise FieldError(self.__category__, "transferred_to", f"{other.key} is this center; name another")
+        raise errors.FieldError(
+            self.__category__, "transferred_to", f"{other.key} is this center; name another"
+        )
     self.restore()
     self.active = False
     self.transferred_to = other.key

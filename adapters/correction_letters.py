@@ -24,10 +24,10 @@ from crdtsync import (
     Verdict,
     by_store_month,
     check,
+    errors,
     invariant,
     option,
 )
-from crdtsync.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,7 +141,7 @@ class CorrectionLetter(
         wanted = case.values["texto"].strip()
         found = [letter for letter in _letters(case) if wanted in letter.texts]
         if not any(wanted in texts for texts in case.facts["textos"].values()) or not found:
-            raise FieldError(
+            raise errors.FieldError(
                 self.__category__,
                 "text",
                 f"no letter in question says {wanted!r}; give one of its texts whole",
@@ -222,7 +222,7 @@ def _consolidate(case: Case, after: int = 0) -> None:
     used = {letter.sequence for letter in letters}
     sequence = next(n for n in range(after + 1, max(used, default=0) + after + 2) if n not in used)
     if sequence > _SEQUENCE_MAX:
-        raise FieldError(
+        raise errors.FieldError(
             first.__category__,
             "sequence",
             f"all {_SEQUENCE_MAX} letters of the NF-e are used; issue a complementary invoice instead",
@@ -231,7 +231,7 @@ def _consolidate(case: Case, after: int = 0) -> None:
     kept = [text for text in texts if not any(text != other and text in other for other in texts)]
     joined = " ".join(kept)
     if not _TEXT_CHARS_MIN <= len(joined) <= _TEXT_CHARS_MAX:
-        raise FieldError(
+        raise errors.FieldError(
             first.__category__,
             "text",
             f"the texts together have {len(joined)} characters and one letter holds {_TEXT_CHARS_MIN} to "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 from adapters.cities import City
 from adapters.entity_classifications import EntityClassification
+from adapters.facts import once
 from adapters.tax_ids import TAX_ID
 from adapters.tax_ids import tax_id as valid_tax_id
 from crdtsync import (
@@ -19,14 +22,15 @@ from crdtsync import (
     Role,
     Set,
     Severity,
+    Struct,
     Verdict,
     check,
     concurrent_edits,
+    errors,
     invariant,
     option,
     references,
 )
-from crdtsync.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +44,24 @@ def _document(customer: Customer) -> str | None:
     return None if customer.deleted or not customer.active else customer.tax_id
 
 
+class CustomerCredit(Struct):
+    """Store credit (crédito do cliente), a fact with its own id: `amount` in reais, below zero when it is used.
+
+    `origin` says what it came from, such as the receivable that was paid twice.
+    """
+
+    id = Register(str, max_length=128)
+    given_at = Register(datetime)
+    amount = Money()
+    origin = Register(str, max_length=200)
+
+
 class Customer(Entity, category="customers", title="Clientes", writers={Role.GESTAO, Role.LOJA, Role.CAIXA}):
     """One customer. `tax_id` is a CPF or CNPJ without mask; `credit_limit` in reais, None for no credit.
 
     `merged_into` names the customer that took this one's place: sales and receivables are facts and keep the id that
     they were written with, so who adds them up follows it.
+    `credit_blocked` tells the lanes to sell to this customer for cash only. `credits` is what the store owes them.
     """
 
     id = Key()
@@ -60,6 +77,8 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
     tags = Set(str)
     active = Register(bool, default=True)
     merged_into = Ref("self", optional=True)
+    credit_blocked = Register(bool, default=False, writers={Role.GESTAO, Role.LOJA})
+    credits = Set(CustomerCredit)
 
     references_hold = references(
         "C22",
@@ -74,6 +93,11 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
         severity=Severity.M,
         effect="Vale a última edição; a outra se perde.",
     )
+
+    @property
+    def credit(self) -> Decimal:
+        """What the customer may still spend of the credit given, in reais."""
+        return sum((credit.amount for credit in once(self.credits)), Decimal(0))
 
     @check
     def credit_limit_is_not_negative(self) -> bool:
@@ -99,7 +123,7 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
             facts={"documento": self.tax_id, "clientes": [one.key for one in (self, *others)]},
         )
 
-    @option("C21", "unificar", "Unificar no primeiro", settles=False)
+    @option("C21", "unificar", "Unificar no primeiro", by={Role.GESTAO, Role.LOJA}, settles=False)
     async def unify(self, case: Case) -> None:
         """O primeiro recebe o que lhe falta dos outros, que ficam inativos e apontam para ele."""
         for other in case.records[1:]:
@@ -110,6 +134,10 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
                     setattr(self, name, getattr(other, name))
             for tag in other.tags:
                 self.tags.add(tag)
+            for credit in other.credits:
+                self.credits.add(credit)
+                other.credits.discard(credit)
+            self.credit_blocked = self.credit_blocked or other.credit_blocked
             other.active = False
             other.merged_into = self.key
 
@@ -121,7 +149,7 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
         wanted = case.values["cliente"].strip()
         if wanted not in case.facts["clientes"]:
             known = ", ".join(case.facts["clientes"])
-            raise FieldError(
+            raise errors.FieldError(
                 self.__category__, "id", f"{wanted!r} is none of the customers in question: {known}"
             )
         customer = await case.tx.get(Customer, wanted)

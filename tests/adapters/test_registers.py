@@ -117,7 +117,7 @@ def test_products_and_customers_watch_all_their_references_for_c22() -> None:
         for rule in entity.__shape__.invariants
         if rule.code == "C22"
     }
-    assert watched == {Product: ("category", "cfop"), Customer: ("city", "classification")}
+    assert watched == {Product: ("category", "cfop", "merged_into"), Customer: ("city", "classification")}
 
 
 def test_settings_with_the_same_first_part_are_one_group() -> None:

@@ -20,7 +20,7 @@ from crdtsync.schema import Role
 from crdtsync.transport.memory import MemoryNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from crdtsync.node.ledger import Clock
@@ -105,22 +105,22 @@ class Shop:
         """Close a node."""
         await self.nodes.pop(name).close()
 
-    async def even(self) -> None:
-        """Ask for checks until every node is even with the one above it."""
+    async def even(self, among: Collection[str] | None = None) -> None:
+        """Ask for checks until every node, or each of these, is even with the one above it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WAIT_SECONDS_MAX
         while True:
             pairs = [
                 (self.nodes[node.config.upstream.removeprefix("memory://")], node)
-                for node in self.nodes.values()
-                if node.config.upstream
+                for name, node in self.nodes.items()
+                if node.config.upstream and (among is None or name in among)
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
                 # Heads count what is still being written; a question behind it in the queue waits for that.
                 for node in self.nodes.values():
-                    held = sorted(doc for doc in node.ledger.heads if node.ledger.shape_of(doc))
-                    if held:
-                        await node.ledger.state_digest(held[0])
+                    docs = [doc for doc in node.ledger.heads if node.ledger.shape_of(doc)]
+                    if docs:
+                        await node.ledger.state_digest(min(docs))
                 return
             troubles = {node.config.device: node.trouble for node in self.nodes.values() if node.trouble}
             assert loop.time() < deadline, f"not even within {_WAIT_SECONDS_MAX:.0f} s; {troubles}"

@@ -46,7 +46,11 @@ async def add_category(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("option", "values", "name"),
-    [("a", {}, "Bebidas e sucos"), ("b", {}, "Bebidas frias"), ("outro", {"valor": "Bebidas (todas)"}, "Bebidas (todas)")],
+    [
+        ("a", {}, "Bebidas e sucos"),
+        ("b", {}, "Bebidas frias"),
+        ("outro", {"valor": "Bebidas (todas)"}, "Bebidas (todas)"),
+    ],
 )
 async def test_a_categorys_name_edited_on_two_sides(
     store: Store, option: str, values: dict[str, str], name: str
@@ -98,7 +102,11 @@ async def test_interest_of_a_receivable_edited_on_two_sides_is_for_a_person(stor
 async def test_edits_of_two_fields_and_edits_that_agree_open_nothing(store: Store) -> None:
     await add_category(store)
     await edited_apart(
-        store, ProductCategory, "drinks", {"name": "Bebidas frias"}, {"parent": "food", "name": "Bebidas frias"}
+        store,
+        ProductCategory,
+        "drinks",
+        {"name": "Bebidas frias"},
+        {"parent": "food", "name": "Bebidas frias"},
     )
     await store.nothing("C25")
     await everywhere(store, ProductCategory, "drinks", at=EVERYBODY)
