@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from crdtsync.errors import FieldError, NotAllowed, RecordExists, RecordMissing
+from crdtsync.errors import FieldError, NotAllowed, RecordAmbiguous, RecordExists, RecordMissing
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.entity import hint
+from crdtsync.state import cells
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crdtsync.node.ledger import Ledger
+    from crdtsync.schema import Shape
     from crdtsync.storage.base import View
 
 E = TypeVar("E", bound=Entity)
 
 
 class _Recorder:
-    """Collects the writes of one record."""
+    """Collects the writes of one record; ``cells_now`` are its cells: a named movement replaces what they say."""
 
-    def __init__(self, allowed: Callable[[str], None]) -> None:
+    def __init__(self, allowed: Callable[[str], None], cells_now: Callable[[], cells.Record]) -> None:
         self.ops: list[Op] = []
         self._allowed = allowed
+        self._cells_now = cells_now
 
     def write(self, slot: str, value: Any) -> None:
         """Take a register, element or deletion write."""
         self._allowed(slot.partition("\x1f")[0])
         self.ops.append(Op("write", slot, value))
 
-    def add(self, field: str, amount: int, cause: str) -> None:
-        """Take a counter movement."""
+    def add(self, field: str, amount: int, cause: str, once: str | None) -> int:
+        """Take a counter movement, named or not; return by how much it changes the balance."""
         self._allowed(field)
-        self.ops.append(Op("add", field, amount, cause))
+        if once is None:
+            self.ops.append(Op("add", field, amount, cause))
+            return amount
+        slot = f"{field}{cells.NAME_MARK}{once}"
+        own = [op.value for op in self.ops if op.slot == slot]
+        before: int = own[-1] if own else cells.named(self._cells_now(), field).get(once, 0)
+        self.ops.append(Op("named", slot, amount, cause))
+        return amount - before
 
     def count(self, field: str, value: int) -> None:
         """Take an inventory count."""
@@ -90,7 +101,7 @@ class Transaction:
             *self._key_columns(entity, key),
             *(wires.get(n, f.default_wire) for n, f in shape.fields.items()),
         )
-        record = self._enlist(entity._load((*row, 0, None)))
+        record = self._enlist(entity._load((*row, 0, None)), dict)
         recorder = self._records[doc, key][1]
         for name, wire in wires.items():
             # A field that this role may not write keeps its default; naming it is refused by the recorder.
@@ -106,7 +117,7 @@ class Transaction:
         shape = entity.__shape__
         return shape.key_columns(key) if len(shape.keys) > 1 else ()
 
-    def _enlist(self, record: E) -> E:
+    def _enlist(self, record: E, cells_now: Callable[[], cells.Record]) -> E:
         shape = record.__shape__
         role = self._ledger.identity.role
 
@@ -119,29 +130,46 @@ class Transaction:
             if (record.doc, record.key) in self._created:
                 raise RecordExists(record.doc, record.key)
             return known[0]  # type: ignore[return-value]
-        recorder = _Recorder(allowed)
+        recorder = _Recorder(allowed, cells_now)
         self._records[record.doc, record.key] = (record, recorder)
         record._bind(recorder)
         return record
 
-    async def find(self, entity: type[E], key: str) -> E | None:
-        """Return a record for editing, or None when there is none."""
-        for doc, known in self._records:
-            if known == key and doc.partition("/")[0] == entity.__category__:
-                return self._records[doc, known][0]  # type: ignore[return-value]
-        row = await self._ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        return None if row is None else self._enlist(entity._load(row))
+    async def find(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E | None:
+        """Return a record for editing, or None when there is none; ``in_store`` or ``doc`` tells equal keys apart.
+
+        Raises:
+            RecordAmbiguous: several documents have the key and neither tells which.
+        """
+        shape = entity.__shape__
+        for at, known in self._records:
+            if (
+                known == key
+                and at.partition("/")[0] == shape.category
+                and _is_meant(shape, at, in_store, doc)
+            ):
+                return self._records[at, known][0]  # type: ignore[return-value]
+        rows = await self._ledger.storage.read(lambda view: find_rows(view, shape, key, in_store, doc))
+        row = only_row(shape, key, rows)
+        if row is None:
+            return None
+        cells_now: Callable[[], cells.Record] = dict
+        if any(field.kind is Kind.COUNTER for field in shape.fields.values()):
+            fold = await self._ledger.fold(row[0])
+            cells_now = partial(fold.cells, row[1])
+        return self._enlist(entity._load(row), cells_now)
 
     async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
         """Return the record of one document for editing, or None when there is none."""
-        if (doc, key) in self._records:
-            return self._records[doc, key][0]  # type: ignore[return-value]
-        row = await self._ledger.storage.read(lambda view: view.get(entity.__category__, doc, key))
-        return None if row is None else self._enlist(entity._load(row))
+        return await self.find(entity, key, doc=doc)
 
-    async def get(self, entity: type[E], key: str) -> E:
-        """Return a record for editing. Raises RecordMissing."""
-        record = await self.find(entity, key)
+    async def get(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E:
+        """Return a record for editing. Raises RecordMissing, RecordAmbiguous."""
+        record = await self.find(entity, key, in_store=in_store, doc=doc)
         if record is None or record.deleted:
             raise RecordMissing(entity.__category__, key)
         return record
@@ -223,25 +251,42 @@ class Transaction:
                 if not record.deleted:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
-        if created:
-            taken = await self._ledger.storage.read(lambda view: _taken(view, created))
-            if taken is not None:
-                raise RecordExists(*taken)
         if ops:
-            await self._ledger.write(ops, self._actor)
+            await self._ledger.write(ops, self._actor, created)
 
 
-def _taken(view: View, created: set[tuple[str, str]]) -> tuple[str, str] | None:
-    for doc, key in created:
-        if view.get(doc.partition("/")[0], doc, key) is not None:
-            return doc, key
-    return None
+def documents_meant(
+    view: View, shape: Shape, in_store: str | None = None, doc: str | None = None
+) -> list[str]:
+    """Return the documents of a category, or those of a store, or the one that is named.
+
+    Raises:
+        FieldError: a store is named and the category is not cut by store.
+    """
+    if in_store is not None and "store" not in shape.partition.columns:
+        raise FieldError(shape.category, "store", "records belong to the whole account; name no store")
+    return [held for held in view.documents(shape.category) if _is_meant(shape, held, in_store, doc)]
 
 
-def find_row(view: View, category: str, key: str) -> tuple[Any, ...] | None:
-    """Return a record's row from whichever document of the category holds it."""
-    for doc in view.documents(category):
-        row = view.get(category, doc, key)
-        if row is not None:
-            return row
-    return None
+def _is_meant(shape: Shape, held: str, in_store: str | None, doc: str | None) -> bool:
+    if in_store is not None and "store" in shape.partition.columns:
+        at = 1 + shape.partition.columns.index("store")
+        if held.split("/")[at] != in_store:
+            return False
+    return doc is None or held == doc
+
+
+def find_rows(
+    view: View, shape: Shape, key: str, in_store: str | None = None, doc: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Return the rows with a key, one for each document that has it; deleted ones when there are no others."""
+    found = [view.get(shape.category, held, key) for held in documents_meant(view, shape, in_store, doc)]
+    rows = [row for row in found if row is not None]
+    return [row for row in rows if not row[-2]] or rows
+
+
+def only_row(shape: Shape, key: str, rows: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Return the one row of a key, or None. Raises RecordAmbiguous when several documents have it."""
+    if len(rows) > 1:
+        raise RecordAmbiguous(shape.category, key, [row[0] for row in rows])
+    return rows[0] if rows else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
-from crdtsync.schema.fields import DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
+from crdtsync.schema.fields import COUNT_MARK, DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
 from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References
@@ -34,8 +34,8 @@ class Recorder(Protocol):
     def write(self, slot: str, value: Any) -> None:
         """Take a register's value, 1 or 0 for a set's element, 1 or 0 for the deletion."""
 
-    def add(self, field: str, amount: int, cause: str) -> None:
-        """Take a counter's movement."""
+    def add(self, field: str, amount: int, cause: str, once: str | None) -> int:
+        """Take a counter's movement, named or not; return by how much it changes the balance."""
 
     def count(self, field: str, value: int) -> None:
         """Take a counter's inventory count."""
@@ -129,13 +129,18 @@ class Entity:
 
     @property
     def conflicts(self) -> dict[str, list[Any]]:
-        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1])."""
+        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1]).
+
+        A counter's name and `#` hold the value of its inventory count and what others moved without having seen it.
+        """
         wires: dict[str, list[Any]] = json.loads(self._conflicts) if self._conflicts else {}
         fields = self.__shape__.fields
-        return {
-            name: [fields[name].from_wire(wire) for wire in values] if name in fields else values
-            for name, values in wires.items()
-        }
+
+        def read(name: str, values: list[Any]) -> list[Any]:
+            field = fields.get(name.removesuffix(COUNT_MARK))
+            return values if field is None else [field.from_wire(wire) for wire in values]
+
+        return {name: read(name, values) for name, values in wires.items()}
 
     @property
     def parts(self) -> dict[str, str]:
@@ -163,9 +168,9 @@ class Entity:
         self._writer().write(field.name, wire)
         self._row[field.place] = wire
 
-    def _move(self, field: Counter, units: int, cause: str) -> None:
-        self._writer().add(field.name, units, cause)
-        self._row[field.place] = (self._row[field.place] or 0) + units
+    def _move(self, field: Counter, units: int, cause: str, once: str | None) -> None:
+        change = self._writer().add(field.name, units, cause, once)
+        self._row[field.place] = (self._row[field.place] or 0) + change
 
     def _count(self, field: Counter, units: int) -> None:
         self._writer().count(field.name, units)

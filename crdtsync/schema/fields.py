@@ -39,6 +39,9 @@ T_co = TypeVar("T_co", covariant=True)
 COUNT_MARK = "#"
 """Ends the slot of a counter's inventory count."""
 
+NAME_MARK = "!"
+"""Stands between the counter and the name in the slot of a movement that counts once."""
+
 ELEMENT_MARK = "\x1f"
 """Stands between the field and the element in the slot of a set's element."""
 
@@ -174,11 +177,12 @@ class Field(Generic[T_co]):
 
     def check_column(self, values: Sequence[Any]) -> str | None:
         """Check wire values from a peer; return what is wrong, or None."""
-        if None in values:
-            if self.required:
-                return "a required value is missing"
-            values = [value for value in values if value is not None]
-        return self.type.check(values)
+        problem = self.type.check(values)
+        if problem is None or None not in values:
+            return problem
+        if self.required:
+            return "a required value is missing"
+        return self.type.check([value for value in values if value is not None])
 
 
 class Assignable(Field[T]):
@@ -463,6 +467,13 @@ class Key(Field[T]):
         )
 
 
+def movement_name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a counter movement, or None."""
+    if not 0 < len(name) <= limits.MOVEMENT_NAME_CHARS_MAX:
+        return f"the name of a movement has 1 to {limits.MOVEMENT_NAME_CHARS_MAX} characters, not {len(name)}"
+    return "the name of a movement holds a unit separator (U+001F)" if ELEMENT_MARK in name else None
+
+
 class BoundCounter(Decimal):
     """A counter as read from a record: its balance, and in a transaction the three ways to move it."""
 
@@ -477,17 +488,33 @@ class BoundCounter(Decimal):
         bound._holder, bound._field = holder, field
         return bound
 
-    def add(self, amount: Decimal | int, *, cause: str = "") -> None:
-        """Add units; `cause` names the document that moved them (a sale, a delivery)."""
-        self._holder._move(self._field, self._units(amount), cause)
+    def add(self, amount: Decimal | int, *, cause: str = "", once: str | None = None) -> None:
+        """Add units.
 
-    def subtract(self, amount: Decimal | int, *, cause: str = "") -> None:
-        """Take units away; the balance may go below zero, because sales never wait for the network."""
-        self._holder._move(self._field, -self._units(amount), cause)
+        Args:
+            amount: not negative; with `once`, 0 takes the movement of that name back.
+            cause: the document that moved them (a sale, a delivery).
+            once: a name. Movements of one name count once, however many replicas write it: a later one replaces an
+                earlier one, and of two that had not seen each other the one with the later clock counts.
+
+        Raises:
+            FieldError: an amount that is negative or not of this field, or a name that is empty or too long.
+        """
+        self._move(self._units(amount), cause, once)
+
+    def subtract(self, amount: Decimal | int, *, cause: str = "", once: str | None = None) -> None:
+        """Take units away, as `add` adds them; the balance may go below zero: sales never wait for the network."""
+        self._move(-self._units(amount), cause, once)
 
     def count(self, value: Decimal | int) -> None:
         """Set the balance by an inventory count; later and concurrent movements still move it."""
         self._holder._count(self._field, self._field.to_wire(value))
+
+    def _move(self, units: int, cause: str, once: str | None) -> None:
+        problem = None if once is None else movement_name_problem(once)
+        if problem:
+            raise FieldError(self._field.category, self._field.name, problem)
+        self._holder._move(self._field, units, cause, once)
 
     def _units(self, amount: Decimal | int) -> int:
         units: int = self._field.to_wire(amount)

@@ -5,9 +5,9 @@ join of two records is that, cell by cell (delta-state CRDTs; Almeida, Shoker, B
 replicas is a ``seen`` vector in each cell (dotted version vectors; Preguica et al. 2012): cell *a* covers cell *b* of
 another replica when ``a.seen[b.replica] >= b.seq``.
 
-Slots: a field's name; ``name#`` for an inventory count of a counter; the field's name, a unit separator (U+001F) and the element for an element of
-a set;
-``~`` for deletion. This module never reads bytes, clocks or documents.
+Slots: a field's name; ``name#`` for an inventory count of a counter; ``name!`` and a name for a movement of a counter
+that counts once; the field's name, a unit separator (U+001F) and the element for an element of a set; ``~`` for
+deletion. This module never reads bytes, clocks or documents.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 DELETION = "~"
 COUNT_MARK = "#"
+NAME_MARK = "!"
 ELEMENT_MARK = "\x1f"
 
 _NOTHING: Mapping[int, int] = {}
@@ -37,7 +38,7 @@ Record = dict[str, Cells]
 
 def field_of(slot: str) -> str:
     """Return the field that a slot belongs to (``~`` for deletion)."""
-    return slot.partition(ELEMENT_MARK)[0].removesuffix(COUNT_MARK)
+    return slot.partition(ELEMENT_MARK)[0].partition(NAME_MARK)[0].removesuffix(COUNT_MARK)
 
 
 def join_cell(record: Record, slot: str, replica: int, cell: Cell) -> bool:
@@ -95,19 +96,51 @@ def totals(record: Record, field: str) -> dict[int, int]:
     return {replica: cell.value[0] for replica, cell in record.get(field, {}).items()}
 
 
+def named(record: Record, field: str) -> dict[str, int]:
+    """Return what each named movement of a counter amounts to, in scaled units: its winner, once."""
+    prefix = field + NAME_MARK
+    return {
+        slot[len(prefix) :]: siblings(cells)[0][1].value[0]
+        for slot, cells in record.items()
+        if slot.startswith(prefix)
+    }
+
+
 def balance(record: Record, field: str) -> tuple[int, list[int]]:
     """Return a counter's balance in scaled units, and the values of its concurrent counts (empty if at most one).
 
     An inventory count sets the balance; movements that it did not include still move it.
     """
-    moved = totals(record, field)
+    moved, names = totals(record, field), named(record, field)
     counts = record.get(field + COUNT_MARK)
     if not counts:
-        return sum(moved.values()), []
+        return sum(moved.values()) + sum(names.values()), []
     rivals = siblings(counts)
-    value, base = rivals[0][1].value
+    value, base, then = rivals[0][1].value
     current = value + sum(total - base.get(replica, 0) for replica, total in moved.items())
+    current += sum(amount - then.get(name, 0) for name, amount in names.items())
     return current, [cell.value[0] for _, cell in rivals] if len(rivals) > 1 else []
+
+
+def unaware(record: Record, field: str) -> tuple[int, int] | None:
+    """Return (value of a counter's count, what others moved without having seen it), or None where there is no count.
+
+    A movement's cell tells it: its mark names the newest count that its replica had seen, by (clock, replica), and the
+    replica's total before it moved with that knowledge. A mark that names a later count than the one that is shown
+    ends what had not seen this one, too. Named movements are not told apart.
+    """
+    counts = record.get(field + COUNT_MARK)
+    if not counts:
+        return None
+    counter, count = siblings(counts)[0]
+    amount = 0
+    for replica, cell in record.get(field, {}).items():
+        if replica != counter:
+            total, _, *marks = cell.value
+            if marks and marks[0][:2] >= (count.hlc, counter):
+                total = marks[0][2]
+            amount += total - count.value[1].get(replica, 0)
+    return count.value[0], amount
 
 
 def elements(record: Record, field: str) -> Iterator[str]:

@@ -34,6 +34,8 @@ _CATEGORIES = 5
 _DOWN_STEPS = 4
 _PAUSE_SECONDS = 0.5
 _FORCED = 0.5
+_NAMES = ("ajuste-1", "ajuste-2")
+_NAMED_AMOUNT = Decimal(5)
 
 
 class Schedule:
@@ -333,10 +335,13 @@ class Schedule:
         field: Any = record.__shape__.fields[name]
         amount = Decimal(self.dice.randint(1, 9000)).scaleb(-field.type.scale)
         recorder: Any = record._recorder
-        slots = {op.slot for op in recorder.ops}
+        slots = {op.slot.partition("!")[0] for op in recorder.ops}
         roll = self.dice.random()
         # A count and a movement of one record in one transaction would say two things at once.
         if roll < 0.12 and name not in slots:
             bound.count(amount)
         elif name + "#" not in slots:
-            (bound.add if roll < 0.5 else bound.subtract)(amount, cause=f"cause-{self._number}")
+            # Few names, so that replicas meet on them, with the same amount and with others.
+            once = self.dice.choice(_NAMES) if self.dice.random() < 0.2 else None
+            amount = _NAMED_AMOUNT if once and self.dice.random() < 0.5 else amount
+            (bound.add if roll < 0.5 else bound.subtract)(amount, cause=f"cause-{self._number}", once=once)

@@ -16,6 +16,7 @@ from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from adapters.till_operations import TillOperation, TillOperationKind
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.tracking import alerts_of
 from crdtsync.schema import Role
 from crdtsync.transport.memory import MemoryNetwork
 
@@ -76,6 +77,7 @@ class Shop:
         account: str = "main",
         store: str = STORE,
         upstream: str | None = None,
+        clock: Clock | None = None,
     ) -> Node:
         """Open a node; its role follows from its name, its upstream from its role."""
         role = role or Role(name.rstrip("0123456789"))
@@ -91,11 +93,7 @@ class Shop:
             listen=role is not Role.CAIXA,
         )
         node = Node(
-            config,
-            schema=schema,
-            transport=self.network.endpoint(name),
-            clock=self.clock(name),
-            dice=Random(name),
+            config, schema=schema, transport=self.network.endpoint(name), clock=clock, dice=Random(name)
         )
         await node.open()
         self.nodes[name] = node
@@ -116,11 +114,6 @@ class Shop:
                 if node.config.upstream and (among is None or name in among)
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
-                # Heads count what is still being written; a question behind it in the queue waits for that.
-                for node in self.nodes.values():
-                    docs = [doc for doc in node.ledger.heads if node.ledger.shape_of(doc)]
-                    if docs:
-                        await node.ledger.state_digest(min(docs))
                 return
             troubles = {node.config.device: node.trouble for node in self.nodes.values() if node.trouble}
             assert loop.time() < deadline, f"not even within {_WAIT_SECONDS_MAX:.0f} s; {troubles}"
@@ -162,3 +155,8 @@ async def balance(node: Node, product: str = "p1") -> Decimal:
     item = await node.get(StockItem, product)
     assert item is not None
     return Decimal(str(item.balance))
+
+
+def told(node: Node) -> list[str]:
+    """The alerts of a node, as one line each."""
+    return [f"{alert.code}: {alert.subject}: {alert.detail}" for alert in alerts_of(node)]

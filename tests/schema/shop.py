@@ -134,9 +134,10 @@ class Notebook:
         """Keep a write."""
         self.told.append(("write", slot, value))
 
-    def add(self, field: str, amount: int, cause: str) -> None:
-        """Keep a movement."""
-        self.told.append(("add", field, amount, cause))
+    def add(self, field: str, amount: int, cause: str, once: str | None) -> int:
+        """Keep a movement; no name was used before."""
+        self.told.append(("add", field, amount, cause, *([once] if once else [])))
+        return amount
 
     def count(self, field: str, value: int) -> None:
         """Keep a count."""

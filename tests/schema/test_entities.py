@@ -135,6 +135,22 @@ def test_movements_and_counts_are_told_exactly_and_the_balance_follows() -> None
     ]
 
 
+def test_a_named_movement_is_told_with_its_name_and_changes_the_balance_by_what_the_recorder_says() -> None:
+    item, told = edit(StockItem, "P1", balance=1000)
+    item.balance.add(2, cause="C01", once="C01-abril")
+    assert item.balance == 3
+    item.balance.subtract(1, once="C01-abril")
+    assert told == [("add", "balance", 2000, "C01", "C01-abril"), ("add", "balance", -1000, "", "C01-abril")]
+
+
+@pytest.mark.parametrize("once", ["", "n" * 129, "a\x1fb"])
+def test_a_name_that_no_movement_can_have_is_refused(once: str) -> None:
+    item, told = edit(StockItem, "P1")
+    with pytest.raises(FieldError, match=r"stock\.balance: the name of a movement"):
+        item.balance.add(1, once=once)
+    assert told == []
+
+
 @pytest.mark.parametrize("amount", [Decimal("0.0001"), -1, 0.5])
 def test_a_movement_that_is_not_exact_or_goes_backwards_is_refused(amount: Any) -> None:
     item, told = edit(StockItem, "P1")
@@ -178,6 +194,14 @@ def test_concurrent_values_are_shown_as_python_values() -> None:
         "~": [0, 1],
     }
     assert load(Product, "P1").conflicts == {}
+
+
+def test_a_count_and_what_was_moved_beside_it_are_shown_as_decimals() -> None:
+    item = load(StockItem, "P1", balance=7000, conflicts='{"balance":[10000,9000],"balance#":[10000,-3500]}')
+    assert item.conflicts == {
+        "balance": [Decimal(10), Decimal(9)],
+        "balance#": [Decimal(10), Decimal("-3.5")],
+    }
 
 
 def test_a_composite_key_shows_its_parts() -> None:

@@ -29,7 +29,7 @@ def histories(draw: st.DrawFn, kind: str) -> list[tuple[str, int, Cell]]:
             slot, value = "balance", (totals[replica], "")
             if draw(st.booleans()):
                 base = {r: draw(st.integers(-3, 3)) for r in REPLICAS}
-                slot, value = "balance#", (draw(st.integers(0, 9)), base)
+                slot, value = "balance#", (draw(st.integers(0, 9)), base, {})
         elif kind == "set":
             slot, value = f"tags\x1f{draw(st.sampled_from('ab'))}", draw(st.integers(0, 1))
         elif kind == "deletion" and draw(st.booleans()):
@@ -93,14 +93,14 @@ def test_a_count_sets_the_balance_and_later_movements_still_move_it() -> None:
         [
             ("balance", 1, Cell(2, 9, (-7, ""))),
             ("balance", 2, Cell(1, 2, (5, ""))),
-            ("balance#", 2, Cell(2, 5, (10, {1: -4, 2: 5}))),
+            ("balance#", 2, Cell(2, 5, (10, {1: -4, 2: 5}, {}))),
         ]
     )
     assert cells.balance(record, "balance") == (7, [])
 
 
 def test_two_concurrent_counts_are_told_apart() -> None:
-    record = folded([("balance#", 1, Cell(1, 5, (10, {}))), ("balance#", 2, Cell(1, 6, (12, {})))])
+    record = folded([("balance#", 1, Cell(1, 5, (10, {}, {}))), ("balance#", 2, Cell(1, 6, (12, {}, {})))])
     assert cells.balance(record, "balance") == (12, [12, 10])
 
 
@@ -135,3 +135,9 @@ def test_a_restored_record_is_alive_and_settled() -> None:
         ]
     )
     assert cells.deletion_state(record) == (False, False)
+
+
+def test_a_movement_marked_with_a_count_that_is_not_here_yet_ends_what_had_not_seen_the_older_one() -> None:
+    marked = Cell(3, 9, (-7, "", (8, 3, -4)))
+    record = folded([("balance#", 2, Cell(1, 5, (10, {1: -1}, {}))), ("balance", 1, marked)])
+    assert cells.unaware(record, "balance") == (10, -3)
