@@ -194,8 +194,7 @@ class Transaction:
             ]
 
         for name, row in await self._ledger.storage.read(read):
-            if (row[0], row[1]) not in self._records:
-                self._enlist(schema.entities[name]._load(row))
+            await self.find(schema.entities[name], row[1], doc=row[0])
         return [
             one
             for one, _ in self._records.values()

@@ -1,4 +1,4 @@
-"""The sixteen categories together: how they are found, their order, their rights, and what they may import."""
+"""The nineteen categories together: how they are found, their order, their rights, and what they may import."""
 
 from __future__ import annotations
 
