@@ -93,7 +93,11 @@ class Shop:
             listen=role is not Role.CAIXA,
         )
         node = Node(
-            config, schema=schema, transport=self.network.endpoint(name), clock=clock, dice=Random(name)
+            config,
+            schema=schema,
+            transport=self.network.endpoint(name),
+            clock=clock or self.clock(name),
+            dice=Random(name),
         )
         await node.open()
         self.nodes[name] = node

@@ -9,7 +9,7 @@ import pytest
 from adapters.product_categories import ProductCategory
 from adapters.products import Product
 from crdtsync.errors import OptionRefused
-from tests.adapters.conflicts.kit import EVERYBODY, GESTAO, LOJA, everywhere
+from tests.adapters.conflicts.kit import GESTAO, LOJA, everywhere
 
 if TYPE_CHECKING:
     from crdtsync.node import Node

@@ -12,7 +12,7 @@ from adapters.cost_centers import CostCenter
 from adapters.profit_centers import ProfitCenter
 from adapters.receivables import Receivable
 from adapters.till_operations import TillOperation, TillOperationKind
-from crdtsync.errors import FieldError, OptionRefused, RecordMissing
+from crdtsync.errors import FieldError, PendencyMissing, RecordMissing
 from tests.adapters.conflicts.kit import EVERYBODY, GESTAO, everywhere
 from tests.node.shop import WHEN
 
@@ -88,7 +88,7 @@ async def test_a_transfer_needs_another_center_that_is_there_and_the_date_a_date
     ):
         with pytest.raises(error):
             await store.gestao.resolve(found.id, option, why="conferido", person="maria", values=values)
-    with pytest.raises(OptionRefused):
+    with pytest.raises(PendencyMissing):
         await store.loja.resolve(found.id, "restaurar", why="conferido", person="maria")
     assert await store.same("C23", at=(GESTAO,)) == found
 

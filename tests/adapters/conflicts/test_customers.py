@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from adapters.cities import City
 from adapters.customers import Customer
 from adapters.entity_classifications import EntityClassification
 from crdtsync.errors import FieldError
-from tests.adapters.conflicts.kit import CAIXA1, CAIXA2, EVERYBODY, GESTAO, LOJA, everywhere
+from tests.adapters.conflicts.kit import CAIXA2, EVERYBODY, GESTAO, LOJA, everywhere
 
 if TYPE_CHECKING:
     from crdtsync.node import Node
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CPF, OTHER_CPF = "52998224725", "11144477735"
 
 
-async def register(node: Node, key: str, name: str, **values: object) -> None:
+async def register(node: Node, key: str, name: str, **values: Any) -> None:
     async with node.transaction() as tx:
         tx.create(Customer, id=key, name=name, **values)
 
@@ -56,7 +56,7 @@ async def twice(store: Store) -> PendencyRow:
 async def test_a_person_registered_at_two_lanes_is_unified(store: Store) -> None:
     found = await twice(store)
     assert "Ana Souza (c1), Ana S. (c2)" in found.message
-    await store.settle(found, "unificar", at=CAIXA2)
+    await store.settle(found, "unificar", at=LOJA)
     first = await everywhere(store, Customer, "c1")
     assert (first.phone, list(first.tags)) == ("+5511999990000", ["fiado"])
     second = await everywhere(store, Customer, "c2")
@@ -87,7 +87,7 @@ async def test_a_document_may_be_corrected_or_be_of_two_branches(
 async def test_two_people_who_settle_it_apart_settle_it_once(
     store: Store, option: str, values: dict[str, str]
 ) -> None:
-    await store.settle_apart(await twice(store), option, at=(GESTAO, CAIXA1), values=values)
+    await store.settle_apart(await twice(store), option, at=(GESTAO, LOJA), values=values)
     await store.nothing("C25")
     assert (await everywhere(store, Customer, "c1")).tax_id == CPF
 
