@@ -18,7 +18,9 @@ from crdtsync import (
     Ref,
     Register,
     Role,
+    Severity,
     check,
+    concurrent_edits,
     errors,
     invariant,
     option,
@@ -86,7 +88,21 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
     inactive_since = Register(datetime, optional=True, writers=_GESTAO)
     merged_into = Ref("self", optional=True, writers=_GESTAO)
 
-    references_hold = references("C22", title="Referência inexistente ou desatualizada", owner=Role.GESTAO)
+    references_hold = references(
+        "C22",
+        title="Referência inexistente ou desatualizada",
+        owner=Role.GESTAO,
+        effect="O produto fica fora da sua categoria, ou é vendido com um CFOP que a SEFAZ não aceita.",
+    )
+    edited_once = concurrent_edits(
+        "C25",
+        title="Mesmo campo do produto editado nos dois lados",
+        owner=Role.GESTAO,
+        severity=Severity.M,
+        # The price is C04's, being withdrawn C05's, taking another's place C06's.
+        but=("price", "price_since", "active", "inactive_since", "merged_into"),
+        effect="Vale a última edição; a outra se perde.",
+    )
 
     def reprice(self, price: Decimal | None, since: datetime) -> None:
         """Put a list price in force from a moment; what was sold before keeps its price."""

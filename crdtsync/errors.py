@@ -26,6 +26,7 @@
     │   ├── AdapterError                an adapter cannot be loaded
     │   ├── UnknownCategory             a category that no installed adapter declares
     │   ├── RecordExists                a new record whose key is taken
+    │   ├── RecordAmbiguous             a key that several stores use
     │   ├── RecordMissing               an edit of a record that is not there
     │   ├── PendencyMissing             a pendency or decision that is not there
     │   └── OptionRefused               an option of a pendency that cannot be chosen
@@ -293,6 +294,19 @@ class RecordExists(SchemaError):
 
     def __init__(self, doc: str, key: str) -> None:
         super().__init__(f"{doc}/{key}: a record with this key exists; edit it instead of creating it")
+
+
+class RecordAmbiguous(SchemaError):
+    """A key that several documents use (two stores, two months), where one record is asked for."""
+
+    def __init__(self, category: str, key: str, docs: list[str]) -> None:
+        super().__init__(
+            f"{category}/{key}: {len(docs)} documents have a record with this key ({', '.join(docs)}); "
+            "name the store (`--store`; in a program `in_store=` or `doc=`)"
+        )
+        self.category = category
+        self.key = key
+        self.docs = docs
 
 
 class RecordMissing(SchemaError):

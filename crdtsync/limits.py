@@ -30,7 +30,10 @@ ELEMENT_OVERHEAD_BYTES = 40
 """Upper bound of what one element costs in an update beside its own bytes."""
 
 FIELDS_MAX = 512
-"""Slots of one group of a batch."""
+"""Slots of one group of a batch, and fields of one entity."""
+
+OPTIONAL_FIELDS_MAX = 4_096
+"""Optional fields and struct positions of one schema: the greeting names them all, in one frame."""
 
 KEY_CHARS_MAX = 256
 """Length of a record key, characters."""
@@ -65,8 +68,12 @@ COMPACTION_CELLS_MIN = 4_096
 DOCUMENTS_LOADED_MAX = 64
 """Documents kept in memory by one node."""
 
-CLOCK_DRIFT_MS_MAX = 24 * 3600 * 1000
-"""How far ahead of this node's clock a stamp may be, milliseconds."""
+CLOCK_DRIFT_MS_MAX = 6 * 3600 * 1000
+"""How far ahead of this node's corrected clock a stamp may be before it is bounded, milliseconds: more than a wrong time
+zone or summer time inside Brazil (5 hours), less than a working day. After a greeting clocks are corrected to seconds."""
+
+CLOCK_OFFSET_MS_MAX = 2 * 60 * 1000
+"""Difference between two clocks at a greeting from which a person is told, and which a restart must not forget, milliseconds."""
 
 RECONNECT_SECONDS_MAX = 60.0
 """Longest full-jitter wait before the link to the upstream is tried again."""

@@ -20,6 +20,7 @@ from crdtsync.cli.output import (
     print_facts,
     print_json,
     print_rows,
+    store_option,
 )
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, load_config
@@ -43,18 +44,22 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Records at most."
 )
+@store_option
 @json_option
-def show(folder: Path, what: str | None, limit: int, *, as_json: bool) -> None:
+def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_json: bool) -> None:
     """Show records; without a category, how many there are of each.
 
-    Example: crdtsync show caixa1 stock/834103
+    Several stores may use one key: all of them are shown, unless you name one.
+
+    Example: crdtsync show gestao stock/834103 --store loja1
     """
     if what is None:
         facts = asyncio.run(ask(folder, "status", node_status))["records"]
         (print_json if as_json else print_facts)(facts)
         return
     category, _, key = what.partition("/")
-    rows = asyncio.run(ask(folder, "show", show_records, category=category, key=key or None, limit=limit))
+    asked = {"category": category, "key": key or None, "limit": limit, "store": store}
+    rows = asyncio.run(ask(folder, "show", show_records, **asked))
     if as_json:
         print_json({"records": rows})
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows
+from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows, store_option
 from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
@@ -84,8 +84,11 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
 @folder_argument
 @click.argument("record", metavar="CATEGORY/KEY")
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
+@store_option
 @json_option
-def set_(folder: Path, record: str, assignments: tuple[str, ...], *, as_json: bool) -> None:
+def set_(
+    folder: Path, record: str, assignments: tuple[str, ...], store: str | None, *, as_json: bool
+) -> None:
     """Create or edit one record, in one transaction; works whether or not the node runs.
 
     Counters: balance+=3, balance-=1, balance=12 (an inventory count). Sets: tags+=new, tags-=old.
@@ -95,9 +98,8 @@ def set_(folder: Path, record: str, assignments: tuple[str, ...], *, as_json: bo
     category, _, key = record.partition("/")
     if not key:
         raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
-    written = asyncio.run(
-        ask(folder, "set", set_record, category=category, key=key, assignments=list(assignments))
-    )
+    asked = {"category": category, "key": key, "assignments": list(assignments), "store": store}
+    written = asyncio.run(ask(folder, "set", set_record, **asked))
     if as_json:
         print_json(written)
     else:

@@ -36,6 +36,9 @@ def _note_json(ctx: click.Context, _option: click.Parameter, value: bool) -> boo
 
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+store_option = click.option(
+    "--store", help="The store whose record it is, at a node that has several stores'."
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_note_json, help="Print one JSON object as the last line."
 )

@@ -28,6 +28,9 @@ class AlertCode(StrEnum):
     SILENT_ABOVE = "silent_above"
     SILENT_DEVICE = "silent_device"
     PAUSED = "paused"
+    LINK_TROUBLE = "link_trouble"
+    CLOCK_WRONG = "clock_wrong"
+    INCOMPATIBLE = "incompatible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ class Known:
         outbox_since: category -> when its oldest record to send was written.
         paused_ms: since when the link is paused.
         paused: category -> since when it is paused.
+        trouble: what ended the link up last, until a run ends well.
+        skews: device -> how far ahead its clock is, ms; "" is this machine's.
+        incompatible: (category, device) -> why they do not exchange it.
         disk_free, disk_total: bytes; None when the system does not say.
     """
 
@@ -69,13 +75,20 @@ class Known:
     outbox_since: Mapping[str, int] = field(default_factory=dict)
     paused_ms: int | None = None
     paused: Mapping[str, int] = field(default_factory=dict)
+    trouble: str | None = None
+    skews: Mapping[str, int] = field(default_factory=dict)
+    incompatible: Mapping[tuple[str, str], str] = field(default_factory=dict)
     disk_free: int | None = None
     disk_total: int | None = None
 
 
 def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float) -> list[Alert]:
     """Return the alerts of a moment, most severe first."""
-    found = [*_link(known, now_ms, silent_minutes), *_below(known, now_ms, silent_minutes)]
+    found = [
+        *_link(known, now_ms, silent_minutes),
+        *_below(known, now_ms, silent_minutes),
+        *_differences(known),
+    ]
     if known.disk_free is not None and known.disk_total:
         percent = 100 * known.disk_free // known.disk_total
         if known.disk_free < limits.DISK_FREE_BYTES_MIN or percent < limits.DISK_FREE_PERCENT_MIN:
@@ -95,6 +108,8 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
 def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
     if known.upstream is None:
         return []
+    if known.failed is None and known.trouble is not None:
+        return [Alert(AlertCode.LINK_TROUBLE, "A", known.upstream, None, known.trouble)]
     if known.failed is not None:
         code, detail, since = known.failed
         return [Alert(AlertCode.LINK_FAILED, "B", known.upstream, since, f"{code}: {detail}")]
@@ -109,6 +124,20 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
     return [Alert(AlertCode.SILENT_ABOVE, "A", known.upstream, heard, detail)]
 
 
+def _differences(known: Known) -> list[Alert]:
+    """What differs between this node and its neighbours: clocks, and versions of categories."""
+    found = []
+    for device, skew_ms in known.skews.items():
+        if abs(skew_ms) > limits.CLOCK_OFFSET_MS_MAX:
+            way = "ahead" if skew_ms > 0 else "behind"
+            detail = f"its clock is {_span(abs(skew_ms))} {way}; stamps are corrected, but set it right"
+            found.append(Alert(AlertCode.CLOCK_WRONG, "M", device or "this machine", None, detail))
+    for (category, device), why in known.incompatible.items():
+        detail = f"does not synchronize with {device}: {why}; install the same version of its adapter on both"
+        found.append(Alert(AlertCode.INCOMPATIBLE, "A", category, None, detail))
+    return found
+
+
 def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
     return [
         Alert(AlertCode.SILENT_DEVICE, "A", device, heard, _silence(now_ms - heard))
@@ -120,3 +149,10 @@ def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
 
 def _silence(age_ms: int) -> str:
     return f"not heard of for {age_ms // _MINUTE_MS} minutes"
+
+
+def _span(ms: int) -> str:
+    minutes = ms // 60_000
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

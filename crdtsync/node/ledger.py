@@ -2,14 +2,14 @@
 
 All writes, local or from peers, pass through one queue. The writer takes what is waiting (local transactions first),
 computes each change in memory, makes all of them durable in one storage transaction, and only then answers. When a
-commit fails, the documents it touched leave memory and are loaded again from the store. The ledger knows nothing of
-links, frames or schedules.
+commit fails, the documents it touched leave memory and are loaded again from the store. ``heads`` is what is durable,
+and all that anybody is told; the writer works on heads of its own, ahead of them until the commit. The ledger knows
+nothing of links, frames or schedules.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,8 +17,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
+from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StoreClosed
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
+from crdtsync.pendencies.parked import review_parked
+from crdtsync.schema.roles import Role
+from crdtsync.state.ceilings import KEY as CEILINGS
+from crdtsync.state.ceilings import Ceiling, stamps_of
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
 from crdtsync.state.fold import Fold, check_batch
@@ -91,6 +95,7 @@ class Ledger:
         self.hlc = HybridClock()
         self.replica = 0
         self.heads: dict[str, Heads] = {}
+        self._working: dict[str, Heads] = {}
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
         self.on_pendencies: list[Callable[[PendencyChanges], None]] = []
@@ -115,16 +120,12 @@ class Ledger:
         rows, parked, registry, raw = await self.storage.read(
             lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
         )
-        for row in rows:
-            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
-            if row.visible < row.seq:
-                self._waiting.setdefault(row.replica, set()).add(row.doc)
-        for entry in parked:
-            self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+        self._take_stored(rows, parked)
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
-        clock = await self.storage.read(lambda view: view.meta("hlc"))
+        clock, offset = await self.storage.read(lambda view: (view.meta("hlc"), view.meta("clock_offset")))
         self.hlc.observe(int.from_bytes(clock or b"", "big"))
+        self.hlc.offset_ms = int.from_bytes(offset or b"", "big", signed=True)
         if raw is None:
             await self.new_incarnation()
         else:
@@ -132,11 +133,12 @@ class Ledger:
         await self._follow_schema(parked)
 
     async def _follow_schema(self, parked: list[ParkedRow]) -> None:
-        """After an upgrade of the adapters: fold parked batches that are valid now, and write every row again."""
+        """Fold parked batches that are valid now; after an upgrade of the adapters, write every row again."""
         current = self.schema.fingerprint.encode()
-        if await self.storage.read(lambda view: view.meta("schema")) == current:
-            return
+        upgraded = await self.storage.read(lambda view: view.meta("schema")) != current
+        docs: dict[str, list[tuple[int, int]]] = {doc: [] for doc in sorted(self.heads)} if upgraded else {}
         for entry in parked:
+            # Not only after an upgrade: the fingerprint does not say which words an enum has.
             shape = self.shape_of(entry.doc)
             if shape is None:
                 continue
@@ -144,14 +146,16 @@ class Ledger:
                 check_batch(shape, decode_batch(entry.batch))
             except BatchInvalid:
                 continue
-            self._parked[entry.doc].discard((entry.replica, entry.seq))
-            await self.storage.commit(Commit(unparked=[(entry.doc, entry.replica, entry.seq)]))
-        for doc in sorted(self.heads):
+            docs.setdefault(entry.doc, []).append((entry.replica, entry.seq))
+        for doc, readable in docs.items():
             if self.shape_of(doc) is not None:
-                await self._submit(self._local, partial(self._rebuild, doc))
-        await self.storage.commit(Commit(meta={"schema": current}))
+                await self._submit(self._local, partial(self._rebuild, doc, readable))
+        if upgraded:
+            await self.storage.commit(Commit(meta={"schema": current}))
 
-    async def _rebuild(self, doc: str, commit: Commit) -> list[Change]:
+    async def _rebuild(self, doc: str, readable: list[tuple[int, int]], commit: Commit) -> list[Change]:
+        self._parked.get(doc, set()).difference_update(readable)
+        commit.unparked += [(doc, replica, seq) for replica, seq in readable]
         document = await self.document(doc)
         commit.dropped_docs.append(doc)
         return [Change(doc, document.shape.category, rows=document.fold.rows(document.fold.keys()))]
@@ -187,6 +191,20 @@ class Ledger:
         if self._writer is not None:
             self._writer.cancel()
 
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC by the corrected clock."""
+        return self.clock.now_ms() + self.hlc.offset_ms
+
+    async def follow_clock(self, theirs_ms: int) -> None:
+        """Correct this node's clock by that of the node above; a large difference is kept for the next start."""
+        now, before = self.clock.now_ms(), self.hlc.offset_ms
+        self.hlc.correct(theirs_ms - now, now)
+        if abs(self.hlc.offset_ms - before) > limits.CLOCK_OFFSET_MS_MAX:
+            offset = self.hlc.offset_ms.to_bytes(8, "big", signed=True)
+            await self.storage.commit(
+                Commit(meta={"clock_offset": offset, "hlc": self.hlc.last.to_bytes(8, "big")})
+            )
+
     # -- what this node holds ----------------------------------------------------------------------------------
 
     def shape_of(self, doc: str) -> Shape | None:
@@ -195,11 +213,14 @@ class Ledger:
 
     def held_by(self, identity: Identity, doc: str) -> bool:
         """Tell whether a node is to hold a document today."""
+        return self._held_on(self.clock.today(), identity, doc)
+
+    def _held_on(self, day: date, identity: Identity, doc: str) -> bool:
         shape = self.shape_of(doc)
         if shape is None or identity.role not in shape.holders:
             return False
         parts = tuple(doc.split("/")[1:])
-        return shape.partition.holds(parts, identity, self.clock.today())
+        return shape.partition.holds(parts, identity, day)
 
     def holds(self, doc: str) -> bool:
         """Tell whether this node is to hold a document today, or holds it already."""
@@ -207,7 +228,8 @@ class Ledger:
 
     def scope(self, peer: Identity) -> list[str]:
         """Return the documents here that ``peer`` and this node both are to hold, in order."""
-        return sorted(doc for doc in self.heads if self.held_by(peer, doc) and self.holds(doc))
+        today = self.clock.today()
+        return sorted(doc for doc in self.heads if self._held_on(today, peer, doc))
 
     def digest_of(self, doc: str) -> bytes:
         """Return 8 bytes over a document's heads; no document is loaded."""
@@ -284,7 +306,7 @@ class Ledger:
         document = self._documents.get(doc)
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
-            document = Document(doc, shape, self.replica, self.heads.setdefault(doc, {}))
+            document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
             document.load(await self._stored(doc), self._parked.get(doc, ()))
             self._documents[doc] = document
         return document
@@ -358,11 +380,26 @@ class Ledger:
 
     # -- writes ------------------------------------------------------------------------------------------------
 
-    async def write(self, ops: Mapping[str, Mapping[str, list[Op]]], actor: str = "") -> list[Change]:
-        """Write one transaction: per document and record key, what to write. All of it is durable on return, or none."""
+    async def write(
+        self,
+        ops: Mapping[str, Mapping[str, list[Op]]],
+        actor: str = "",
+        created: Collection[tuple[str, str]] = (),
+    ) -> list[Change]:
+        """Write one transaction: per document and record key, what to write. All of it is durable on return, or none.
+
+        ``created`` are the (document, key) of ``ops`` that no record may have yet.
+
+        Raises:
+            RecordExists: a record has one of them; it may be of a transaction that is being written.
+        """
 
         async def prepare(_commit: Commit) -> list[Change]:
             documents = [await self.document(doc) for doc in sorted(ops)]
+            for document in documents:
+                for doc, key in created:
+                    if doc == document.doc and key in document.fold:
+                        raise RecordExists(doc, key)
             stamp = self.hlc.tick(self.clock.now_ms())
             txid = self.clock.random_bytes(16)
             seqs = {d.doc: d.heads.get(self.replica, Head()).seq + 1 for d in documents}
@@ -388,11 +425,13 @@ class Ledger:
         forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
         absent: frozenset[str] = frozenset(),
         origin: Origin = LOCAL,
+        skew_ms: int | None = None,
     ) -> list[Change]:
         """Take a peer's update; durable on return. ``origin`` is shown with the pendencies that it opens.
 
         ``cut`` is the peer's closed cut when its diff is complete. ``absent`` are the categories that the peer cannot
-        send here: no transaction waits for its parts in them.
+        send here: no transaction waits for its parts in them. ``skew_ms`` says that the update comes from below, and
+        how far ahead the clocks there are known to be, in milliseconds: stamps far ahead get a ceiling.
         """
 
         async def prepare(_commit: Commit) -> list[Change]:
@@ -407,10 +446,31 @@ class Ledger:
                 await self._show(replica, changes, absent)
             if cut:
                 document.promise(cut, change)
-            self.hlc.observe(change.hlc)
-            return list(changes.values())
+            return [*changes.values(), *self._bound_stamps(document, change, skew_ms)]
 
         return await self._submit(self._remote, prepare, origin)
+
+    def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
+        """Observe the stamps of an update; those far ahead are not, and get a ceiling when they come from below."""
+        latest = self.hlc.latest(self.clock.now_ms())
+        if change.hlc <= latest:
+            self.hlc.observe(change.hlc)
+            return []
+        good, ahead = stamps_of(change.journal[0], latest)
+        self.hlc.observe(good)
+        role = self.identity.role
+        if skew_ms is None or not (role is Role.GESTAO or document.shape.may_write(role)):
+            return []
+        now = self.hlc.tick(self.clock.now_ms())
+        ceilings = [
+            Ceiling(replica, seq, now, skew_ms)
+            for replica, (seq, stamp) in ahead.items()
+            if document.fold.stamp_that_counts(replica, seq, stamp) > latest
+        ]
+        if not ceilings:
+            return []
+        ops = [Op("write", c.slot, (c.hlc, c.shift_ms)) for c in ceilings]
+        return [document.write({CEILINGS: ops}, hlc=now, txid=self.clock.random_bytes(16))]
 
     async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
@@ -421,7 +481,7 @@ class Ledger:
             for doc, seq in parts.items():
                 if doc.partition("/")[0] in absent or not self.holds(doc):
                     continue
-                head = self.heads.get(doc, {}).get(replica)
+                head = self._working.get(doc, {}).get(replica)
                 if upto.get(doc, head.visible if head else 0) < seq:
                     return False
             return True
@@ -437,7 +497,7 @@ class Ledger:
                     upto[doc] = reach
                     stable = False
         for doc, document in documents.items():
-            if upto[doc] > self.heads[doc][replica].visible:
+            if upto[doc] > self._working[doc][replica].visible:
                 change = changes.setdefault(doc, Change(doc, document.shape.category))
                 document.show(replica, upto[doc], change)
                 document.advance_cut(change)
@@ -460,8 +520,8 @@ class Ledger:
 
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
-            own = self.heads[doc].get(self.replica)
-            if document.waiting() or (compact and (own is None or not own.seq)):
+            own = document.heads.get(self.replica)
+            if document.unfinished() or (compact and (own is None or not own.seq)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
@@ -485,9 +545,9 @@ class Ledger:
             document = self._documents.get(doc)
             if document is None:
                 continue
-            if document.wants_compaction():
-                await self.compact(doc)
-            elif self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
+            if document.wants_compaction() and await self.compact(doc):
+                continue
+            if self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
                 await self.squash(doc)
 
         async def drop(_commit: Commit) -> list[Change]:
@@ -545,14 +605,21 @@ class Ledger:
         """Prepare what is waiting and make it durable in one storage transaction."""
         commit = Commit()
         group: list[_Job] = []
-        failed: tuple[_Job, Exception] | None = None
+        refused: list[tuple[_Job, Exception]] = []
+        failed = False
         local = bool(self._local)
         while self._local or (self._remote and not group):
             job = self._local.popleft() if self._local else self._remote.popleft()
             try:
                 job.changes = await job.prepare(commit)
+            except RecordExists as error:
+                # Raised before anything was touched: the group goes on without this one. Its caller hears it when the
+                # record that stands in the way, maybe of this group, is durable.
+                refused.append((job, error))
+                continue
             except Exception as error:  # noqa: BLE001 - it goes to the job's caller
-                failed = (job, error)
+                refused.append((job, error))
+                failed = True
                 break
             for change in job.changes:
                 self._gather(change, commit)
@@ -560,18 +627,19 @@ class Ledger:
             if not local or commit.snapshots:
                 break
         await self._finish(commit, group)
-        if failed is not None:
+        if failed:
             # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
             await self._reload()
-            if not failed[0].done.done():
-                failed[0].done.set_exception(failed[1])
+        for job, reason in refused:
+            if not job.done.done():
+                job.done.set_exception(reason)
 
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc
         commit.journal += [(doc, update) for update in change.journal]
         self._journal_rows[doc] = self._journal_rows.get(doc, 0) + len(change.journal)
         for replica in sorted(change.heads):
-            head = self.heads[doc][replica]
+            head = self._working[doc][replica]
             commit.heads.append(HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut))
         commit.changes += [ChangeRow(doc, replica, seq, keys) for replica, seq, keys in change.touched]
         for replica, upto, rows in change.recompacted:
@@ -592,7 +660,7 @@ class Ledger:
         if changes or due:
             if changes:
                 commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
-            if commit.records or due:
+            if commit.records or due or commit.parked or commit.unparked or commit.recompacted:
                 commit.inside = self._rules_of(commit, group[0].origin, due, found)
             try:
                 await self.storage.commit(commit)
@@ -604,6 +672,7 @@ class Ledger:
                 return
             self.pendencies_opened += sum(one.fresh for one in found)
             self.pendencies_closed += sum(len(one.closed) for one in found)
+            _install(self.heads, commit.heads)
             self._settle(changes)
         for job in group:
             if not job.done.done():
@@ -625,8 +694,10 @@ class Ledger:
 
         def look(view: View) -> PendencyChanges:
             # The store may run a commit again, so what an attempt found replaces what the last one did.
-            found[:] = [evaluate(self.schema, role, commit.records, now_ms, view, origin, due)]
-            return found[0]
+            changes = evaluate(self.schema, role, commit.records, now_ms, view, origin, due)
+            review_parked(commit, now_ms, view, origin, changes)
+            found[:] = [changes]
+            return changes
 
         return look
 
@@ -646,24 +717,34 @@ class Ledger:
     async def _reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""
         self._documents.clear()
-        rows, parked = await self.storage.read(lambda view: (view.heads(), view.parked()))
-        self.heads.clear()
+        self._take_stored(*await self.storage.read(lambda view: (view.heads(), view.parked())))
+
+    def _take_stored(self, rows: list[HeadRow], parked: list[ParkedRow]) -> None:
+        for known in (self.heads, self._working):
+            known.clear()
+            _install(known, rows)
         self._waiting.clear()
         self._parked.clear()
         for row in rows:
-            self.heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
             if row.visible < row.seq:
                 self._waiting.setdefault(row.replica, set()).add(row.doc)
         for entry in parked:
             self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
 
 
+def _install(heads: dict[str, Heads], rows: Iterable[HeadRow]) -> None:
+    for row in rows:
+        heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
+
+
 async def stop_task(task: asyncio.Task[None] | None) -> None:
     """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Awaiting the task itself, its cancellation could not be told from the caller's own, which must not be lost.
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:

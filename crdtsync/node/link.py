@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
@@ -22,10 +23,11 @@ from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.fields import DELETION
+from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -66,6 +68,9 @@ class Link:
         loop = asyncio.get_running_loop()
         self._now = loop.time
         self.session = Session(side, self._now(), self._order[Side.UP], self._order[Side.DOWN])
+        self.incompatible: dict[str, str] = {}
+        self.skew_ms = 0
+        self._clock_ran_ahead = False
         self._shared: set[str] = set()
         self._absent: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
@@ -79,6 +84,7 @@ class Link:
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
+        self._idle = asyncio.Event()
         self.greeted = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
@@ -123,7 +129,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self.spawn(self._check_when_wanted())
+                self.spawn(self._check_when_wanted)
             while True:
                 await self._step()
         finally:
@@ -154,7 +160,7 @@ class Link:
     def poke(self) -> None:
         """Upstream: ask the downstream to compare heads."""
         if self.greeted:
-            self.spawn(self._send(Kind.POKE))
+            self.spawn(self._send, Kind.POKE)
 
     async def leave(self, why: str) -> None:
         """Say goodbye and hang up; the peer may be called again."""
@@ -170,11 +176,11 @@ class Link:
 
     def ask(self) -> None:
         """Downstream: ask the node above to synchronize with the one above it."""
-        self.spawn(self._send(Kind.ASK))
+        self.spawn(self._send, Kind.ASK)
 
     def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
         """Upstream: answer what was asked."""
-        self.spawn(self._send(Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
+        self.spawn(partial(self._send, Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
@@ -182,6 +188,7 @@ class Link:
         if first:
             deadline = self._now() + limits.HELLO_SECONDS_MAX
         try:
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
             async with asyncio.timeout_at(deadline) as self._patience:
                 message = await self.channel.receive()
         except TimeoutError:
@@ -232,13 +239,16 @@ class Link:
         if wait is not None and wait.when() is None and self.session.deadline() is not None:
             wait.reschedule(self._now())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run beside the conversation; what fails ends it, and the end of it cancels what runs."""
 
         async def guarded() -> None:
             try:
-                await work
-            except (CrdtsyncError, ChannelClosed):
+                await work(*args)
+            except ChannelClosed:
+                await self.channel.close()
+            except CrdtsyncError as problem:
+                log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
 
         task = asyncio.create_task(guarded())
@@ -257,7 +267,8 @@ class Link:
             "store": me.store,
             "replica": self.ledger.replica,
             "categories": self.ledger.schema.categories(),
-            "clock_ms": self.ledger.clock.now_ms(),
+            # Up goes what the machine says, so that a wrong clock is seen there; down goes the corrected time.
+            "clock_ms": self.ledger.clock.now_ms() if self.side is Side.DOWN else self.ledger.now_ms(),
             "software": SOFTWARE,
             "live": self.live,
         }
@@ -276,6 +287,7 @@ class Link:
             # A lane that synchronized now would take a part of the catalogue for the whole.
             name = self.ledger.identity.device
             await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
+        self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
         await self._send(Kind.WELCOME, **self._identity())
@@ -305,7 +317,8 @@ class Link:
 
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
-        self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
+        await self.ledger.follow_clock(welcome["clock_ms"])
+        self._idle.set()
         self.greeted = True
         self._observer.greeted(self)
 
@@ -330,15 +343,17 @@ class Link:
             )
         self.peer = Identity(who["device"], role, who["account"], who["store"])
         self.peer_live = who["live"]
-        mine = self.ledger.schema.categories()
-        self._shared = {name for name, essence in mine.items() if who["categories"].get(name) == essence}
-        self._absent = frozenset(mine) - self._shared
-        for name in sorted(self._absent & who["categories"].keys()):
+        schema = self.ledger.schema
+        self.incompatible = schema.incompatible(who["categories"])
+        self._shared = (schema.shapes.keys() & who["categories"].keys()) - self.incompatible.keys()
+        self._absent = frozenset(schema.shapes) - self._shared
+        for name, reason in sorted(self.incompatible.items()):
             log.warning(
-                "%s: %s has an incompatible version and it does not synchronize; install the same version of its adapter "
-                "on both; the other categories go on",
+                "%s: %s has an incompatible version (%s) and it does not synchronize; install the same version of its "
+                "adapter on both; the other categories go on",
                 name,
                 who["device"],
+                reason,
             )
 
     # -- a run -------------------------------------------------------------------------------------------------
@@ -351,20 +366,20 @@ class Link:
     async def _check_when_wanted(self) -> None:
         while True:
             await self._want_check.wait()
-            if self.session.state is State.IDLE:
-                self._want_check.clear()
-                scope = self._scope()
-                self._baseline = self.ledger.vectors(scope)
-                self._pace = Pace(self._rate) if self._rate else None
-                await self._send(
-                    Kind.CHECK,
-                    digest=self.ledger.digest(scope),
-                    held=sorted(self._held),
-                    first=self._first,
-                    rate=self._rate,
-                )
-            else:
-                await asyncio.sleep(0.05)
+            while self.session.state is not State.IDLE:
+                self._idle.clear()
+                await self._idle.wait()
+            self._want_check.clear()
+            scope = self._scope()
+            self._baseline = self.ledger.vectors(scope)
+            self._pace = Pace(self._rate) if self._rate else None
+            await self._send(
+                Kind.CHECK,
+                digest=self.ledger.digest(scope),
+                held=sorted(self._held),
+                first=self._first,
+                rate=self._rate,
+            )
 
     async def _on_check(self, check: dict[str, Any]) -> None:
         self._held = frozenset(check["held"])
@@ -398,7 +413,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _refuse_forks(self, docs: list[str]) -> None:
         mine = self.ledger.vectors(docs)
@@ -492,7 +507,7 @@ class Link:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         cut = data["cut"] if data["final"] else None
         origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
-        await self.ledger.receive(
+        changes = await self.ledger.receive(
             doc,
             data["update"],
             self._may_write(category),
@@ -500,9 +515,19 @@ class Link:
             self._forbidden(category),
             self._absent,
             origin,
+            self._skew_below() if self.side is Side.UP else None,
+        )
+        # With a batch of its own the ledger bounded a stamp; a skew that the greeting showed is corrected already.
+        own = self.ledger.replica
+        self._clock_ran_ahead |= not self._skew_below() and any(
+            own == replica for change in changes for replica, *_ in change.touched
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
+
+    def _skew_below(self) -> int:
+        """How far ahead of this node's clock the peer's was; the lanes below it follow its clock, so theirs was too."""
+        return self.skew_ms if self.skew_ms > limits.CLOCK_DRIFT_MS_MAX else 0
 
     def _may_write(self, category: str) -> Callable[[int], bool]:
         if self.side is Side.DOWN:
@@ -523,7 +548,9 @@ class Link:
 
         def fields(replica: int) -> frozenset[str]:
             role = Role(self.ledger.registry[replica].role)
-            return frozenset(name for name in (*shape.fields, DELETION) if not shape.may_write(role, name))
+            names = frozenset(name for name in (*shape.fields, DELETION) if not shape.may_write(role, name))
+            # A lane is nobody's witness: it has no ceilings to write.
+            return names | {CEILINGS_FIELD} if role is Role.CAIXA else names
 
         return fields
 
@@ -554,7 +581,7 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             self.run_now.phase = "upload"
         await self._send(Kind.FENCED, counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
@@ -569,6 +596,12 @@ class Link:
     async def _on_end(self, _: dict[str, Any]) -> None:
         await self._send(Kind.ENDED)
         await self._finish_run()
+        if self._clock_ran_ahead:
+            # The next greeting measures it, and everybody below learns it in turn.
+            text = "a clock below ran ahead since the greeting; connect again to correct it"
+            self.session.bye(text)
+            await self._flush()
+            raise LinkBroken("bye", text, terminal=False)
 
     async def _on_ended(self, _: dict[str, Any]) -> None:
         await self._finish_run()
@@ -588,6 +621,7 @@ class Link:
             run.ended = self._now()
             self._observer.moved(run)
         self.runs_ended += 1
+        self._idle.set()
         await self._observer.ended(self, run)
 
 

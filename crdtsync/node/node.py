@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,10 +19,11 @@ from crdtsync.node.below import Below
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
 from crdtsync.node.resolution import Resolutions
-from crdtsync.node.transaction import Transaction, find_row
+from crdtsync.node.transaction import Transaction, documents_meant, find_rows, only_row
 from crdtsync.node.uplink import Uplink
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Schema, load_installed
+from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
 from crdtsync.transport.websocket import WebSocketTransport
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from crdtsync.node.config import NodeConfig
     from crdtsync.node.run import Moved, Run
     from crdtsync.state.document import Change
-    from crdtsync.storage.base import PendencyRow, Storage
+    from crdtsync.storage.base import PendencyRow, Storage, View
     from crdtsync.transport.base import Channel, Server, Transport
 
 E = TypeVar("E", bound=Entity)
@@ -43,7 +44,7 @@ log = logging.getLogger("crdtsync")
 class SystemClock:
     """The machine's clock and random source; days are those of a time zone."""
 
-    def __init__(self, zone: tzinfo) -> None:
+    def __init__(self, zone: tzinfo = UTC) -> None:
         self._zone = zone
 
     def now_ms(self) -> int:
@@ -186,18 +187,47 @@ class Node:
         """Return a transaction over any categories; ``actor`` names who writes."""
         return Transaction(self.ledger, actor)
 
-    async def get(self, entity: type[E], key: str) -> E | None:
-        """Return a visible record, or None."""
-        row = await self.ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        return None if row is None or row[-2] else entity._load(row)
+    async def get(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E | None:
+        """Return a visible record, or None; ``in_store`` or ``doc`` tells equal keys apart.
 
-    async def find(self, entity: type[E], *, limit: int | None = None, **equals: object) -> list[E]:
-        """Return the visible records whose fields equal the given values, by key."""
-        fields = entity.__shape__.fields
-        where = {fields[name].column: fields[name].to_wire(value) for name, value in equals.items()}
-        category = entity.__category__
-        rows = await self.ledger.storage.read(lambda view: view.select(category, where=where, limit=limit))
-        return [entity._load(row) for row in rows]
+        Raises:
+            RecordAmbiguous: several documents have the key and neither tells which.
+        """
+        shape = entity.__shape__
+        rows = await self.ledger.storage.read(lambda view: find_rows(view, shape, key, in_store, doc))
+        row = only_row(shape, key, [row for row in rows if not row[-2]])
+        return None if row is None else entity._load(row)
+
+    async def find(
+        self,
+        entity: type[E],
+        *,
+        limit: int | None = None,
+        in_store: str | None = None,
+        doc: str | None = None,
+        **equals: object,
+    ) -> list[E]:
+        """Return the visible records whose fields equal the given values, by document and key.
+
+        ``in_store`` or ``doc`` leaves out those of other stores or documents.
+        """
+        shape = entity.__shape__
+        where = {
+            shape.fields[name].column: shape.fields[name].to_wire(value) for name, value in equals.items()
+        }
+
+        def select(view: View) -> list[tuple[Any, ...]]:
+            if in_store is None:
+                return view.select(shape.category, doc=doc, where=where, limit=limit)
+            rows: list[tuple[Any, ...]] = []
+            for held in sorted(documents_meant(view, shape, in_store, doc)):
+                left = None if limit is None else limit - len(rows)
+                rows += view.select(shape.category, doc=held, where=where, limit=left)
+            return rows
+
+        return [entity._load(row) for row in await self.ledger.storage.read(select)]
 
     async def count(self, entity: type[Entity]) -> int:
         """Return the number of visible records."""

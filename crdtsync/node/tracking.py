@@ -144,6 +144,17 @@ def _known(node: Node) -> Known:
         outbox_since=memory.outbox_since,
         paused_ms=memory.paused_ms,
         paused=memory.paused,
+        trouble=node.trouble,
+        skews={
+            "": -node.ledger.hlc.offset_ms,
+            **{link.peer.device: link.skew_ms for link in node.downstream if link.peer is not None},
+        },
+        incompatible={
+            (category, link.peer.device): why
+            for link in (node.upstream, *node.downstream)
+            if link is not None and link.peer is not None
+            for category, why in sorted(link.incompatible.items())
+        },
         disk_free=free,
         disk_total=total,
     )

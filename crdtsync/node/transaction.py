@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from crdtsync.errors import FieldError, NotAllowed, RecordExists, RecordMissing
+from crdtsync.errors import FieldError, NotAllowed, RecordAmbiguous, RecordExists, RecordMissing
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.entity import hint
 from crdtsync.state import cells
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crdtsync.node.ledger import Ledger
+    from crdtsync.schema import Shape
     from crdtsync.storage.base import View
 
 E = TypeVar("E", bound=Entity)
@@ -134,34 +135,105 @@ class Transaction:
         record._bind(recorder)
         return record
 
-    async def find(self, entity: type[E], key: str) -> E | None:
-        """Return a record for editing, or None when there is none."""
-        for doc, known in self._records:
-            if known == key and doc.partition("/")[0] == entity.__category__:
-                return self._records[doc, known][0]  # type: ignore[return-value]
-        row = await self._ledger.storage.read(lambda view: find_row(view, entity.__category__, key))
-        return None if row is None else await self._loaded(entity, row)
+    async def find(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E | None:
+        """Return a record for editing, or None when there is none; ``in_store`` or ``doc`` tells equal keys apart.
 
-    async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
-        """Return the record of one document for editing, or None when there is none."""
-        if (doc, key) in self._records:
-            return self._records[doc, key][0]  # type: ignore[return-value]
-        row = await self._ledger.storage.read(lambda view: view.get(entity.__category__, doc, key))
-        return None if row is None else await self._loaded(entity, row)
-
-    async def _loaded(self, entity: type[E], row: tuple[Any, ...]) -> E:
+        Raises:
+            RecordAmbiguous: several documents have the key and neither tells which.
+        """
+        shape = entity.__shape__
+        for at, known in self._records:
+            if (
+                known == key
+                and at.partition("/")[0] == shape.category
+                and _is_meant(shape, at, in_store, doc)
+            ):
+                return self._records[at, known][0]  # type: ignore[return-value]
+        rows = await self._ledger.storage.read(lambda view: find_rows(view, shape, key, in_store, doc))
+        row = only_row(shape, key, rows)
+        if row is None:
+            return None
         cells_now: Callable[[], cells.Record] = dict
-        if any(field.kind is Kind.COUNTER for field in entity.__shape__.fields.values()):
+        if any(field.kind is Kind.COUNTER for field in shape.fields.values()):
             fold = await self._ledger.fold(row[0])
             cells_now = partial(fold.cells, row[1])
         return self._enlist(entity._load(row), cells_now)
 
-    async def get(self, entity: type[E], key: str) -> E:
-        """Return a record for editing. Raises RecordMissing."""
-        record = await self.find(entity, key)
+    async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
+        """Return the record of one document for editing, or None when there is none."""
+        return await self.find(entity, key, doc=doc)
+
+    async def get(
+        self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> E:
+        """Return a record for editing. Raises RecordMissing, RecordAmbiguous."""
+        record = await self.find(entity, key, in_store=in_store, doc=doc)
         if record is None or record.deleted:
             raise RecordMissing(entity.__category__, key)
         return record
+
+    async def referrers(self, record: Entity) -> list[Entity]:
+        """Return all visible records that have a field with the key of `record`, for editing.
+
+        References inside rows are part of a fact, which nobody edits, and are not looked at.
+        """
+        category, key, schema = record.__category__, record.key, self._ledger.schema
+        pointing = {
+            name: [field for field in shape.fields.values() if field.ref == category]
+            for name, shape in schema.shapes.items()
+        }
+
+        def read(view: View) -> list[tuple[str, tuple[Any, ...]]]:
+            return [
+                (name, row)
+                for name, fields in pointing.items()
+                for field in fields
+                for row in view.select(name, where={field.column: key})
+            ]
+
+        for name, row in await self._ledger.storage.read(read):
+            await self.find(schema.entities[name], row[1], doc=row[0])
+        return [
+            one
+            for one, _ in self._records.values()
+            if not one.deleted
+            and any(getattr(one, field.name) == key for field in pointing[one.__category__])
+        ]
+
+    async def repoint(self, record: Entity, to: Entity | None) -> list[Entity]:
+        """Make every reference to `record` that can be edited refer to `to`, or to nothing; return who was changed.
+
+        Raises:
+            FieldError: a reference cannot be empty.
+            NotAllowed: this node's role may not write one of the categories.
+        """
+        changed: list[Entity] = []
+        for one in await self.referrers(record):
+            fields = [f for f in one.__shape__.fields.values() if f.ref == record.__category__]
+            editable = [
+                f.name for f in fields if f.kind is Kind.REGISTER and getattr(one, f.name) == record.key
+            ]
+            for name in editable:
+                setattr(one, name, to and to.key)
+            changed += [one] if editable else []
+        return changed
+
+    async def _complete(self) -> None:
+        """Let the entities complete what is written (`Entity.before_write`), each record once."""
+        done: set[tuple[str, str]] = set()
+        while True:
+            fresh = [
+                (at, record)
+                for at, (record, recorder) in self._records.items()
+                if recorder.ops and at not in done and type(record).before_write is not Entity.before_write
+            ]
+            if not fresh:
+                return
+            for at, record in fresh:
+                done.add(at)
+                await record.before_write(self)
 
     async def commit(self) -> None:
         """Check everything and write it durably, or raise and write nothing.
@@ -169,30 +241,51 @@ class Transaction:
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
         """
+        # What the entities create themselves may be there already: two transactions at once may both have missed it.
+        created = set(self._created)
+        await self._complete()
         ops: dict[str, dict[str, list[Op]]] = {}
         for (doc, key), (record, recorder) in self._records.items():
             if recorder.ops:
                 if not record.deleted:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
-        if self._created:
-            taken = await self._ledger.storage.read(self._taken)
-            if taken is not None:
-                raise RecordExists(*taken)
         if ops:
-            await self._ledger.write(ops, self._actor)
-
-    def _taken(self, view: View) -> tuple[str, str] | None:
-        for doc, key in self._created:
-            if view.get(doc.partition("/")[0], doc, key) is not None:
-                return doc, key
-        return None
+            await self._ledger.write(ops, self._actor, created)
 
 
-def find_row(view: View, category: str, key: str) -> tuple[Any, ...] | None:
-    """Return a record's row from whichever document of the category holds it."""
-    for doc in view.documents(category):
-        row = view.get(category, doc, key)
-        if row is not None:
-            return row
-    return None
+def documents_meant(
+    view: View, shape: Shape, in_store: str | None = None, doc: str | None = None
+) -> list[str]:
+    """Return the documents of a category, or those of a store, or the one that is named.
+
+    Raises:
+        FieldError: a store is named and the category is not cut by store.
+    """
+    if in_store is not None and "store" not in shape.partition.columns:
+        raise FieldError(shape.category, "store", "records belong to the whole account; name no store")
+    return [held for held in view.documents(shape.category) if _is_meant(shape, held, in_store, doc)]
+
+
+def _is_meant(shape: Shape, held: str, in_store: str | None, doc: str | None) -> bool:
+    if in_store is not None and "store" in shape.partition.columns:
+        at = 1 + shape.partition.columns.index("store")
+        if held.split("/")[at] != in_store:
+            return False
+    return doc is None or held == doc
+
+
+def find_rows(
+    view: View, shape: Shape, key: str, in_store: str | None = None, doc: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Return the rows with a key, one for each document that has it; deleted ones when there are no others."""
+    found = [view.get(shape.category, held, key) for held in documents_meant(view, shape, in_store, doc)]
+    rows = [row for row in found if row is not None]
+    return [row for row in rows if not row[-2]] or rows
+
+
+def only_row(shape: Shape, key: str, rows: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Return the one row of a key, or None. Raises RecordAmbiguous when several documents have it."""
+    if len(rows) > 1:
+        raise RecordAmbiguous(shape.category, key, [row[0] for row in rows])
+    return rows[0] if rows else None

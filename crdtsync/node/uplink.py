@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from crdtsync.state.document import Change
     from crdtsync.transport.base import Transport
 
+_WAIT_SECONDS_MIN = 0.001
 _HOURS_SECONDS_MAX = 60.0
 log = logging.getLogger("crdtsync")
 
@@ -386,7 +387,8 @@ class Uplink(Observer):
             self._retry.clear()
             self.retry_at = self.ledger.clock.uptime() + delay
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._retry.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._retry.wait()
             self.retry_at = None
 
     async def _attempt(self, url: str) -> float | None:
@@ -489,8 +491,12 @@ class Uplink(Observer):
             if seconds is not None and decision.reason is Reason.HOURS:
                 # Hours follow the wall clock, which may be set while this waits.
                 seconds = min(seconds, _HOURS_SECONDS_MAX)
+            if seconds is not None:
+                # A rest below what the clock can show would be due for ever and never come.
+                seconds = max(seconds, _WAIT_SECONDS_MIN)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._stirred.wait()
 
     def _check(self, trigger: Trigger) -> None:
         assert self.link is not None
@@ -504,7 +510,6 @@ class Uplink(Observer):
     def greeted(self, link: Link) -> None:
         """See Observer: the policy decides what to check and when."""
         self.backoff.connected()
-        self.trouble = None
         self._note_heard()
         self._stirred.set()
         del link
@@ -546,6 +551,8 @@ class Uplink(Observer):
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer: one commit for all that a complete check or run means."""
+        # Not when the connection stands: what was refused is refused again, and stays to be seen between.
+        self.trouble = None
         self.backoff.worked()
         self._forget_received(link.held)
         self._note_heard()

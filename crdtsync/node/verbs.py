@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.node import Node
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
+from crdtsync.node.transaction import find_rows
 from crdtsync.schema import Counter, Entity, Kind, Role, Set, Shape
 from crdtsync.schema.entity import hint
 from crdtsync.schema.shape import KEY_SEPARATOR
@@ -25,7 +26,7 @@ Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 
 
 async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
-    """Identity, link, records and records waiting per category, pendencies."""
+    """Identity, link, records and records waiting per category, pendencies, alerts."""
     ledger = node.ledger
     categories = list(node.schema.shapes)
     counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
@@ -59,15 +60,20 @@ async def digests(node: Node, _args: dict[str, Any]) -> dict[str, str]:
 
 
 async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
-    """Records of a category as plain values; one record with ``key``; at most ``limit``."""
+    """Records of a category as plain values, at most ``limit``; with ``key`` those that have it, in every store.
+
+    ``store`` leaves out those of other stores.
+    """
     entity = node.schema.entity(args["category"])
-    key = args.get("key")
-    if key is not None:
-        record = await node.get(entity, key)
-        if record is None:
-            raise RecordMissing(entity.__category__, key)
-        return [_plain(record)]
-    return [_plain(record) for record in await node.find(entity, limit=args.get("limit", 20))]
+    key, store = args.get("key"), args.get("store")
+    if key is None:
+        found = await node.find(entity, limit=args.get("limit", 20), in_store=store)
+        return [_plain(record) for record in found]
+    rows = await node.ledger.storage.read(lambda view: find_rows(view, entity.__shape__, key, store))
+    records = [entity._load(row) for row in sorted(rows) if not row[-2]]
+    if not records:
+        raise RecordMissing(entity.__category__, key)
+    return [_plain(record) for record in records]
 
 
 def _plain(record: Entity) -> dict[str, Any]:
@@ -75,15 +81,19 @@ def _plain(record: Entity) -> dict[str, Any]:
 
 
 async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
-    """Create or edit one record: ``assignments`` such as ``price=12.90``, ``balance-=1``, ``tags+=new``."""
+    """Create or edit one record: ``assignments`` such as ``price=12.90``, ``balance-=1``, ``tags+=new``.
+
+    ``store`` says whose record it is, at a node that has several stores'.
+    """
     entity = node.schema.entity(args["category"])
     keys = _read_key(entity.__shape__, args["key"])
     key = entity.__shape__.key_text(keys)
     plain, moves = _read_assignments(entity, args["assignments"])
+    store = args.get("store")
     async with node.transaction(actor=args.get("actor", "cli")) as tx:
-        record = await tx.find(entity, key)
+        record = await tx.find(entity, key, in_store=store)
         if record is None:
-            record = tx.create(entity, **keys, **plain)
+            record = tx.create(entity, in_store=store, **keys, **plain)
         else:
             if record.deleted:
                 record.restore()
@@ -91,7 +101,7 @@ async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
                 setattr(record, name, value)
         for name, how, text in moves:
             _move(record, name, how, text)
-    written = await node.get(entity, record.key)
+    written = await node.get(entity, record.key, doc=record.doc)
     return _plain(written) if written is not None else {}
 
 

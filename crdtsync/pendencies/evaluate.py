@@ -278,13 +278,16 @@ class _Evaluation:
 
     def _judge_all(self) -> dict[_Subject, PendencyRow | None]:
         verdicts: dict[_Subject, PendencyRow | None] = {}
-        for subject in self._subjects:
+        waiting = list(self._subjects)
+        for subject in waiting:  # it grows: a rule may ask to look at other records as well
+            if subject in verdicts:
+                continue
             rule = self._rules.get(subject.category, {}).get(subject.code)
             if rule is not None:
-                verdicts[subject] = self._judge(subject, rule)
+                verdicts[subject] = self._judge(subject, rule, waiting)
         return verdicts
 
-    def _judge(self, subject: _Subject, rule: Invariant) -> PendencyRow | None:
+    def _judge(self, subject: _Subject, rule: Invariant, waiting: list[_Subject]) -> PendencyRow | None:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
             places = sorted(self._under(subject.category, rule.code, [subject.key]), key=lambda at: at[::-1])
@@ -299,6 +302,8 @@ class _Evaluation:
         if "now" in rule.takes:
             at_ms = 0 if until is None else int(until.timestamp() * 1000)
             self.changes.due.append(DueRow(*subject, at_ms))
+        if isinstance(verdict, Fine):
+            waiting += [_Subject(subject.category, rule.code, one.doc, one.key) for one in verdict.look]
         if verdict:
             return None
         broken = verdict if isinstance(verdict, Broken) else Broken()

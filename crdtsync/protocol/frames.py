@@ -117,7 +117,13 @@ _IDENTITY: dict[str, Check] = {
     "account": _NAME,
     "store": _opt(_NAME),
     "replica": _REPLICA,
-    "categories": _map(_NAME, _NAME, limits.CATEGORIES_MAX),
+    "categories": _map(
+        _NAME,
+        _record(
+            ("essence", _NAME), ("types of optional fields", _map(_NAME, _NAME, limits.OPTIONAL_FIELDS_MAX))
+        ),
+        limits.CATEGORIES_MAX,
+    ),
     "clock_ms": _uint(1 << 50),
     "software": _NAME,
     "live": _FLAG,

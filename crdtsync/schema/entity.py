@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
-from crdtsync.schema.fields import DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
+from crdtsync.schema.fields import COUNT_MARK, DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
 from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References
@@ -22,6 +22,8 @@ from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rul
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from crdtsync.schema.rules import Writes
 
 __all__ = ["Entity", "Recorder", "hint"]
 
@@ -127,13 +129,18 @@ class Entity:
 
     @property
     def conflicts(self) -> dict[str, list[Any]]:
-        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1])."""
+        """Concurrent values by field, the one that shows first; `~` when deleted here and edited there ([0, 1]).
+
+        A counter's name and `#` hold the value of its inventory count and what others moved without having seen it.
+        """
         wires: dict[str, list[Any]] = json.loads(self._conflicts) if self._conflicts else {}
         fields = self.__shape__.fields
-        return {
-            name: [fields[name].from_wire(wire) for wire in values] if name in fields else values
-            for name, values in wires.items()
-        }
+
+        def read(name: str, values: list[Any]) -> list[Any]:
+            field = fields.get(name.removesuffix(COUNT_MARK))
+            return values if field is None else [field.from_wire(wire) for wire in values]
+
+        return {name: read(name, values) for name, values in wires.items()}
 
     @property
     def parts(self) -> dict[str, str]:
@@ -173,6 +180,13 @@ class Entity:
         self._writer().write(f"{field.name}{ELEMENT_MARK}{element}", int(present))
         known = set(json.loads(self._row[field.place] or "[]")) - {element}
         self._row[field.place] = to_json(sorted(known | {element} if present else known))
+
+    async def before_write(self, tx: Writes) -> None:
+        """Complete what a local transaction writes to this record; an entity may override it. Runs before the checks.
+
+        It is called once for each record that was created, edited or deleted, and for those that it enlists itself.
+        A record that it creates may be there already: then it is written, not refused.
+        """
 
     def delete(self) -> None:
         """Delete the record; an edit made elsewhere without having seen this keeps it alive."""

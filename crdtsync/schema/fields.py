@@ -177,11 +177,12 @@ class Field(Generic[T_co]):
 
     def check_column(self, values: Sequence[Any]) -> str | None:
         """Check wire values from a peer; return what is wrong, or None."""
-        if None in values:
-            if self.required:
-                return "a required value is missing"
-            values = [value for value in values if value is not None]
-        return self.type.check(values)
+        problem = self.type.check(values)
+        if problem is None or None not in values:
+            return problem
+        if self.required:
+            return "a required value is missing"
+        return self.type.check([value for value in values if value is not None])
 
 
 class Assignable(Field[T]):

@@ -68,7 +68,9 @@ class Partition:
                 owner = identity.store or store
                 if owner is None:
                     raise FieldError(
-                        category, "store", "is not known here: name it, or write at a store's node"
+                        category,
+                        "store",
+                        "is not known here: name it (`--store`; in a program `in_store=`), or write at a store's node",
                     )
                 found.append(owner)
         for part in found:

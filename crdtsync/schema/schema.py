@@ -7,11 +7,12 @@ from hashlib import blake2b
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
+from crdtsync import limits
 from crdtsync.errors import AdapterError, UnknownCategory, hint
 from crdtsync.schema.entity import Entity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from crdtsync.schema.shape import Shape
 
@@ -38,7 +39,9 @@ class Schema:
                 )
             self.entities[category] = entity
         self.shapes: dict[str, Shape] = {name: entity.__shape__ for name, entity in self.entities.items()}
+        self._orders: dict[tuple[str, str | None], tuple[str, ...]] = {}
         self._check_references()
+        self._check_size()
 
     def _check_references(self) -> None:
         for category, shape in self.shapes.items():
@@ -50,6 +53,21 @@ class Schema:
         done: set[str] = set()
         for category in sorted(self.shapes):
             self._visit(category, (), done)
+
+    def _check_size(self) -> None:
+        """What a greeting names must fit into its frame."""
+        for what, count, most in (
+            ("categories", len(self.shapes), limits.CATEGORIES_MAX),
+            (
+                "optional fields",
+                sum(len(shape.optional_types) for shape in self.shapes.values()),
+                limits.OPTIONAL_FIELDS_MAX,
+            ),
+        ):
+            if count > most:
+                raise AdapterError(
+                    f"the installed adapters declare {count} {what}; at most {most} are allowed"
+                )
 
     def _visit(self, category: str, path: tuple[str, ...], done: set[str]) -> None:
         if category in path:
@@ -82,7 +100,12 @@ class Schema:
 
         ``first`` comes as early as what it refers to allows; a category that is not there changes nothing.
         """
+        known = self._orders.get((direction, first))
+        if known is None:
+            known = self._orders[direction, first] = self._ordered(direction, first)
+        return known
 
+    def _ordered(self, direction: Literal["download", "upload"], first: str | None) -> tuple[str, ...]:
         def place(category: str) -> tuple[int, str]:
             shape = self.shapes[category]
             declared = shape.download if direction == "download" else shape.upload
@@ -117,9 +140,28 @@ class Schema:
         text = ",".join(f"{name}={self.shapes[name].fingerprint}" for name in sorted(self.shapes))
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def categories(self) -> dict[str, str]:
-        """Return what peers compare per category: equal essences can exchange records."""
-        return {name: shape.essence for name, shape in self.shapes.items()}
+    def categories(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """Return what peers compare per category: its essence, and the types of what either may lack."""
+        return {name: (shape.essence, shape.optional_types) for name, shape in self.shapes.items()}
+
+    def incompatible(self, theirs: Mapping[str, tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+        """Return the categories that a peer with these `categories` cannot exchange records of, with the reason.
+
+        A category that only one end has is not named: there is nothing to exchange.
+        """
+        found: dict[str, str] = {}
+        for name, (essence, types) in self.categories().items():
+            if name not in theirs:
+                continue
+            their_essence, their_types = theirs[name]
+            other = sorted(
+                field for field in types.keys() & their_types if types[field] != their_types[field]
+            )
+            if essence != their_essence:
+                found[name] = "its keys, partition or required fields differ"
+            elif other:
+                found[name] = f"the type of {', '.join(other)} differs"
+        return found
 
 
 def load_installed() -> Schema:

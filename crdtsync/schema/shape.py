@@ -12,6 +12,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError, hint
 from crdtsync.schema.composites import RowsType, StructType
 from crdtsync.schema.fields import DELETION, Field, Kind
@@ -29,6 +30,8 @@ KEY_SEPARATOR = ":"
 """Between the parts of a composite key; no part contains it."""
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")
+_TYPE_BYTES = 4
+_POSITION_CHARS = len(".999")
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,6 @@ class Shape:
     def check_keys(self, keys: Iterable[str]) -> str | None:
         """Check the keys of many records as they arrive, column by column; return what is wrong, or None."""
         keys = tuple(keys)
-        if set(map(type, keys)) - {str}:
-            return "a key is not text"
         if self._one_text_key is not None:
             problem = self._one_text_key.check(keys)
             return f"key: {problem}" if problem else None
@@ -189,7 +190,8 @@ class Shape:
     def essence(self) -> str:
         """Stable hash of what must be equal to exchange records: keys, partition and required fields.
 
-        Two versions of a category that differ by optional fields have the same essence and synchronize.
+        Two versions of a category that differ by optional fields have the same essence and synchronize, unless
+        `optional_types` tells two types of one field.
         """
         keys = [[field.name, field.type.essence] for field in self.keys]
         required = {
@@ -197,10 +199,23 @@ class Shape:
         }
         return _hash([keys, self.partition.columns, required])
 
+    @cached_property
+    def optional_types(self) -> dict[str, str]:
+        """Stable hash of the type of each field, and of each position of a struct (`lines.3`), that a peer may lack."""
+        types: dict[str, str] = {}
+        for field in self.fields.values():
+            if not field.required:
+                types[field.name] = _hash([field.essence, field.optional], _TYPE_BYTES)
+            if isinstance(field.type, StructType):
+                for at, part in enumerate(field.type.struct.__fields__):
+                    if not part.required:
+                        types[f"{field.name}.{at}"] = _hash([part.type.essence, part.optional], _TYPE_BYTES)
+        return types
 
-def _hash(value: object) -> str:
+
+def _hash(value: object, size: int = 8) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+    return blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def check_shape(name: str, shape: Shape, reserved: Iterable[str]) -> None:
@@ -215,6 +230,8 @@ def check_shape(name: str, shape: Shape, reserved: Iterable[str]) -> None:
         raise AdapterError(f"{name}: an entity needs at least one Key()")
     if not shape.writers:
         raise AdapterError(f"{name}: nobody may write it; say writers={{Role....}}")
+    if len(shape.fields) > limits.FIELDS_MAX:
+        raise AdapterError(f"{name}: {len(shape.fields)} fields; at most {limits.FIELDS_MAX} are allowed")
     _check_names(name, shape, frozenset(reserved))
     _check_rules(name, shape)
     for field in shape.fields.values():
@@ -236,6 +253,8 @@ def _check_names(name: str, shape: Shape, reserved: frozenset[str]) -> None:
             raise AdapterError(
                 f"{name}.{field.name}: this name is reserved or not lower case; choose another"
             )
+        if len(field.name) + _POSITION_CHARS > limits.NAME_CHARS_MAX:
+            raise AdapterError(f"{name}.{field.name}: this name is too long; choose a shorter one")
         if field.column in taken:
             raise AdapterError(
                 f"{name}.{field.name}: another column is called {field.column}; rename the field"

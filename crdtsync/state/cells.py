@@ -122,6 +122,27 @@ def balance(record: Record, field: str) -> tuple[int, list[int]]:
     return current, [cell.value[0] for _, cell in rivals] if len(rivals) > 1 else []
 
 
+def unaware(record: Record, field: str) -> tuple[int, int] | None:
+    """Return (value of a counter's count, what others moved without having seen it), or None where there is no count.
+
+    A movement's cell tells it: its mark names the newest count that its replica had seen, by (clock, replica), and the
+    replica's total before it moved with that knowledge. A mark that names a later count than the one that is shown
+    ends what had not seen this one, too. Named movements are not told apart.
+    """
+    counts = record.get(field + COUNT_MARK)
+    if not counts:
+        return None
+    counter, count = siblings(counts)[0]
+    amount = 0
+    for replica, cell in record.get(field, {}).items():
+        if replica != counter:
+            total, _, *marks = cell.value
+            if marks and marks[0][:2] >= (count.hlc, counter):
+                total = marks[0][2]
+            amount += total - count.value[1].get(replica, 0)
+    return count.value[0], amount
+
+
 def elements(record: Record, field: str) -> Iterator[str]:
     """Yield the elements of a set: those with a sibling that adds them (add-wins, observed remove)."""
     prefix = field + ELEMENT_MARK

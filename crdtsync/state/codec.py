@@ -61,7 +61,7 @@ class Batch:
 
     def keys(self) -> tuple[str, ...]:
         """Return the distinct record keys that this batch touches, in order of appearance."""
-        return tuple(dict.fromkeys(row[0] for group in self.groups for row in group.rows))
+        return tuple(dict.fromkeys([row[0] for group in self.groups for row in group.rows]))
 
 
 def batch_hash(data: bytes) -> bytes:
@@ -117,6 +117,15 @@ def _pairs(value: Any, key_type: type, what: str) -> dict[Any, int]:
     return result
 
 
+def _are_keys(values: list[Any]) -> bool:
+    try:
+        joined = "".join(values)
+    except TypeError:
+        return False
+    longest = len(joined) if len(joined) <= limits.KEY_CHARS_MAX else max(map(len, values))
+    return "" not in values and longest <= limits.KEY_CHARS_MAX
+
+
 def _group(value: Any, batch_seq: int) -> Group:
     _expect(type(value) is tuple and len(value) == 5, "a group is not a list of five")
     seq, hlc, fields, seen, rows = value
@@ -134,8 +143,7 @@ def _group(value: Any, batch_seq: int) -> Group:
     _expect(
         set(map(len, rows)) == {len(fields) + 1}, "a row has more or fewer values than the group has fields"
     )
-    for row in rows:
-        _expect(type(row[0]) is str and 0 < len(row[0]) <= limits.KEY_CHARS_MAX, "a record key is malformed")
+    _expect(_are_keys([row[0] for row in rows]), "a record key is malformed")
     return Group(fields, rows, _pairs(seen, int, "seen"), seq, hlc)
 
 

@@ -73,6 +73,15 @@ class Change:
     hlc: int = 0
 
 
+class _Arrival(NamedTuple):
+    """A batch that a peer sent, judged while it is fresh: its hash, and why it cannot be folded, if so."""
+
+    batch: Batch
+    data: bytes
+    hash: bytes
+    problem: str
+
+
 class _Unit(NamedTuple):
     """What becomes visible at once: a batch, or all batches of one compaction."""
 
@@ -178,14 +187,27 @@ class Document:
 
     def _value(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         if op.kind == "add":
-            before = values.get(op.slot)
-            if before is None:
-                cell = known.get(op.slot, {}).get(self.replica)
-                before = cell.value if cell else (0, "")
-            return (before[0] + op.value, op.cause)
+            return self._moved(known, values, op)
         if op.kind == "named":
             return (op.value, op.cause)
         return self._count(known, values, op) if op.kind == "count" else op.value
+
+    def _moved(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
+        """Return the running total after a movement, marked with the count that it has seen if another made that one."""
+        before = values.get(op.slot)
+        if before is None:
+            cell = known.get(op.slot, {}).get(self.replica)
+            before = cell.value if cell else (0, "")
+        total, _, *marks = before
+        counts = known.get(op.slot + lattice.COUNT_MARK)
+        if not counts or op.slot + lattice.COUNT_MARK in values:
+            return (total + op.value, op.cause)
+        counter, count = lattice.siblings(counts)[0]
+        if counter == self.replica:
+            return (total + op.value, op.cause)
+        if not marks or marks[0][:2] != (count.hlc, counter):
+            marks = [(count.hlc, counter, total)]
+        return (total + op.value, op.cause, marks[0])
 
     def _count(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         """Return a count with all that it includes: what was visible, and what this batch wrote before it."""
@@ -217,18 +239,20 @@ class Document:
         """
         update = read_update(data)
         change = Change(self.doc, self.shape.category)
-        fresh: dict[int, list[tuple[Batch, bytes]]] = {}
+        fresh: dict[int, list[_Arrival]] = {}
         for replica, runs in update.runs.items():
             if not may_write(replica):
                 raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
             fresh[replica] = self._check_runs(replica, runs)
+            if any(run.gone and run.end > update.deleted.get(replica, 0) for run in runs):
+                raise UpdateInvalid(f"{self.doc}: elements of replica {replica:x} are gone and not deleted")
             self._check_fields(replica, fresh[replica], forbidden(replica))
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
-        for replica, batches in fresh.items():
-            for batch, element in batches:
-                self._take(replica, batch, element, change)
+        for replica, arrivals in fresh.items():
+            for arrival in arrivals:
+                self._take(replica, arrival, change)
         if any(fresh.values()):
             change.journal.append(self._trimmed(update.runs, update.deleted, fresh))
         return change
@@ -237,25 +261,25 @@ class Document:
         self,
         runs: Mapping[int, list[Run]],
         deleted: Mapping[int, int],
-        fresh: Mapping[int, list[tuple[Batch, bytes]]],
+        fresh: Mapping[int, list[_Arrival]],
     ) -> bytes:
         kept: dict[int, list[Run]] = {}
-        for replica, batches in fresh.items():
-            if not batches:
+        for replica, arrivals in fresh.items():
+            if not arrivals:
                 continue
-            start = batches[0][0].seq - 1
+            start = arrivals[0].batch.seq - 1
             gone = [Run(run.clock, gone=run.gone) for run in runs[replica] if run.gone and run.end == start]
-            kept[replica] = [*gone, Run(start, [element for _, element in batches])]
+            kept[replica] = [*gone, Run(start, [arrival.data for arrival in arrivals])]
         return write_update(kept, {r: upto for r, upto in deleted.items() if r in kept})
 
-    def _check_runs(self, replica: int, runs: list[Run]) -> list[tuple[Batch, bytes]]:
-        """Return the batches that are new, checked against the chain."""
+    def _check_runs(self, replica: int, runs: list[Run]) -> list[_Arrival]:
+        """Return the batches that are new, checked against the chain; their values too, while they are in the cache."""
         head = self.heads.get(replica) or Head()
         if runs[0].clock > head.seq:
             raise UpdateGap(self.doc, replica, head.seq, runs[0].clock)
         seq = head.seq
         chain: bytes | None = head.hash
-        result: list[tuple[Batch, bytes]] = []
+        result: list[_Arrival] = []
         for run in runs:
             if run.gone and run.end > seq:
                 seq, chain = run.end, None
@@ -272,31 +296,35 @@ class Document:
                 if chain is not None and batch.prev != chain:
                     raise Fork(self.doc, replica, clock)
                 seq, chain = batch.seq, batch_hash(element)
-                result.append((batch, element))
+                result.append(_Arrival(batch, element, chain, self._problem(batch)))
         if chain is None:
             raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
         return result
 
-    def _check_fields(
-        self, replica: int, batches: list[tuple[Batch, bytes]], forbidden: frozenset[str]
-    ) -> None:
+    def _problem(self, batch: Batch) -> str:
+        try:
+            check_batch(self.shape, batch)
+        except BatchInvalid as problem:
+            return str(problem)
+        return ""
+
+    def _check_fields(self, replica: int, arrivals: list[_Arrival], forbidden: frozenset[str]) -> None:
         if not forbidden:
             return
-        for batch, _ in batches:
-            for group in batch.groups:
+        for arrival in arrivals:
+            for group in arrival.batch.groups:
                 named = {lattice.field_of(slot) for slot in group.fields} & forbidden
                 if named:
                     field = f"{self.shape.category}.{min(named)}"
                     raise UpdateInvalid(f"{field}: the role of replica {replica:x} may not write this field")
 
-    def _take(self, replica: int, batch: Batch, data: bytes, change: Change) -> None:
-        try:
-            check_batch(self.shape, batch)
-        except BatchInvalid as problem:
-            change.parked.append(Parked(replica, batch.seq, str(problem), data))
+    def _take(self, replica: int, arrival: _Arrival, change: Change) -> None:
+        batch, data = arrival.batch, arrival.data
+        if arrival.problem:
+            change.parked.append(Parked(replica, batch.seq, arrival.problem, data))
             self._parked.add((replica, batch.seq))
         head = self.heads.setdefault(replica, Head())
-        head.seq, head.hash = batch.seq, batch_hash(data)
+        head.seq, head.hash = batch.seq, arrival.hash
         change.heads.add(replica)
         change.hlc = max(change.hlc, batch.hlc)
         unit = self._enqueue(replica, batch, data)
@@ -308,6 +336,9 @@ class Document:
     def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
         """Add a batch to what waits to be shown; return the unit that it completes."""
         building = self._building.setdefault(replica, [])
+        if batch.compaction is not None and batch.seq == batch.compaction[0] + 1:
+            # A newer compaction replaces one that never became whole.
+            building.clear()
         building.append((batch, data))
         if batch.compaction is not None and batch.seq < batch.compaction[1]:
             return None
@@ -323,6 +354,7 @@ class Document:
         for batch, _ in unit.batches:
             for group in batch.groups:
                 seq = group.seq or batch.seq
+                change.hlc = max(change.hlc, group.hlc or 0)
                 for row in group.rows:
                     newest[row[0]] = max(newest.get(row[0], 0), seq)
                     for slot in group.fields:
@@ -342,6 +374,10 @@ class Document:
     def waiting(self) -> set[int]:
         """Return the replicas that have received batches not shown yet."""
         return {replica for replica, units in self._pending.items() if units}
+
+    def unfinished(self) -> bool:
+        """Tell whether batches wait to be shown: what a compaction among them replaces is still needed."""
+        return bool(self.waiting() or self._building)
 
     def showable(
         self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None
@@ -418,10 +454,9 @@ class Document:
             yield write_update(piece.runs, piece.deleted), len(named) - before
 
     def wants_compaction(self) -> bool:
-        """Tell whether the log holds more superseded writes than live records."""
-        return self.fold.superseded > limits.COMPACTION_CELLS_MIN and self.fold.superseded > 2 * len(
-            self.fold
-        )
+        """Tell whether the own log holds more superseded writes than there are live records."""
+        superseded = self.fold.superseded.get(self.replica, 0)
+        return superseded > limits.COMPACTION_CELLS_MIN and superseded > 2 * len(self.fold)
 
     def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
         """Return the compacted document as bytes, and the change; the caller stores both and loads again.

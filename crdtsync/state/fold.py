@@ -16,6 +16,8 @@ from crdtsync import limits
 from crdtsync.errors import BatchInvalid
 from crdtsync.schema.fields import Kind, movement_name_problem
 from crdtsync.state import cells as lattice
+from crdtsync.state.ceilings import KEY as CEILINGS
+from crdtsync.state.ceilings import Ceiling, check_ceilings, read_ceilings, stamp_under, under
 from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, NAME_MARK, Cell, Record
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
@@ -27,24 +29,37 @@ if TYPE_CHECKING:
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
 
+# The end of a read-model row: not deleted, no conflicts.
+_ALIVE = (0, None)
 _DECODED_BATCHES_MAX = 32
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
-def _check_counter(values: Sequence[Any]) -> str | None:
+def _check_counter(values: Sequence[Any], *, named: bool = False) -> str | None:
     for value in values:
         if not (
             type(value) is tuple
-            and len(value) == 2
+            and (len(value) == 2 or (len(value) == 3 and not named and _is_mark(value[2])))
             and type(value[0]) is int
             and abs(value[0]) <= limits.AMOUNT_MAX
             and type(value[1]) is str
             and len(value[1]) <= limits.CAUSE_CHARS_MAX
         ):
-            return "a movement is not (integer, cause)"
+            return "a movement is not (integer, cause)" + ("" if named else " with or without the count seen")
     return None
+
+
+def _is_mark(value: Any) -> bool:
+    """Whether a value is (clock and replica of a count, total before the first movement that had seen it)."""
+    return (
+        type(value) is tuple
+        and tuple(map(type, value)) == (int, int, int)
+        and value[0] > 0
+        and 0 < value[1] <= limits.REPLICA_MAX
+        and abs(value[2]) <= limits.AMOUNT_MAX
+    )
 
 
 def _check_count(values: Sequence[Any]) -> str | None:
@@ -73,6 +88,11 @@ def _check_flag(values: Sequence[Any]) -> str | None:
 
 
 def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
+    field = shape.fields.get(slot)
+    if field is not None:
+        if field.kind is Kind.COUNTER:
+            return _check_counter(values)
+        return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)
     if slot == DELETION:
         return _check_flag(values)
     field = shape.fields.get(lattice.field_of(slot))
@@ -87,12 +107,8 @@ def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
     if NAME_MARK in slot:
         if field.kind is not Kind.COUNTER:
             return "a named movement of a field that is no counter"
-        return movement_name_problem(slot.partition(NAME_MARK)[2]) or _check_counter(values)
-    if slot.endswith(COUNT_MARK):
-        return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
-    if field.kind is Kind.COUNTER:
-        return _check_counter(values)
-    return "a set written as a whole" if field.kind is Kind.SET else field.check_column(values)
+        return movement_name_problem(slot.partition(NAME_MARK)[2]) or _check_counter(values, named=True)
+    return _check_count(values) if field.kind is Kind.COUNTER else "a count of a field that is no counter"
 
 
 def check_batch(shape: Shape, batch: Batch) -> None:
@@ -102,11 +118,14 @@ def check_batch(shape: Shape, batch: Batch) -> None:
         BatchInvalid: the batch cannot be folded by this schema; it names the category and the field.
     """
     for group in batch.groups:
-        columns = list(zip(*group.rows, strict=True))
-        problem = shape.check_keys(columns[0])
+        if group.rows[0][0] == CEILINGS:
+            check_ceilings(group)
+            continue
+        keys, *columns = zip(*group.rows, strict=True)
+        problem = shape.check_keys(keys)
         if problem:
             raise BatchInvalid(f"{shape.category}: {problem}")
-        for slot, values in zip(group.fields, columns[1:], strict=True):
+        for slot, values in zip(group.fields, columns, strict=True):
             problem = _check_slot(shape, slot, values)
             if problem:
                 field = lattice.field_of(slot)
@@ -124,8 +143,12 @@ class Fold:
         self._sources: dict[int, tuple[int, bytes]] = {}
         self._next_source = 0
         self._decoded: OrderedDict[int, dict[str, tuple[int, Group, tuple[Any, ...], Batch]]] = OrderedDict()
-        self._names = tuple(shape.fields)
-        self.superseded = 0
+        # The fields of a batch whose rows are read-model rows already, or None where no batch's are.
+        kinds = {field.kind for field in shape.fields.values()}
+        packed = len(shape.keys) == 1 and kinds.isdisjoint({Kind.COUNTER, Kind.SET})
+        self._row_fields = tuple(shape.fields) if packed else None
+        # By replica: each one compacts its own log, and only that.
+        self.superseded: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._home) + len(self._cells)
@@ -135,6 +158,9 @@ class Fold:
 
     def keys(self) -> Iterator[str]:
         """Yield every record key, deleted ones included."""
+        return (key for key in self._every_key() if key != CEILINGS)
+
+    def _every_key(self) -> Iterator[str]:
         yield from self._home
         yield from self._cells
 
@@ -154,10 +180,9 @@ class Fold:
 
     def _add_bulk(self, group: Group, token: int) -> bool:
         fresh = dict.fromkeys([row[0] for row in group.rows], token)
-        known = self._home.keys() | self._cells.keys() if self._cells and not self._home else None
-        if len(fresh) != len(group.rows) or not self._home.keys().isdisjoint(fresh):
+        if len(fresh) != len(group.rows) or not self._home.keys().isdisjoint(fresh.keys()):
             return False
-        if self._cells and not (known or self._cells.keys()).isdisjoint(fresh):
+        if not self._cells.keys().isdisjoint(fresh.keys()):
             return False
         self._home.update(fresh)
         return True
@@ -185,7 +210,7 @@ class Fold:
             known_cell = record.get(slot, {}).get(replica)
             changed = lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
             if changed and known_cell is not None:
-                self.superseded += 1
+                self.superseded[replica] = self.superseded.get(replica, 0) + 1
         return False
 
     def _unpack_from(self, replica: int, batch: Batch, key: str, upto: Group) -> Record:
@@ -228,32 +253,41 @@ class Fold:
         }
 
     def rows(self, keys: Iterable[str]) -> list[ReadRow]:
-        """Return the read-model rows of records, in the order of ``keys``."""
-        return [read_row(self.doc, self.shape, key, self.cells(key)) for key in keys]
+        """Return the read-model rows of records; for the key of the ceilings, of all records that one bounds."""
+        ceilings = self.ceilings()
+        if not ceilings:
+            return [read_row(self.doc, self.shape, key, self.cells(key)) for key in keys]
+        wanted = dict.fromkeys(keys)
+        if CEILINGS in wanted:
+            del wanted[CEILINGS]
+            # One write alone needs no stamp, so a record that lives packed reads the same as before.
+            wanted |= dict.fromkeys(
+                k for k, r in self._cells.items() if k != CEILINGS and under(ceilings, r) is not r
+            )
+        return [read_row(self.doc, self.shape, key, under(ceilings, self.cells(key))) for key in wanted]
+
+    def ceilings(self) -> list[Ceiling]:
+        """Return what bounds the stamps of writers whose clocks ran ahead; nearly always nothing."""
+        return read_ceilings(self.cells(CEILINGS)) if CEILINGS in self else []
+
+    def stamp_that_counts(self, replica: int, seq: int, hlc: int) -> int:
+        """Return what a stamp counts as under the ceilings."""
+        return stamp_under(self.ceilings(), replica, seq, hlc)
 
     def rows_of(self, batch: Batch) -> list[ReadRow]:
         """Return the read-model rows of the records that a batch, already joined, touched."""
-        plain = self._names
         result: list[ReadRow] = []
-        single = len(self.shape.keys) == 1
+        head = (self.doc,)
         for group in batch.groups:
-            if (
-                single
-                and group.fields == plain
-                and len(group.rows) >= _BULK_ROWS_MIN
-                and self._all_packed(group)
-            ):
-                doc = self.doc
-                result += [(doc, *row, 0, None) for row in group.rows]
+            if group.fields == self._row_fields and self._all_packed(group):
+                result += [head + row + _ALIVE for row in group.rows]
             else:
                 result += self.rows(dict.fromkeys(row[0] for row in group.rows))
         return result
 
     def _all_packed(self, group: Group) -> bool:
-        if any(self.shape.fields[name].kind in {Kind.COUNTER, Kind.SET} for name in group.fields):
-            return False
         # A record of the group may have been touched by an earlier write; those in cells are read the long way.
-        return self._cells.keys().isdisjoint([row[0] for row in group.rows])
+        return not self._cells or self._cells.keys().isdisjoint([row[0] for row in group.rows])
 
     def digest(self) -> bytes:
         """Return the canonical digest of the folded state: equal digests mean equal cells, whatever the history.
@@ -261,14 +295,14 @@ class Fold:
         The digest is the sum, modulo 2**128, of the BLAKE2b hashes of each record's canonical form.
         """
         total = 0
-        for key in self.keys():
+        for key in self._every_key():
             data = pack_canonical([key, lattice.canonical(self.cells(key))])
             total += int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
     def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
         """Yield (key, slot, cell) of every cell that ``replica`` wrote."""
-        for key in self.keys():
+        for key in self._every_key():
             for slot, by_replica in self.cells(key).items():
                 cell = by_replica.get(replica)
                 if cell is not None:
@@ -314,6 +348,9 @@ def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> Rea
         values.append(value)
         if rivals:
             conflicts[name] = rivals
+        counted = lattice.unaware(cells, name) if shape.fields[name].kind is Kind.COUNTER else None
+        if counted and counted[1]:
+            conflicts[name + COUNT_MARK] = list(counted)
     deleted, contested = lattice.deletion_state(cells)
     if contested:
         conflicts[DELETION] = [0, 1]

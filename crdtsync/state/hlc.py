@@ -6,6 +6,8 @@ events within one millisecond. The clock never reads the time itself: ``now_ms``
 
 from __future__ import annotations
 
+from crdtsync import limits
+
 COUNTER_BITS = 16
 _COUNTER_MASK = (1 << COUNTER_BITS) - 1
 
@@ -18,7 +20,9 @@ def stamp_ms(stamp: int) -> int:
 class HybridClock:
     """Issues stamps greater than every stamp issued or observed before.
 
-    ``offset_ms`` is the measured distance from the upstream's clock; it is added to every reading.
+    ``offset_ms`` is the measured distance from the upstream's clock; it is added to every reading. Only `correct` may
+    take the clock back: sequences order one replica's writes and `seen` vectors those that know of each other, so a
+    stamp decides between concurrent writes alone, and there a wrong one does more harm than a smaller one.
     """
 
     __slots__ = ("_last", "offset_ms")
@@ -36,6 +40,16 @@ class HybridClock:
         """Return a new stamp for an event at ``now_ms``."""
         self._last = max((now_ms + self.offset_ms) << COUNTER_BITS, self._last + 1)
         return self._last
+
+    def latest(self, now_ms: int) -> int:
+        """Return the greatest stamp that is not too far ahead; a greater one must not be observed."""
+        return (now_ms + self.offset_ms + limits.CLOCK_DRIFT_MS_MAX) << COUNTER_BITS
+
+    def correct(self, offset_ms: int, now_ms: int) -> None:
+        """Take the offset that a greeting measured, and forget stamps that a clock far ahead issued."""
+        self.offset_ms = offset_ms
+        if self._last > self.latest(now_ms):
+            self._last = (now_ms + offset_ms) << COUNTER_BITS
 
     def observe(self, stamp: int) -> None:
         """Take note of a stamp seen in a received batch; later ticks are greater."""

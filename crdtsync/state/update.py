@@ -231,8 +231,10 @@ def append_update(replica: int, clock: int, elements: list[bytes]) -> bytes:
 def split_update(update: Update, size_max: int) -> Iterator[Update]:
     """Cut an update into pieces of at most ``size_max`` bytes of elements that can be applied one after the other.
 
-    The deletion of a prefix travels with the last element of its log, so it never arrives before what replaces the
-    prefix; only deletions of the logs that the update extends are kept.
+    The deletion of a prefix travels with the last element of its log, so that a peer who has the prefix keeps it until
+    it has what replaces it. A peer who lacks some of the prefix gets the deletion with the place of what it lacks: a
+    log with a hole behind live elements could not be passed on. Only deletions of the logs that the update extends are
+    kept.
     """
     piece, size = Update(), 0
     for replica, runs in update.runs.items():
@@ -246,6 +248,8 @@ def split_update(update: Update, size_max: int) -> Iterator[Update]:
                     yield piece
                     piece, size = Update(), 0
                 own = piece.runs.setdefault(replica, [lead] if lead else [])
+                if lead is not None and replica in update.deleted:
+                    piece.deleted[replica] = update.deleted[replica]
                 if not own or own[-1].gone:
                     own.append(Run(clock))
                 own[-1].elements.append(element)

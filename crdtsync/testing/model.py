@@ -59,6 +59,13 @@ class _Write(NamedTuple):
         return self.closed.get(other.replica, 0) >= other.seq
 
 
+class _Move(NamedTuple):
+    replica: int
+    seq: int
+    amount: int
+    shown: Mapping[int, int]
+
+
 @dataclass(slots=True)
 class _History:
     """Newest write of each (slot, replica), and every movement of each counter.
@@ -67,7 +74,7 @@ class _History:
     """
 
     writes: dict[str, dict[int, _Write]] = field(default_factory=dict)
-    moves: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    moves: dict[str, list[_Move]] = field(default_factory=dict)
     named: dict[str, dict[str, list[_Write]]] = field(default_factory=dict)
     counts: dict[str, dict[int, tuple[_Write, dict[int, int]]]] = field(default_factory=dict)
 
@@ -107,7 +114,7 @@ def _join(history: _History, doc: str, written: Written, ops: Iterable[Op]) -> N
         value = op.value
         if op.kind == "add":
             moves = history.moves.setdefault(op.slot, [])
-            moves.append((written.replica, seq, op.value))
+            moves.append(_Move(written.replica, seq, op.value, written.shown[doc]))
             value = None
         write = _Write(written.replica, seq, written.stamp, value, closed)
         if op.kind == "count":
@@ -135,7 +142,9 @@ def _read(shape: Shape, history: _History) -> Expected:
     for name, declared in shape.fields.items():
         if declared.kind is Kind.COUNTER:
             totals[name] = _totals(history.moves.get(name, ()))
-            values[name], rivals = _balance(history, name)
+            values[name], rivals, counted = _balance(history, name)
+            if counted:
+                conflicts[name + "#"] = counted
         elif declared.kind is Kind.SET:
             values[name], rivals = _elements(history, name), []
         elif name not in history.writes:
@@ -156,24 +165,32 @@ def _read(shape: Shape, history: _History) -> Expected:
     return Expected(values, deleted, conflicts, totals)
 
 
-def _totals(moves: Iterable[tuple[int, int, int]]) -> dict[int, int]:
+def _totals(moves: Iterable[_Move]) -> dict[int, int]:
     totals: dict[int, int] = {}
-    for replica, _, amount in moves:
-        totals[replica] = totals.get(replica, 0) + amount
+    for move in moves:
+        totals[move.replica] = totals.get(move.replica, 0) + move.amount
     return totals
 
 
-def _balance(history: _History, name: str) -> tuple[int, list[Any]]:
+def _balance(history: _History, name: str) -> tuple[int, list[Any], list[int]]:
+    """The balance, the values of concurrent counts, and the count with what was moved concurrently with it."""
     moves = history.moves.get(name, [])
     named = history.named.get(name, {}).values()
     counts = history.counts.get(name)
     if not counts:
-        return sum(amount for _, _, amount in moves) + sum(_amount(writes) for writes in named), []
+        return sum(move.amount for move in moves) + sum(_amount(writes) for writes in named), [], []
     standing = _standing(write for write, _ in counts.values())
     winner, base = counts[standing[0].replica]
-    later = sum(amount for replica, seq, amount in moves if seq > base.get(replica, 0))
+    after = [move for move in moves if move.seq > base.get(move.replica, 0)]
+    later = sum(move.amount for move in after)
     later += sum(_amount(writes) - _amount(writes, base) for writes in named)
-    return winner.value + later, [write.value for write in standing]
+    unseen = [
+        move.amount
+        for move in after
+        if move.replica != winner.replica and move.shown.get(winner.replica, 0) < winner.seq
+    ]
+    counted = [winner.value, sum(unseen)] if sum(unseen) else []
+    return winner.value + later, [write.value for write in standing], counted
 
 
 def _amount(writes: Iterable[_Write], upto: Mapping[int, int] | None = None) -> int:

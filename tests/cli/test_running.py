@@ -158,3 +158,24 @@ def test_what_the_head_office_sets_arrives_at_the_store(cli: Cli, start: Start, 
     said = cli("status", above, "--json").json
     assert said["below"] == ["loja1"]
     assert cli("status", below, "--json").json["connected"]
+
+
+def test_two_stores_one_key_at_the_head_office_is_shown_whole_and_set_where_it_is_said(
+    cli: Cli, gestao: Path
+) -> None:
+    fields = ("number=1", "customer=c1", "issued_on=2026-11-24", "due_on=2026-12-01", "value=10")
+    for store in ("loja1", "loja2"):
+        cli("set", gestao, "receivables/r1", *fields, "--store", store)
+    docs = [f"receivables/{store}/2026-12" for store in ("loja1", "loja2")]
+    shown = cli("show", gestao, "receivables/r1", "--json").json["records"]
+    assert [record["_document"] for record in shown] == docs
+    refused = cli("set", gestao, "receivables/r1", "interest=1", code=2).err
+    assert (
+        f"2 documents have a record with this key ({docs[0]}, {docs[1]}); name the store (`--store`"
+        in refused
+    )
+    cli("set", gestao, "receivables/r1", "interest=1", "--store", "loja2")
+    for store, interest in (("loja1", "0.00"), ("loja2", "1.00")):
+        (record,) = cli("show", gestao, "receivables/r1", "--store", store, "--json").json["records"]
+        assert record["interest"] == interest
+    assert "name it" in cli("set", gestao, "receivables/r2", *fields, code=2).err

@@ -16,6 +16,7 @@ from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from adapters.till_operations import TillOperation, TillOperationKind
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.tracking import alerts_of
 from crdtsync.schema import Role
 from crdtsync.transport.memory import MemoryNetwork
 
@@ -76,6 +77,7 @@ class Shop:
         account: str = "main",
         store: str = STORE,
         upstream: str | None = None,
+        clock: Clock | None = None,
     ) -> Node:
         """Open a node; its role follows from its name, its upstream from its role."""
         role = role or Role(name.rstrip("0123456789"))
@@ -94,7 +96,7 @@ class Shop:
             config,
             schema=schema,
             transport=self.network.endpoint(name),
-            clock=self.clock(name),
+            clock=clock or self.clock(name),
             dice=Random(name),
         )
         await node.open()
@@ -116,11 +118,6 @@ class Shop:
                 if node.config.upstream and (among is None or name in among)
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
-                # Heads count what is still being written; a question behind it in the queue waits for that.
-                for node in self.nodes.values():
-                    docs = [doc for doc in node.ledger.heads if node.ledger.shape_of(doc)]
-                    if docs:
-                        await node.ledger.state_digest(min(docs))
                 return
             troubles = {node.config.device: node.trouble for node in self.nodes.values() if node.trouble}
             assert loop.time() < deadline, f"not even within {_WAIT_SECONDS_MAX:.0f} s; {troubles}"
@@ -162,3 +159,8 @@ async def balance(node: Node, product: str = "p1") -> Decimal:
     item = await node.get(StockItem, product)
     assert item is not None
     return Decimal(str(item.balance))
+
+
+def told(node: Node) -> list[str]:
+    """The alerts of a node, as one line each."""
+    return [f"{alert.code}: {alert.subject}: {alert.detail}" for alert in alerts_of(node)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 
-from crdtsync.errors import StoreUnavailable, UpdateInvalid
+from crdtsync.errors import RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import table_specs
+from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
-from crdtsync.state.document import Op
+from crdtsync.state.document import Document, Op
+from crdtsync.state.log import Log
+from crdtsync.state.update import read_update, split_update, write_update
 from crdtsync.storage import MemoryStorage
 
 if TYPE_CHECKING:
@@ -29,7 +33,14 @@ class Item(Entity, category="items", writers=set(Role)):
     balance = Counter()
 
 
-SCHEMA = Schema([Item])
+class Tag(Entity, category="tags", writers=set(Role)):
+    """A second document for transactions over two."""
+
+    id = Key()
+    name = Register(str)
+
+
+SCHEMA = Schema([Item, Tag])
 
 
 class Clock:
@@ -105,6 +116,47 @@ async def test_a_compaction_counts_as_no_change_for_who_had_everything(ledger: L
     assert await ledger.missing({}, ["items"]) == {"items": 1}
 
 
+async def test_what_others_superseded_in_their_logs_is_no_reason_to_compact_the_own(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.COMPACTION_CELLS_MIN", 3)
+    await move(ledger, 1)
+    other = Document("items", Item.__shape__, 7, {})
+    for clock in range(1, 20):
+        ops = {"x": [Op("add", "balance", 1)]}
+        update = other.write(ops, hlc=clock, txid=bytes(16)).journal[0]
+        await ledger.receive("items", update, lambda _replica: True)
+    await ledger.tidy()
+    assert ledger.heads["items"][ledger.replica].seq == 1
+
+    await move(ledger, 19)
+    await ledger.tidy()
+    await ledger.state_digest("items")
+    await ledger.tidy()
+    assert ledger.heads["items"][ledger.replica].seq == 21
+
+
+async def test_half_of_a_received_compaction_leaves_the_document_as_it_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 1)
+    other = Document("items", Item.__shape__, 7, {})
+    updates = [
+        other.write({key: [Op("add", "balance", 1)]}, hlc=clock, txid=bytes(16)).journal[0]
+        for clock, key in enumerate("abc", 1)
+    ]
+    await ledger.receive("items", updates[0], lambda _replica: True)
+    other.log = Log("items", 7, updates)
+    encoded, _ = other.compact(9, bytes(16))
+    pieces = list(split_update(read_update(Log("items", 1, [encoded]).diff({7: 1})), 1))
+    assert len(pieces) == 3
+    for received, piece in enumerate(pieces, 1):
+        await ledger.receive("items", write_update(piece.runs, piece.deleted), lambda _replica: True)
+        assert await ledger.squash("items") == (received == 3)
+        assert len((await ledger.pieces("items", {})).updates) == 1
+    assert await ledger.state_digest("items") == other.fold.digest()
+
+
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:
     await move(ledger, 1)
     await ledger.tidy()
@@ -141,6 +193,50 @@ async def test_a_commit_that_the_disk_refuses_leaves_nothing_and_the_next_one_wo
     await move(ledger, 1)
     assert [row[-3] for row in await rows(ledger)] == [3]
     assert (await ledger.refold("items"))[1] == await ledger.state_digest("items")
+
+
+async def test_what_is_not_durable_yet_is_told_to_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await move(ledger, 2)
+    peer = Identity("l", Role.LOJA, "main", "s")
+    honest = ledger.storage.commit
+    begun, fail = asyncio.Event(), asyncio.Event()
+
+    async def held_back(_commit: Commit) -> int:
+        begun.set()
+        await fail.wait()
+        raise StoreUnavailable("store.db", "disk full")
+
+    async def told() -> list[object]:
+        docs = ["items", "tags"]
+        return [
+            ledger.scope(peer),
+            ledger.vectors(docs),
+            ledger.digest(docs),
+            [ledger.digest_of(doc) for doc in docs],
+            [ledger.cut_of(doc) for doc in docs],
+            await ledger.missing({}, docs),
+        ]
+
+    before = await told()
+    monkeypatch.setattr(ledger.storage, "commit", held_back)
+    written = asyncio.create_task(
+        ledger.write(
+            {"items": {"x": [Op("add", "balance", 1, "test")]}, "tags": {"t": [Op("write", "name", "n")]}}
+        )
+    )
+    await begun.wait()
+    during = await told()
+    fail.set()
+    with pytest.raises(StoreUnavailable):
+        await written
+    assert during == before
+    assert await told() == before
+    monkeypatch.setattr(ledger.storage, "commit", honest)
+    await move(ledger, 1)
+    assert ledger.vectors(["items"])["items"][ledger.replica][0] == 3
+    assert ledger.scope(peer) == ["items"]
 
 
 async def test_an_upgrade_shows_the_fields_that_a_newer_node_wrote() -> None:
@@ -186,3 +282,48 @@ async def test_a_field_that_the_writers_role_may_not_write_is_refused(ledger: Le
         await ledger.receive("items", update, lambda _r: True, None, lambda _r: frozenset({"name"}))
     assert not await rows(ledger)
     await other.close()
+
+
+async def create(ledger: Ledger, *keys: str) -> None:
+    async with Transaction(ledger) as tx:
+        for key in keys:
+            tx.create(Item, id=key, name=key)
+
+
+async def test_of_two_creations_at_once_one_is_refused_and_the_others_of_their_commit_stand() -> None:
+    storage = MemoryStorage(table_specs(SCHEMA))
+    ledger = await opened(storage)
+    commits: list[Commit] = []
+    write = storage.commit
+
+    async def commit(commit: Commit) -> int:
+        commits.append(commit)
+        return await write(commit)
+
+    storage.commit = commit  # type: ignore[method-assign]
+    outcomes = await asyncio.gather(
+        *(create(ledger, *keys) for keys in (["a"], ["b"], ["c", "b"], ["d"])), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), RecordExists, type(None)]
+    assert "items/b" in str(outcomes[2])
+    assert len(commits) == 1
+    assert await ledger.storage.read(lambda view: [row[1] for row in view.select("items")]) == ["a", "b", "d"]
+    assert ledger.loaded() == ["items"]
+    await ledger.close()
+
+
+async def test_a_deleted_record_that_left_memory_still_keeps_its_key(ledger: Ledger) -> None:
+    await create(ledger, "a")
+    async with Transaction(ledger) as tx:
+        (await tx.get(Item, "a")).delete()
+    ledger.unload()
+    with pytest.raises(RecordExists):
+        await create(ledger, "a")
+
+
+async def test_a_creation_is_one_commit_and_reads_nothing(ledger: Ledger) -> None:
+    await create(ledger, "a")
+    reads: list[object] = []
+    ledger.storage.read = reads.append  # type: ignore[method-assign, assignment]
+    await create(ledger, "b")
+    assert reads == []

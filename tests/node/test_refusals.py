@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.products import Product
-from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed
+from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvalid
 from crdtsync.node import load_config
+from crdtsync.node.verbs import status
 from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role, load_installed
-from tests.node.shop import STORE, add_product, until
+from tests.node.shop import STORE, add_product, balance, receive_units, told, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from crdtsync.state.document import Change
     from crdtsync.transport.memory import MemoryChannel
     from tests.node.shop import Shop
 
@@ -116,6 +118,35 @@ async def test_the_refused_node_says_what_is_wrong_with_it(
     assert caixa.trouble == trouble
     assert not caixa.initial_done
     assert await caixa.count(Product) == 0
+    assert [line for line in told(caixa) if trouble in line]
+
+
+async def test_a_refused_upload_stays_an_alert_until_a_run_ends_well(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_store(shop)
+    caixa, loja = await shop.open("caixa1"), shop.nodes[STORE]
+    await shop.even()
+    assert told(caixa) == []
+    honest, refused = loja.ledger.receive, []
+
+    async def refuse(doc: str, *_: object) -> list[Change]:
+        refused.append(doc)
+        raise UpdateInvalid(f"{doc}: a test refuses it")
+
+    monkeypatch.setattr(loja.ledger, "receive", refuse)
+    await receive_units(caixa, 1)
+    said = "link_trouble: memory://loja1: invalid: stock/loja1: a test refuses it"
+    for times in range(1, 4):
+        caixa.request_check()
+        await until(lambda times=times: len(refused) >= times, "the upload is tried again")  # type: ignore[misc]
+        await until(lambda: caixa.trouble is not None, "the refusal is heard")
+        assert (await status(caixa, {}))["alerts"] == [said]
+    assert (await status(caixa, {}))["waiting"]["stock"] == 1
+    monkeypatch.setattr(loja.ledger, "receive", honest)
+    await shop.even()
+    await until(lambda: told(caixa) == [], "the alert goes")
+    assert await balance(loja) == 1
 
 
 @pytest.mark.parametrize("place", ["idle", "checking", "planning"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crdtsync.schema import Entity, Key, Register, Role, Schema
-from tests.node.shop import STORE, Shop, until
+from tests.node.shop import STORE, Shop, told, until
 
 if TYPE_CHECKING:
     import pytest
@@ -34,6 +34,14 @@ class Strict(Entity, category="items", writers={Role.GESTAO}):
     code = Register(str)
 
 
+class Counted(Entity, category="items", writers={Role.GESTAO}):
+    """A version in which the colour is a number."""
+
+    id = Key()
+    name = Register(str)
+    colour = Register(int, optional=True)
+
+
 class Tag(Entity, category="tags", writers={Role.GESTAO}):
     """A category that all versions share."""
 
@@ -41,7 +49,8 @@ class Tag(Entity, category="tags", writers={Role.GESTAO}):
     text = Register(str)
 
 
-OLD, NEW, STRICT = Schema([Old, Tag]), Schema([New, Tag]), Schema([Strict, Tag])
+OLD, NEW, STRICT, COUNTED = (Schema([item, Tag]) for item in (Old, New, Strict, Counted))
+ADVICE = "install the same version of its adapter on both; the other categories go on"
 
 
 async def test_an_unknown_optional_field_survives_a_relay_that_does_not_know_it(shop: Shop) -> None:
@@ -90,11 +99,14 @@ async def test_an_incompatible_category_stops_alone_and_both_ends_say_so(
     assert [tag.text for tag in await loja.find(Tag)] == ["novo"]
     assert await loja.count(Strict) == 0
     assert "items" not in loja.ledger.heads
+    why = "its keys, partition or required fields differ; install the same version of its adapter on both"
+    assert told(loja) == [f"incompatible: items: does not synchronize with gestao: {why}"]
+    assert told(gestao) == [f"incompatible: items: does not synchronize with loja1: {why}"]
     said = [record.getMessage() for record in caplog.records]
-    advice = "install the same version of its adapter on both; the other categories go on"
+    reason = "(its keys, partition or required fields differ)"
     assert sorted(said) == [
-        f"items: gestao has an incompatible version and it does not synchronize; {advice}",
-        f"items: loja1 has an incompatible version and it does not synchronize; {advice}",
+        f"items: {name} has an incompatible version {reason} and it does not synchronize; {ADVICE}"
+        for name in ("gestao", "loja1")
     ]
     await shop.close(STORE)
     loja = await shop.open(STORE, NEW)
@@ -103,3 +115,22 @@ async def test_an_incompatible_category_stops_alone_and_both_ends_say_so(
         tx.create(Tag, id="u", text="mais")
     await shop.even()
     assert [item.name for item in await loja.find(New)] == ["Caneca"]
+
+
+async def test_an_optional_field_of_another_type_stops_its_category_before_a_record_travels(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    gestao = await shop.open("gestao", NEW)
+    async with gestao.transaction() as tx:
+        tx.create(New, id="1", name="Caneca", colour="azul")
+        tx.create(Tag, id="t", text="novo")
+    with caplog.at_level("WARNING", "crdtsync"):
+        loja = await shop.open(STORE, COUNTED)
+        await until(lambda: loja.initial_done, "the initial synchronization ends")
+    assert [tag.text for tag in await loja.find(Tag)] == ["novo"]
+    assert "items" not in loja.ledger.heads
+    assert await loja.ledger.storage.read(lambda view: view.parked()) == []
+    reason = "(the type of colour differs)"
+    assert f"items: gestao has an incompatible version {reason} and it does not synchronize; {ADVICE}" in [
+        record.getMessage() for record in caplog.records
+    ]

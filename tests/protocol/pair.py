@@ -21,7 +21,7 @@ HELLO: Payload = {
     "account": "main",
     "store": "loja1",
     "replica": 5,
-    "categories": {"products": "0123456789abcdef"},
+    "categories": {"products": ("0123456789abcdef", {"note": "01234567"})},
     "clock_ms": 1_700_000_000_000,
     "software": "crdtsync 0.1.0",
     "live": False,

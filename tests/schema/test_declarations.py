@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync import (
+    Counter,
     Entity,
     Key,
     Money,
@@ -170,7 +171,61 @@ def test_an_added_optional_field_changes_the_fingerprint_and_not_the_essence() -
     added = declare({"id": Key(), "name": Register(str), "note": Register(str, optional=True)}).__shape__
     assert first.fingerprint != added.fingerprint
     assert first.essence == added.essence
-    assert Schema([declare({"id": Key(), "name": Register(str)})]).categories() == {"things": first.essence}
+    assert Schema([declare({"id": Key(), "name": Register(str)})]).categories() == {
+        "things": (first.essence, {})
+    }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Register(int, optional=True),
+        Register(str, default="-"),
+        Money(optional=True),
+        Ref("self", optional=True),
+        Set(str),
+        Counter(),
+    ],
+)
+def test_another_type_of_an_optional_field_is_incompatible_and_the_field_is_named(other: Any) -> None:
+    body = {"id": Key(), "name": Register(str)}
+    first = Schema([declare(body | {"note": Register(str, optional=True)})])
+    changed = Schema([declare(body | {"note": other})])
+    without = Schema([declare(body)])
+    assert first.incompatible(changed.categories()) == {"things": "the type of note differs"}
+    assert changed.incompatible(first.categories()) == {"things": "the type of note differs"}
+    for schema in (first, changed):
+        assert schema.incompatible(without.categories()) == without.incompatible(schema.categories()) == {}
+
+
+def test_a_position_that_a_struct_may_lack_has_a_type_too() -> None:
+    class Old(Struct):
+        name = Register(str)
+
+    class Text(Struct):
+        name = Register(str)
+        note = Register(str, optional=True)
+
+    class Number(Struct):
+        name = Register(str)
+        note = Register(int, optional=True)
+
+    old, text, number = (
+        Schema([declare({"id": Key(), "lines": Once(Rows(s))})]) for s in (Old, Text, Number)
+    )
+    assert text.incompatible(number.categories()) == {"things": "the type of lines.1 differs"}
+    assert text.incompatible(old.categories()) == old.incompatible(text.categories()) == {}
+
+
+def test_what_a_greeting_cannot_name_is_refused_at_once() -> None:
+    with pytest.raises(AdapterError, match="513 fields; at most 512"):
+        declare({"id": Key(), **{f"f{n}": Register(str, optional=True) for n in range(513)}})
+    with pytest.raises(AdapterError, match="this name is too long"):
+        declare({"id": Key(), "n" * 61: Register(str)})
+    many = {f"f{n}": Register(str, optional=True) for n in range(500)}
+    wide = [declare({"id": Key(), **many}, category=f"c{n}") for n in range(9)]
+    with pytest.raises(AdapterError, match="4500 optional fields; at most 4096"):
+        Schema(wide)
 
 
 @pytest.mark.parametrize(

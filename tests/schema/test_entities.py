@@ -196,6 +196,14 @@ def test_concurrent_values_are_shown_as_python_values() -> None:
     assert load(Product, "P1").conflicts == {}
 
 
+def test_a_count_and_what_was_moved_beside_it_are_shown_as_decimals() -> None:
+    item = load(StockItem, "P1", balance=7000, conflicts='{"balance":[10000,9000],"balance#":[10000,-3500]}')
+    assert item.conflicts == {
+        "balance": [Decimal(10), Decimal(9)],
+        "balance#": [Decimal(10), Decimal("-3.5")],
+    }
+
+
 def test_a_composite_key_shows_its_parts() -> None:
     letter = load(Letter, "S1:7", text="x")
     assert (letter.sale, letter.number, letter.key) == ("S1", 7, "S1:7")

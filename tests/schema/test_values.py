@@ -146,6 +146,37 @@ def test_a_column_from_a_peer_passes_only_when_every_value_is_canonical(
         assert kind.check([*good, value]) is not None, value
 
 
+_PATTERNS = [
+    "[0-9]{8}|[0-9]{12,14}|SEM GTIN",
+    r"[1-5]\d{3}",
+    "[A-Z0-9]{1,2}",
+    "[a-z]*",
+    "a|ab",
+    "[^a]*",
+    r"\s*",
+    ".*",
+    "(?s:.)*",
+]
+
+
+@given(
+    st.sampled_from(_PATTERNS), st.data(), st.lists(st.text("aAbz19 \n", max_size=3), min_size=1, max_size=5)
+)
+def test_a_column_of_texts_is_judged_as_its_texts_are_judged_one_by_one(
+    pattern: str, data: st.DataObject, others: list[str]
+) -> None:
+    kind = TextType(pattern, max_length=9)
+    good = data.draw(st.lists(st.from_regex(pattern, fullmatch=True), max_size=4))
+    column = data.draw(st.permutations([*good, *others]))
+    alone = [kind.check([text]) for text in column]
+    assert (kind.check(column) is None) == (set(alone) == {None})
+
+
+def test_a_text_that_looks_like_two_is_refused() -> None:
+    assert TextType("[0-9]{2}").check(["12\n34", "56"]) is not None
+    assert TextType("[0-9]{2}").check(["12", "34\n56"]) is not None
+
+
 @given(st.one_of(st.text(max_size=300), st.integers()))
 def test_one_key_and_a_column_of_keys_are_judged_alike(key: object) -> None:
     for kind in (KeyType(), KeyType("[0-9A-Z]+")):

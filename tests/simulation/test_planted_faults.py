@@ -154,6 +154,18 @@ def test_a_forgotten_part_of_a_transaction_is_found(monkeypatch: pytest.MonkeyPa
     assert any("half transaction" in text for text in report.failures[0].found)
 
 
+def test_a_movement_that_hides_which_count_it_had_seen_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sold after a count was seen looks as if it had been sold beside it."""
+    moved = Document._moved
+
+    def unmarked(self: Document, known: Record, values: Mapping[str, Any], op: Op) -> Any:
+        return moved(self, known, values, op)[:2]
+
+    monkeypatch.setattr(Document, "_moved", unmarked)
+    report = hunt()
+    assert any("balance#" in text for text in report.failures[0].found)
+
+
 def test_nothing_planted_nothing_found() -> None:
     report = simulate(12, 1, shop())
 

@@ -135,3 +135,9 @@ def test_a_restored_record_is_alive_and_settled() -> None:
         ]
     )
     assert cells.deletion_state(record) == (False, False)
+
+
+def test_a_movement_marked_with_a_count_that_is_not_here_yet_ends_what_had_not_seen_the_older_one() -> None:
+    marked = Cell(3, 9, (-7, "", (8, 3, -4)))
+    record = folded([("balance#", 2, Cell(1, 5, (10, {1: -1}, {}))), ("balance", 1, marked)])
+    assert cells.unaware(record, "balance") == (10, -3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crdtsync import Entity, Key, Register, Role
+from crdtsync import Counter, Entity, Key, Register, Role, Set
 from crdtsync.errors import BatchInvalid
 from crdtsync.state.codec import GENESIS, Batch, Group
 from crdtsync.state.fold import check_batch
@@ -23,6 +23,18 @@ class Place(Entity, category="places", title="Lugares", writers={Role.GESTAO}):
     aisle = Key(r"[a-z]")
     number = Key(int)
     name = Register(str)
+
+
+class Shelf(Entity, category="shelves", title="Prateleiras", writers={Role.GESTAO}):
+    """A shelf with labels and things on it."""
+
+    id = Key()
+    labels = Set(str)
+    units = Counter()
+
+
+def written(slot: str, value: object) -> Batch:
+    return Batch(1, 1 << 16, GENESIS, GENESIS, {}, "", (Group((slot,), (("s1", value),)),))
 
 
 def batch(*keys: str) -> Batch:
@@ -59,3 +71,25 @@ def test_a_batch_is_judged_as_its_keys_are_judged_one_by_one() -> None:
         else:
             with pytest.raises(BatchInvalid, match="tags: key"):
                 check_batch(Tag.__shape__, batch("t0", key))
+
+
+@pytest.mark.parametrize("element", ["a", "C#", "~", "a\x1fb"])
+def test_the_element_of_a_set_may_be_any_text(element: str) -> None:
+    check_batch(Shelf.__shape__, written(f"labels\x1f{element}", 1))
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "says"),
+    [
+        ("units\x1fa", 1, "an element of a field that is no set"),
+        ("units\x1fa#", 1, "an element of a field that is no set"),
+        ("labels#", (1, {}), "a count of a field that is no counter"),
+        ("labels", "a", "a set written as a whole"),
+        ("units", 1, "a movement is not"),
+        ("units#", (1, 1), "a count is not"),
+        ("~", 2, "a mark is neither 0 nor 1"),
+    ],
+)
+def test_a_slot_takes_only_what_its_field_merges(slot: str, value: object, says: str) -> None:
+    with pytest.raises(BatchInvalid, match=says):
+        check_batch(Shelf.__shape__, written(slot, value))
