@@ -220,20 +220,13 @@ class Transaction:
             changed += [one] if editable else []
         return changed
 
-    async def _complete(self) -> None:
-        """Let the entities complete what is written (`Entity.before_write`), each record once."""
-        done: set[tuple[str, str]] = set()
-        while True:
-            fresh = [
-                (at, record)
-                for at, (record, recorder) in self._records.items()
-                if recorder.ops and at not in done and type(record).before_write is not Entity.before_write
-            ]
-            if not fresh:
-                return
-            for at, record in fresh:
-                done.add(at)
-                await record.before_write(self)
+    def _hooked(self) -> list[tuple[tuple[str, str], Entity]]:
+        """Return the written records whose entities complete what is written."""
+        return [
+            (at, record)
+            for at, (record, recorder) in self._records.items()
+            if recorder.ops and type(record).before_write is not Entity.before_write
+        ]
 
     async def commit(self) -> None:
         """Check everything and write it durably, or raise and write nothing.
@@ -241,9 +234,19 @@ class Transaction:
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
         """
-        # What the entities create themselves may be there already: two transactions at once may both have missed it.
-        created = set(self._created)
-        await self._complete()
+        if not self._hooked():
+            await self._write()
+            return
+        # One at a time: what an entity adds it reads from the store first, and another would write in between.
+        async with self._ledger.completing:
+            done: set[tuple[str, str]] = set()
+            while fresh := [(at, record) for at, record in self._hooked() if at not in done]:
+                for at, record in fresh:
+                    done.add(at)
+                    await record.before_write(self)
+            await self._write()
+
+    async def _write(self) -> None:
         ops: dict[str, dict[str, list[Op]]] = {}
         for (doc, key), (record, recorder) in self._records.items():
             if recorder.ops:
@@ -251,7 +254,7 @@ class Transaction:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
         if ops:
-            await self._ledger.write(ops, self._actor, created)
+            await self._ledger.write(ops, self._actor, self._created)
 
 
 def documents_meant(

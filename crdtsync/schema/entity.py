@@ -184,8 +184,8 @@ class Entity:
     async def before_write(self, tx: Writes) -> None:
         """Complete what a local transaction writes to this record; an entity may override it. Runs before the checks.
 
-        It is called once for each record that was created, edited or deleted, and for those that it enlists itself.
-        A record that it creates may be there already: then it is written, not refused.
+        It is called once for each record that was created, edited or deleted, and for those that it writes itself. The
+        transactions of such entities are written one after the other, so that what it reads is what there is.
         """
 
     def delete(self) -> None:

@@ -146,6 +146,7 @@ CONFLICTS = {
         ("profit_centers", Role.GESTAO),
         ("receivables", Role.LOJA),
     },
+    "C26": {("incidents", Role.LOJA)},
     "P02": {("decisions", Role.LOJA)},
 }
 
