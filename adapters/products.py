@@ -18,7 +18,9 @@ from crdtsync import (
     Ref,
     Register,
     Role,
+    Severity,
     check,
+    concurrent_edits,
     errors,
     invariant,
     option,
@@ -86,7 +88,21 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
     inactive_since = Register(datetime, optional=True, writers=_GESTAO)
     merged_into = Ref("self", optional=True, writers=_GESTAO)
 
-    references_hold = references("C22", title="Referência inexistente ou desatualizada", owner=Role.GESTAO)
+    references_hold = references(
+        "C22",
+        title="Referência inexistente ou desatualizada",
+        owner=Role.GESTAO,
+        effect="O produto fica fora da sua categoria, ou é vendido com um CFOP que a SEFAZ não aceita.",
+    )
+    edited_once = concurrent_edits(
+        "C25",
+        title="Mesmo campo do produto editado nos dois lados",
+        owner=Role.GESTAO,
+        severity=Severity.M,
+        # The price is C04's, being withdrawn C05's, taking another's place C06's.
+        but=("price", "price_since", "active", "inactive_since", "merged_into"),
+        effect="Vale a última edição; a outra se perde.",
+    )
 
     def reprice(self, price: Decimal | None, since: datetime) -> None:
         """Put a list price in force from a moment; what was sold before keeps its price."""
@@ -140,6 +156,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         title="Preço editado em dois lugares",
         owner=Role.GESTAO,
         effect="Vale em toda parte o preço gravado por último; o outro se perde.",
+        only_conflicts=True,
     )
     def price_was_set_in_one_place(self) -> Verdict:
         """Duas pessoas mudaram o preço sem que uma soubesse da outra."""
@@ -172,6 +189,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         title="Produto excluído ou inativado × vendido ou editado",
         owner=Role.GESTAO,
         effect="O produto continua no cadastro, porque alguém o alterou sem saber da exclusão.",
+        only_conflicts=True,
     )
     def deletion_saw_the_edits(self) -> Verdict:
         """Um lado excluiu o produto enquanto o outro o alterava."""
@@ -205,6 +223,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         owner=Role.GESTAO,
         effect="O leitor do caixa encontra dois produtos e pode vender o errado.",
         group=_gtin_to_compare,
+        given=("gtin",),
     )
     def gtin_names_one_product(self, others: Sequence[Self]) -> Verdict:
         """Dois produtos ativos têm o mesmo código de barras."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from adapters.customers import Customer, CustomerCredit
 from adapters.facts import once
+from adapters.profit_centers import ProfitCenter
 from adapters.sales import PaymentMethod, Sale
 from adapters.words import reais
 from crdtsync import (
@@ -25,9 +26,11 @@ from crdtsync import (
     Register,
     Role,
     Set,
+    Severity,
     Struct,
     by_due_month,
     check,
+    concurrent_edits,
     errors,
     invariant,
     option,
@@ -82,6 +85,7 @@ class Receivable(
 ):
     """One instalment. Amounts in reais; due is `value` + `interest` - `discount`.
 
+    `profit_center` is what the revenue is credited to, where the store's books tell revenues apart.
     A receivable is closed by cancelling it or by `renegotiated_into`, the receivable that takes its place. Who closes it
     writes down in `paid_when_closed` what was paid as far as they knew: more than that was paid without knowing.
     """
@@ -96,9 +100,19 @@ class Receivable(
     interest = Money(default=Decimal(0), writers=_OFFICE)
     discount = Money(default=Decimal(0), writers=_OFFICE)
     cancelled = Register(bool, default=False, writers=_OFFICE)
+    profit_center = Once(Ref(ProfitCenter), optional=True)
     settlements = Set(Settlement)
     renegotiated_into = Ref("self", optional=True, writers=_OFFICE)
     paid_when_closed = Money(optional=True, writers=_OFFICE)
+
+    edited_once = concurrent_edits(
+        "C25",
+        title="Juros ou desconto editado nos dois lados",
+        owner=Role.LOJA,
+        severity=Severity.A,
+        fields=("interest", "discount"),
+        effect="Vale a última edição, e o cliente deve o que ela diz.",
+    )
 
     @property
     def due(self) -> Decimal:

@@ -11,10 +11,11 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
-from adapters.access_keys import ACCESS_KEY, AccessKey, access_key
+from adapters.access_keys import ACCESS_KEY, PROTOCOL, AccessKey, access_key
 from adapters.customers import Customer
 from adapters.facts import once
 from adapters.products import Product
+from adapters.reference import LOCAL_TIME
 from adapters.sale_corrections import CorrectionKind, SaleCorrection, correct_sale
 from adapters.sale_lines import Payment, PaymentMethod, SaleLine
 from adapters.stock import StockItem
@@ -23,9 +24,11 @@ from adapters.words import reais
 from crdtsync import (
     Broken,
     Entity,
+    Fine,
     Key,
     Once,
     Ref,
+    Register,
     Role,
     Rows,
     Severity,
@@ -47,6 +50,15 @@ _GESTAO, _LOJA = {Role.GESTAO}, {Role.LOJA}
 _SENT_TWICE_WITHIN = timedelta(seconds=5)
 # A day of sales ends at four in the morning of Brasília, when no store sells: no pair is cut by midnight.
 _DAY_ENDS = timedelta(hours=7)
+_STORE = {Role.LOJA, Role.CAIXA}
+_MOMENT = timedelta(milliseconds=1)
+
+CONTINGENCY = "9"
+"""The emission type, in the access key, of an NFC-e that was issued while SEFAZ could not be reached."""
+
+CONTINGENCY_WARNING = timedelta(hours=20)
+CONTINGENCY_DEADLINE = timedelta(hours=24)
+"""An NFC-e in contingency is transmitted within 24 hours; from the 20th on it is an alert."""
 
 
 def _alike(sale: Sale) -> str:
@@ -66,7 +78,11 @@ class Sale(
     writers={Role.LOJA, Role.CAIXA},
     partition=by_lane_month("sold_at"),
 ):
-    """One sale. The fiscal fields are absent until a number is used."""
+    """One sale. The fiscal fields are absent until a number is used.
+
+    `protocol` is SEFAZ's authorization. It comes after the sale, hours after it in contingency, so it is no part of the
+    fact but a register.
+    """
 
     id = Key()
     sold_at = Once(datetime)
@@ -78,6 +94,7 @@ class Sale(
     series = Once(int, optional=True)
     number = Once(int, optional=True)
     access_key = Once(str, optional=True, pattern=ACCESS_KEY, check=access_key)
+    protocol = Register(str, optional=True, pattern=PROTOCOL)
 
     @property
     def total(self) -> Decimal:
@@ -258,6 +275,7 @@ class Sale(
         severity=Severity.B,
         effect="A SEFAZ rejeita o segundo documento (539), e a venda fica sem documento fiscal.",
         group=("issuer", "model", "series", "number"),
+        given=("number",),
         at={Role.GESTAO, Role.LOJA},
     )
     def fiscal_number_is_unique(self, others: Sequence[Self]) -> Verdict:
@@ -285,6 +303,48 @@ class Sale(
     async def cancel_document(self, case: Case) -> None:
         """O documento que não deve ficar é cancelado na SEFAZ."""
         _correct_others(case, CorrectionKind.CANCELAMENTO)
+
+    @property
+    def in_contingency(self) -> bool:
+        """Whether it is an NFC-e that was issued in contingency: its access key says so."""
+        key = self.access_key
+        return key is not None and self.model == "65" and AccessKey.parse(key).emission == CONTINGENCY
+
+    @invariant(
+        "C15",
+        title="NFC-e em contingência vencendo",
+        owner=Role.LOJA,
+        severity=Severity.A,
+        effect="Depois de 24 horas a nota está fora do prazo: a venda fica sem documento válido e a loja, sujeita a multa.",
+    )
+    def contingency_is_transmitted(self, now: datetime) -> Verdict:
+        """Uma NFC-e emitida em contingência ainda não foi autorizada pela SEFAZ."""
+        if self.protocol is not None or not self.in_contingency:
+            return True
+        warn, deadline = self.sold_at + CONTINGENCY_WARNING, self.sold_at + CONTINGENCY_DEADLINE
+        if now <= warn:
+            # A moment later than the limit itself: at the limit it is still fine.
+            return Fine(until=warn + _MOMENT)
+        late = now >= deadline
+        told = f"A NFC-e {self.number} da série {self.series}, emitida em contingência, não foi autorizada"
+        end = f"{deadline.astimezone(LOCAL_TIME):%d/%m/%Y às %H:%M} (horário de Brasília)"
+        return Broken(
+            f"{told} e o prazo terminou em {end}." if late else f"{told} e o prazo termina em {end}.",
+            facts={"chave": self.access_key, "prazo": "vencido" if late else "vencendo"},
+            severity=Severity.B if late else Severity.A,
+            until=None if late else deadline,
+        )
+
+    @option(
+        "C15", "transmitir", "Transmitir e anotar o protocolo", by=_STORE, asks=("protocolo",), settles=False
+    )
+    async def transmit(self, case: Case) -> None:
+        """Anota o protocolo com que a SEFAZ autorizou a nota."""
+        self.protocol = case.values["protocolo"].strip()
+
+    @option("C15", "justificar", "Justificar a não transmissão", by=_STORE)
+    async def justify(self, case: Case) -> None:
+        """Guarda o motivo; quem justificou antes do prazo é perguntado de novo quando ele vence."""
 
 
 async def _products(case: Case) -> list[Product]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from adapters.cost_centers import CostCenter
 from adapters.facts import once
 from adapters.sales import Sale
 from adapters.words import reais
@@ -56,6 +57,7 @@ class TillOperation(
 ):
     """One operation of a shift (turno). `amount` in reais: what was there, came in or went out, as the kind says.
 
+    `cost_center` is what an expense that a sangria paid is charged to.
     A shift's name is used once in the life of a till. `till` names the till when it is not the lane's own. A fechamento
     says in `counted` how many operations of the shift it summed, the abertura included, itself not; one that says
     nothing is not checked. `corrects` is the fechamento that a second abertura takes back or a second fechamento
@@ -70,6 +72,7 @@ class TillOperation(
     sale = Once(Ref(Sale), optional=True)
     operator = Once(str, optional=True, max_length=120)
     reason = Once(str, optional=True, max_length=500)
+    cost_center = Once(Ref(CostCenter), optional=True)
     till = Once(str, optional=True, max_length=64)
     counted = Once(int, optional=True)
     corrects = Once(Ref("self"), optional=True)

@@ -111,6 +111,8 @@ class Ledger:
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
+        # Held by a transaction while its entities complete it (`Entity.before_write`).
+        self.completing = asyncio.Lock()
 
     # -- life --------------------------------------------------------------------------------------------------
 
