@@ -32,7 +32,7 @@ class Below(Observer):
         """See Observer: requests that come before the answer share it."""
         if not self._answering:
             self._answering = True
-            link.spawn(self._answer(link))
+            link.spawn(self._answer, link)
 
     async def _answer(self, link: Link) -> None:
         answer = await self._uplink.press()

@@ -78,7 +78,11 @@ class _Job:
 
 
 class Ledger:
-    """See the module. ``on_change`` is called after each durable change, in order."""
+    """See the module. ``on_change`` is called after each durable change, in order.
+
+    ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
+    counted since the node was opened.
+    """
 
     def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
         self.identity = identity
@@ -95,6 +99,7 @@ class Ledger:
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
+        self.in_use = asyncio.Event()
         self._parked: dict[str, set[tuple[int, int]]] = {}
         self._waiting: dict[int, set[str]] = {}
         self._local: deque[_Job] = deque()
@@ -277,6 +282,7 @@ class Ledger:
     async def document(self, doc: str) -> Document:
         """Return a document, folded; load it when it is not in memory."""
         self._used.add(doc)
+        self.in_use.set()
         document = self._documents.get(doc)
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
@@ -477,6 +483,8 @@ class Ledger:
             for doc in [name for name in self._documents if name not in self._used]:
                 del self._documents[doc]
             self._used.clear()
+            if not self._documents:
+                self.in_use.clear()
             return []
 
         await self._submit(self._remote, drop)

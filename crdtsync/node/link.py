@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
@@ -23,7 +24,7 @@ from crdtsync.schema import Identity, Role
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine
+    from collections.abc import Awaitable, Callable, Collection
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -120,7 +121,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self.spawn(self._check_when_wanted())
+                self.spawn(self._check_when_wanted)
             while True:
                 await self._step()
         finally:
@@ -151,7 +152,7 @@ class Link:
     def poke(self) -> None:
         """Upstream: ask the downstream to compare heads."""
         if self.greeted:
-            self.spawn(self._send(Kind.POKE))
+            self.spawn(self._send, Kind.POKE)
 
     async def leave(self, why: str) -> None:
         """Say goodbye and hang up; the peer may be called again."""
@@ -167,11 +168,12 @@ class Link:
 
     def ask(self) -> None:
         """Downstream: ask the node above to synchronize with the one above it."""
-        self.spawn(self._send(Kind.ASK))
+        self.spawn(self._send, Kind.ASK)
 
     def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
         """Upstream: answer what was asked."""
-        self.spawn(self._send(Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
+        answer = {"accepted": accepted, "reason": reason, "wait_ms": wait_ms}
+        self.spawn(partial(self._send, Kind.ANSWER, **answer))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
@@ -229,12 +231,12 @@ class Link:
         if wait is not None and wait.when() is None and self.session.deadline() is not None:
             wait.reschedule(self._now())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run beside the conversation; what fails ends it, and the end of it cancels what runs."""
 
         async def guarded() -> None:
             try:
-                await work
+                await work(*args)
             except (CrdtsyncError, ChannelClosed):
                 await self.channel.close()
 
@@ -395,7 +397,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _refuse_forks(self, docs: list[str]) -> None:
         mine = self.ledger.vectors(docs)
@@ -544,7 +546,7 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             self.run_now.phase = "upload"
         await self._send(Kind.FENCED, counts=counts)
-        self.spawn(self._transfer(docs))
+        self.spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
