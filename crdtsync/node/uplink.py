@@ -123,7 +123,7 @@ class Uplink(Observer):
         await self.history.open()
         self._recall_failure()
         now_ms = self.ledger.clock.now_ms()
-        for category in self._lacking():
+        for category in self.lacking():
             self.memory.outbox_since.setdefault(category, now_ms)
         self.ledger.on_change.append(self._written)
         self._pruner = asyncio.create_task(self._prune(), name="history pruner")
@@ -220,7 +220,7 @@ class Uplink(Observer):
             return {}
         return await self.ledger.missing(self.known(), sorted(self.ledger.heads), self.senders())
 
-    def _lacking(self) -> set[str]:
+    def lacking(self) -> set[str]:
         """Categories with something to send; no store is read."""
         if self.config.role is Role.GESTAO:
             return set()
@@ -591,7 +591,7 @@ class Uplink(Observer):
 
     def _age_outbox(self, held: Collection[str]) -> None:
         """What was written before this check is acknowledged; what remains to be sent was written since."""
-        lacking = self._lacking()
+        lacking = self.lacking()
         since = self.memory.outbox_since
         for category in list(since):
             if category not in lacking:
