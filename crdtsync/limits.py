@@ -125,7 +125,7 @@ DISK_FREE_BYTES_MIN = 500_000_000
 DISK_FREE_PERCENT_MIN = 5
 """The same as a part of the disk, percent."""
 
-HEARD_SECONDS = 60.0
+HEARD_SECONDS = 300.0
 """How old the stored time of a node's last word may be, seconds."""
 
 HELLO_SECONDS_MAX = 5.0
