@@ -105,6 +105,8 @@ class Ledger:
         self._local: deque[_Job] = deque()
         self._remote: deque[_Job] = deque()
         self._wake = asyncio.Event()
+        self._turns: dict[object, float] = {}
+        self._passed_over: float | None = None
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -515,7 +517,37 @@ class Ledger:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            await self._give_way()
             await self._write_group()
+
+    async def _give_way(self) -> None:
+        """Let remote work wait while a local transaction is being made: it would wait for all of it when it is done.
+
+        A transaction that stays open does not hold it up for long, and neither do many short ones.
+        """
+        now = asyncio.get_running_loop().time
+        while self._remote and not self._local and not self._closing:
+            if self._passed_over is None:
+                self._passed_over = now()
+            until = min(
+                max(self._turns.values(), default=0.0), self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+            )
+            if until <= now():
+                self._passed_over = None
+                return
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), until - now())
+
+    def begin_turn(self, whose: object) -> None:
+        """A local transaction begins; it goes first if it does not take long."""
+        self._turns[whose] = asyncio.get_running_loop().time() + limits.LOCAL_TURN_SECONDS_MAX
+
+    def end_turn(self, whose: object) -> None:
+        """It is over."""
+        del self._turns[whose]
+        if not self._turns:
+            self._wake.set()
 
     async def _write_group(self) -> None:
         """Prepare what is waiting and make it durable in one storage transaction."""

@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -42,7 +42,7 @@ log = logging.getLogger("crdtsync")
 class SystemClock:
     """The machine's clock and random source; days are those of a time zone."""
 
-    def __init__(self, zone: tzinfo) -> None:
+    def __init__(self, zone: tzinfo = UTC) -> None:
         self._zone = zone
 
     def now_ms(self) -> int:

@@ -21,7 +21,7 @@ from crdtsync.node.backoff import Backoff, Health
 from crdtsync.node.history import LINK, History, Result
 from crdtsync.node.ledger import stop_task
 from crdtsync.node.link import SOFTWARE, Link
-from crdtsync.node.memory import MEMORY_KEY, Memory
+from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
 from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Decision, Hours, Now, Policy, Reason, Situation, Trigger
 from crdtsync.protocol.session import PROTOCOL
@@ -75,7 +75,7 @@ class Uplink(Observer):
         self.policy = policy_of(config)
         self.backoff = Backoff(dice)
         self.history = History(ledger)
-        self.memory = Memory()
+        self.memory = Remembered()
         self.link: Link | None = None
         self.trouble: str | None = None
         self.initial_done = False
@@ -113,10 +113,10 @@ class Uplink(Observer):
     async def open(self) -> None:
         """Read what is remembered, mark what a crash cut, and keep the link if there is a node above."""
         done, raw, acked = await self.ledger.storage.read(
-            lambda view: (view.meta("initial_done"), view.meta(MEMORY_KEY), view.acked(LINK))
+            lambda view: (view.meta("initial_done"), view.meta(REMEMBERED_KEY), view.acked(LINK))
         )
         self.initial_done = done is not None or self.config.role is Role.GESTAO
-        self.memory = Memory.load(raw)
+        self.memory = Remembered.load(raw)
         self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
         for (doc, replica), seq in acked.items():
             self.acked.setdefault(doc, {})[replica] = seq
@@ -344,7 +344,7 @@ class Uplink(Observer):
         """Make what is remembered durable."""
         self._note_heard()
         if self.memory.dump() != self._saved:
-            await self.ledger.commit(Commit(meta={MEMORY_KEY: self._remembered()}))
+            await self.ledger.commit(Commit(meta={REMEMBERED_KEY: self._remembered()}))
 
     def _remembered(self) -> bytes:
         self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
@@ -460,7 +460,7 @@ class Uplink(Observer):
         if row is not None:
             commit.runs.append(row)
         if run is not None:
-            commit.meta[MEMORY_KEY] = self._remembered()
+            commit.meta[REMEMBERED_KEY] = self._remembered()
         if commit.acked or commit.runs or commit.meta:
             await self.ledger.commit(commit)
         if self._run_over is not None and not self._run_over.done():
@@ -524,7 +524,7 @@ class Uplink(Observer):
         }
         row = self.history.begin(run, now_ms)
         if row is not None:
-            await self.ledger.commit(Commit(runs=[row], meta={MEMORY_KEY: self._remembered()}))
+            await self.ledger.commit(Commit(runs=[row], meta={REMEMBERED_KEY: self._remembered()}))
         if self._compared is not None and not self._compared.done():
             self._compared.set_result(run)
 
@@ -568,7 +568,7 @@ class Uplink(Observer):
         self.run_now = None
         stale = self.ledger.clock.uptime() - self._saved_at >= limits.HEARD_SECONDS
         if stale or commit.acked or commit.meta or commit.runs:
-            commit.meta[MEMORY_KEY] = self._remembered()
+            commit.meta[REMEMBERED_KEY] = self._remembered()
             await self.ledger.commit(commit)
         elif self.memory.dump() != self._saved:
             self.save_soon()

@@ -75,7 +75,9 @@ async def test_each_trigger_is_named(street: Street) -> None:
 
 
 @told
-async def test_a_check_that_finds_nothing_and_an_attempt_that_finds_nobody_leave_no_row(street: Street) -> None:
+async def test_a_check_that_finds_nothing_and_an_attempt_that_finds_nobody_leave_no_row(
+    street: Street,
+) -> None:
     loja = await street.store()
     await asyncio.sleep(3 * CHECK)
     street.network.partition(STORE)
@@ -126,7 +128,9 @@ async def test_a_run_cut_by_a_crash_appears_as_interrupted_with_what_was_stored(
 
 
 @told
-async def test_a_run_that_a_clean_stop_ends_is_interrupted_with_its_figures_and_its_end(street: Street) -> None:
+async def test_a_run_that_a_clean_stop_ends_is_interrupted_with_its_figures_and_its_end(
+    street: Street,
+) -> None:
     gestao = await street.open("gestao")
     await gestao.load(Product, ({"id": f"p{n}", "name": "x" * 400} for n in range(2000)))
     loja = await street.open(STORE)
@@ -142,7 +146,9 @@ async def test_a_run_that_a_clean_stop_ends_is_interrupted_with_its_figures_and_
 
 
 @told
-async def test_a_run_that_breaks_is_failed_with_its_reason_and_the_next_takes_the_rest(street: Street) -> None:
+async def test_a_run_that_breaks_is_failed_with_its_reason_and_the_next_takes_the_rest(
+    street: Street,
+) -> None:
     loja = await street.store()
     await street.nodes["gestao"].load(Product, ({"id": f"p{n}", "name": "x" * 400} for n in range(2000)))
     cut: list[Run] = []
@@ -196,7 +202,9 @@ async def test_pendencies_that_opened_and_closed_during_a_run_are_counted(street
 
 
 @told
-async def test_today_and_the_last_three_days_are_at_hand_and_days_are_those_of_the_store(street: Street) -> None:
+async def test_today_and_the_last_three_days_are_at_hand_and_days_are_those_of_the_store(
+    street: Street,
+) -> None:
     loja = await street.store()
     # Every six hours for a week, at 4, 10, 16 and 22 o'clock in the store.
     for number in range(28):

@@ -84,7 +84,9 @@ def test_never_more_time_is_counted_than_has_passed_even_over_a_restart_of_the_m
     assert elapsed(uptime, noted) <= passed + 1e-6
 
 
-def test_after_a_restart_of_the_machine_the_cooldown_ends_five_minutes_after_it_started_at_the_latest() -> None:
+def test_after_a_restart_of_the_machine_the_cooldown_ends_five_minutes_after_it_started_at_the_latest() -> (
+    None
+):
     situation = replace(UP, manual_ended=5_000_000.0)
     assert cooldown_left(POLICY, Now(NOON.wall_ms, 60.0), situation) == 240.0
     assert cooldown_left(POLICY, Now(NOON.wall_ms, 300.0), situation) == 0.0
@@ -174,7 +176,9 @@ def test_a_terminal_trouble_stops_the_attempts_until_a_person_resumes() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 200_000)), min_size=1, max_size=40))
-def test_a_pace_lets_no_more_through_than_its_rate_and_one_seconds_worth(sends: list[tuple[float, int]]) -> None:
+def test_a_pace_lets_no_more_through_than_its_rate_and_one_seconds_worth(
+    sends: list[tuple[float, int]],
+) -> None:
     pace = Pace(64_000)
     now, gone, total, largest = 100.0, 100.0, 0, 0
     for pause, size in sends:

@@ -105,7 +105,9 @@ async def test_a_store_counts_what_its_lanes_wrote_and_a_lane_only_its_own(stree
 
 
 @told
-async def test_after_a_cut_upload_only_what_was_not_acknowledged_waits_over_a_restart_too(street: Street) -> None:
+async def test_after_a_cut_upload_only_what_was_not_acknowledged_waits_over_a_restart_too(
+    street: Street,
+) -> None:
     loja = await street.store()
     await note(loja, *(f"n{number}" for number in range(100)))
     await sell(loja, "s1")

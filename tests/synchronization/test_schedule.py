@@ -155,7 +155,9 @@ async def test_an_initial_synchronization_that_is_cut_goes_on_where_it_was_and_i
 
 
 @told
-async def test_an_initial_synchronization_that_leaves_a_paused_category_out_is_not_done(street: Street) -> None:
+async def test_an_initial_synchronization_that_leaves_a_paused_category_out_is_not_done(
+    street: Street,
+) -> None:
     gestao = await street.open("gestao")
     await products(gestao, "a")
     await note(gestao, "n")
@@ -300,7 +302,9 @@ async def test_the_cooldown_survives_restarts_and_no_date_shortens_it(street: St
 
 
 @told
-async def test_a_press_at_a_lane_carries_on_to_its_store_which_answers_for_its_own_link(street: Street) -> None:
+async def test_a_press_at_a_lane_carries_on_to_its_store_which_answers_for_its_own_link(
+    street: Street,
+) -> None:
     caixa = await street.lane()
     await sell(caixa, "s1")
     answer = await caixa.sync(wait=True)
@@ -459,7 +463,9 @@ async def test_a_paused_link_moves_nothing_while_local_capture_goes_on_and_a_pau
 
 
 @told
-async def test_a_paused_category_stays_and_so_does_what_refers_to_it_and_the_others_go(street: Street) -> None:
+async def test_a_paused_category_stays_and_so_does_what_refers_to_it_and_the_others_go(
+    street: Street,
+) -> None:
     loja = await street.store()
     await loja.pause("products")
     await products(loja, "c")

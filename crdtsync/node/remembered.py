@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-MEMORY_KEY = "link"
+REMEMBERED_KEY = "link"
 
 
 @dataclass(slots=True)
-class Memory:
+class Remembered:
     """See the module.
 
     Attributes:
@@ -39,10 +39,10 @@ class Memory:
         return json.dumps(facts, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    def load(cls, data: bytes | None) -> Memory:
+    def load(cls, data: bytes | None) -> Remembered:
         """Read what ``dump`` wrote; what a newer version added is left out."""
         found = json.loads(data) if data else {}
         return cls(**{name: value for name, value in found.items() if name in _NAMES})
 
 
-_NAMES = tuple(entry.name for entry in fields(Memory))
+_NAMES = tuple(entry.name for entry in fields(Remembered))
