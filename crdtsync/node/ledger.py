@@ -65,7 +65,10 @@ class _Job:
 
 
 class Ledger:
-    """See the module. ``on_change`` is called after each durable change, in order."""
+    """See the module. ``on_change`` is called after each durable change, in order.
+
+    ``copied_by`` names the link whose peer has a copy of what this node writes; None when there is no node above.
+    """
 
     def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
         self.identity = identity
@@ -77,6 +80,7 @@ class Ledger:
         self.heads: dict[str, Heads] = {}
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
+        self.copied_by: str | None = None
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -394,7 +398,9 @@ class Ledger:
     async def compact(self, doc: str) -> bool:
         """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
 
-        A document that holds batches waiting for their transaction is left for later: what they replace must stay.
+        A document that holds batches waiting for their transaction is left for later: what they replace must stay. So
+        is one that the node above does not hold whole: if this disk were lost while the compaction is on its way, what
+        arrived of it could never be shown, and what it replaces would be nowhere.
         """
         return await self._rewrite(doc, compact=True)
 
@@ -408,7 +414,7 @@ class Ledger:
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
             own = self.heads[doc].get(self.replica)
-            if document.unfinished() or (compact and (own is None or not own.seq)):
+            if document.unfinished() or (compact and not await self._copied(doc, own)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
@@ -425,6 +431,16 @@ class Ledger:
 
         await self._submit(self._local, prepare)
         return bool(done)
+
+    async def _copied(self, doc: str, own: Head | None) -> bool:
+        """Tell whether the own log of a document has anything, and the node above, where there is one, has it all."""
+        if own is None or not own.seq:
+            return False
+        link = self.copied_by
+        if link is None:
+            return True
+        acked = await self.storage.read(lambda view: view.acked(link))
+        return acked.get((doc, self.replica), 0) >= own.seq
 
     async def tidy(self) -> None:
         """Compact and squash what is worth it, and drop documents from memory that were not used since the last time."""

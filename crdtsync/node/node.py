@@ -86,6 +86,7 @@ class Node:
         self.schema = schema or load_installed()
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
         self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock())
+        self.ledger.copied_by = "upstream" if config.upstream else None
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None
         self.upstream: Link | None = None
