@@ -98,10 +98,10 @@ class Link:
     def acknowledged(self) -> list[tuple[str, int, int]]:
         """Return (document, replica, sequence) of everything that the peer is known to hold."""
         return [
-            (doc, replica, head.seq)
+            (doc, replica, min(known, self.ledger.heads[doc][replica].seq))
             for doc in self._scope()
-            if not self._lacks(doc)
-            for replica, head in self.ledger.heads[doc].items()
+            for replica, (known, _) in self._theirs.get(doc, {}).items()
+            if replica in self.ledger.heads[doc]
         ]
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -325,6 +325,7 @@ class Link:
             await self._send(Kind.DIGESTS, docs=docs)
 
     async def _on_even(self, _: dict[str, Any]) -> None:
+        self._theirs = self._baseline
         self._finish_run()
 
     async def _on_digests(self, digests: dict[str, Any]) -> None:
@@ -384,6 +385,9 @@ class Link:
             await self._send(Kind.DONE, category=category)
         while self.session.in_flight:
             await self._wait_for_room()
+        for doc, vector in fence.items():
+            # All of it is acknowledged now, and so it is durable there.
+            self._theirs[doc] = self._theirs.get(doc, {}) | {r: (seq, b"") for r, seq in vector.items()}
         if self.side is Side.UP:
             await self._send(Kind.FENCE, docs=fence)
         else:
