@@ -29,7 +29,7 @@ class CompactingHost(Host):
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (done := [doc for doc in own if await ledger.compact(doc)]):
                 node.request_check()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
         return done
 
 
