@@ -11,17 +11,27 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, StorageError, UpdateGap
+from crdtsync.errors import (
+    ChannelClosed,
+    CompactionLoss,
+    CrdtsyncError,
+    Fork,
+    LinkBroken,
+    StorageError,
+    UpdateGap,
+)
+from crdtsync.node.recovery import Quarantine, Recovery, written_again
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -52,7 +62,11 @@ class Run:
 
 
 class Link:
-    """See the module. ``notify`` is called with the run after every step of it."""
+    """See the module.
+
+    ``notify`` is called with the run after every step of it, ``greeted`` when a peer below was let in.
+    ``upstream_first`` tells that a doubt about an own log must wait until the upstream was heard about it.
+    """
 
     def __init__(
         self,
@@ -63,12 +77,17 @@ class Link:
         live: bool = False,
         notify: Callable[[Run], None] | None = None,
         ready: bool = True,
+        greeted: Callable[[Link], Awaitable[None]] | None = None,
+        upstream_first: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger = ledger
         self.channel = channel
         self.side = side
         self.live = live
         self._ready = ready
+        self._on_greeted = greeted
+        self._upstream_first = upstream_first
+        self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
         self.peer_live = False
         self.run_now: Run | None = None
@@ -96,11 +115,13 @@ class Link:
 
     def acknowledged(self) -> list[tuple[str, int, int]]:
         """Return (document, replica, sequence) of everything that the peer is known to hold."""
+        sendable = self._sendable()
         return [
             (doc, replica, head.seq)
             for doc in self._scope()
             if not self._lacks(doc)
             for replica, head in self.ledger.heads[doc].items()
+            if replica in sendable
         ]
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -130,6 +151,13 @@ class Link:
         self._want_check.set()
         if self.side is Side.UP and self._greeted:
             self._spawn(self._poke())
+
+    async def leave(self, reason: str) -> None:
+        """Say farewell and close; the peer may come back."""
+        with contextlib.suppress(CrdtsyncError):
+            self.session.bye(reason)
+            await self._flush()
+        await self.channel.close()
 
     async def _poke(self) -> None:
         with contextlib.suppress(ChannelClosed):
@@ -161,9 +189,14 @@ class Link:
         handler: Callable[[dict[str, Any]], Awaitable[None]] = getattr(self, f"_on_{event.kind.value}")
         try:
             await handler(event.payload)
-        except (UpdateGap, Fork, StorageError) as error:
-            code = {UpdateGap: "gap", Fork: "fork"}.get(type(error), "store")
-            await self._refuse(code, str(error), terminal=isinstance(error, Fork))
+        except (Fork, CompactionLoss) as error:
+            if self.side is Side.DOWN:
+                # What the upstream holds stands: the next run asks for that log from its first element.
+                self.ledger.doubts.setdefault(error.doc, set()).add(error.replica)
+            await self._refuse("fork", str(error), terminal=False)
+        except (UpdateGap, StorageError) as error:
+            code = "gap" if isinstance(error, UpdateGap) else "store"
+            await self._refuse(code, str(error), terminal=False)
         except (LinkBroken, ChannelClosed):
             raise
         except CrdtsyncError as error:
@@ -214,12 +247,16 @@ class Link:
         }
 
     def _vouched(self) -> list[list[Any]]:
-        own = self.ledger.identity
+        """Say whose logs this end may bring: its own, those below it, and those that the upstream may have lost."""
+        own, upstream = self.ledger.identity, self.peer.device if self.peer else None
         return [
             [row.replica, row.device, row.role, row.store]
             for row in self.ledger.registry.values()
-            if row.role != Role.GESTAO and (row.device == own.device or own.role is Role.LOJA)
+            if row.device in {own.device, upstream} or (own.role is Role.LOJA and row.role != Role.GESTAO)
         ]
+
+    def _sendable(self) -> set[int]:
+        return {entry[0] for entry in self._vouched()}
 
     async def _on_hello(self, hello: dict[str, Any]) -> None:
         await self._meet(hello, upstream=False)
@@ -229,6 +266,8 @@ class Link:
             await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
+        if self._on_greeted is not None:
+            await self._on_greeted(self)
         await self._send(Kind.WELCOME, **self._identity())
         self._greeted = True
 
@@ -242,8 +281,14 @@ class Link:
                 await self._refuse(
                     "not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True
                 )
+            me = self.ledger.identity
             alone = self.peer.role is Role.CAIXA and device != self.peer.device
-            if alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}:
+            if device == me.device:
+                # A log of this very node, which it may have lost: it is given back.
+                refused = (role, store) != (me.role, me.store)
+            else:
+                refused = alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}
+            if refused:
                 await self._refuse(
                     "not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True
                 )
@@ -256,6 +301,10 @@ class Link:
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
         self.ledger.hlc.offset_ms = welcome["clock_ms"] - self.ledger.clock.now_ms()
+        if welcome["replica"] not in self.ledger.registry:
+            # Should the upstream lose its store, this node can say whose log it gives back.
+            row = ReplicaRow(*(welcome[name] for name in ("replica", "device", "role", "store", "account")))
+            await self.ledger.commit(Commit(replicas=[row]))
         self._greeted = True
         self._want_check.set()
 
@@ -264,6 +313,9 @@ class Link:
         if who["protocol"] != PROTOCOL:
             text = f"this node speaks protocol {PROTOCOL}, {who['device']} speaks {who['protocol']}; install one version"
             await self._refuse("incompatible_version", text, terminal=True)
+        if who["device"] == me.device:
+            text = f"two nodes call themselves {me.device}; give one of them another name in its node.toml"
+            await self._refuse("not_allowed", text, terminal=True)
         if who["account"] != me.account:
             await self._refuse("wrong_account", f"{who['device']} belongs to another account", terminal=True)
         try:
@@ -325,44 +377,108 @@ class Link:
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
         docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
         self.run_now = Run(self._now())
-        await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)), vouched=self._vouched())
+        self._quarantine.doubt({doc: replicas for doc, replicas in self.ledger.doubts.items() if doc in docs})
+        self.ledger.doubts.clear()
+        await self._send(Kind.HEADS, docs=_wire(self._told(docs)), vouched=self._vouched())
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
         await self._admit([tuple(row) for row in heads["vouched"]])
         self._theirs = _vectors(heads["docs"])
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
-        self._refuse_forks(docs)
+        await self._doubt_own(docs)
         counts = await self.ledger.missing(self._theirs, docs)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
-        await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
+        await self._send(Kind.PLAN, docs=_wire(self._told(docs)), counts=counts)
         self._spawn(self._transfer(docs))
 
-    def _refuse_forks(self, docs: list[str]) -> None:
-        mine = self.ledger.vectors(docs)
+    def _told(self, docs: Iterable[str]) -> Vectors:
+        """Return the heads here without the logs in doubt: the peer sends those from their first element."""
+        vectors = self.ledger.vectors(docs)
+        for doc, replicas in self._quarantine.doubts.items():
+            vectors[doc] = {r: head for r, head in vectors[doc].items() if r not in replicas}
+        return vectors
+
+    async def _doubt_own(self, docs: list[str]) -> None:
+        """Find this node's logs of which the peer below holds more, or something else: this store was restored."""
+        doubts: dict[str, set[int]] = {}
+        ledger = self.ledger
         for doc in docs:
-            for replica, (seq, chain) in self._theirs[doc].items():
-                known = mine[doc].get(replica)
-                if known is not None and known[0] == seq and known[1] != chain:
-                    raise Fork(doc, replica, seq)
+            for replica, (seq, chain) in sorted(self._theirs[doc].items()):
+                row, head = ledger.registry.get(replica), ledger.heads.get(doc, {}).get(replica)
+                if row is None or row.device != ledger.identity.device or chain in ledger.examined:
+                    continue
+                if head is not None and seq <= head.seq:
+                    if await ledger.is_on_chain(doc, replica, seq, chain) is not False:
+                        continue
+                again = await ledger.storage.read(partial(written_again, doc=doc, replica=replica))
+                if chain not in again:
+                    doubts.setdefault(doc, set()).add(replica)
+        if doubts and self._upstream_first():
+            name = ledger.identity.device
+            text = f"{name} was restored and waits for its upstream, which may know what it lost"
+            await self._refuse("too_busy", text, terminal=False)
+        self._quarantine.doubt(doubts)
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
         vectors = _vectors(plan["docs"])
         self._theirs = {**self._baseline, **vectors}
-        self._refuse_forks(list(vectors))
-        own = self.ledger.replica
-        mine = self.ledger.vectors(vectors)
-        if any(
-            theirs.get(own, (0, b""))[0] > mine[doc].get(own, (0, b""))[0] for doc, theirs in vectors.items()
-        ):
-            # The upstream holds more of this node's log than the node itself: the store was restored from a backup.
-            await self.ledger.new_incarnation()
-            raise LinkBroken(
-                "restored", "the store is older than what was sent; a new incarnation begins", terminal=False
-            )
+        doubts = await self._find_doubts(vectors)
+        if doubts:
+            # The next run asks for those logs from their first element.
+            self.ledger.doubts = doubts
+            text = "a log here is not the one that the upstream holds; they are brought together"
+            await self._refuse("fork", text, terminal=False)
         if self.run_now is not None:
             self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
             self._notify(self.run_now)
+
+    async def _find_doubts(self, vectors: Vectors) -> dict[str, set[int]]:
+        """Find the logs that are not a part, or a continuation, of what the upstream holds."""
+        ledger, known = self.ledger, self._quarantine.doubts
+        doubts: dict[str, set[int]] = {doc: set(replicas) for doc, replicas in known.items()}
+        suspect: set[int] = set()
+        for doc, theirs in vectors.items():
+            for replica, (seq, chain) in sorted(theirs.items()):
+                head = ledger.heads.get(doc, {}).get(replica)
+                if head is None or not head.seq or replica in known.get(doc, ()):
+                    continue
+                if await self._is_doubtful(doc, replica, (seq, chain), head.seq):
+                    doubts.setdefault(doc, set()).add(replica)
+                    suspect.add(replica)
+        for doc, theirs in vectors.items():
+            # A transaction is settled over all its documents.
+            mine = ledger.vectors([doc])[doc]
+            more = {r for r in suspect & theirs.keys() & mine.keys() if theirs[r] != mine[r]}
+            if more:
+                doubts.setdefault(doc, set()).update(more)
+        return doubts if suspect else {}
+
+    async def _is_doubtful(self, doc: str, replica: int, theirs: tuple[int, bytes], held: int) -> bool:
+        seq, chain = theirs
+        if seq > held:
+            # A log that this node still writes is nowhere longer, unless the store was put back from a backup.
+            return replica == self.ledger.replica
+        found = await self.ledger.is_on_chain(doc, replica, seq, chain)
+        row = self.ledger.registry.get(replica)
+        if found is None and row is not None and row.device == self.ledger.identity.device:
+            acked = await self.ledger.storage.read(lambda view: view.acked("upstream"))
+            return seq > acked.get((doc, replica), 0)
+        return found is False
+
+    async def _settle(self) -> None:
+        """Bring together what is in doubt, when all of it has arrived; a link whose logs changed starts over."""
+        if not self._quarantine.doubts:
+            return
+        above = self.side is Side.DOWN
+        recovery = Recovery(self.ledger, self._quarantine, self._theirs, above=above, absent=self._absent)
+        changed = await recovery.settle()
+        for doc, replicas in self._quarantine.doubts.items():
+            self.ledger.examined |= {self._theirs[doc][r][1] for r in replicas & self._theirs[doc].keys()}
+        self._quarantine.doubt({})
+        if changed:
+            text = "two branches of a log are one again; the next handshake goes on"
+            await self._refuse("restored", text, terminal=False)
 
     async def _transfer(self, docs: list[str]) -> None:
         """Send what the peer lacks, category by category in order, then the fence or the end."""
@@ -383,7 +499,7 @@ class Link:
             await self._send(Kind.END)
 
     async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
-        diff = await self.ledger.pieces(doc, self._theirs.get(doc, {}))
+        diff = await self.ledger.pieces(doc, self._needs(doc))
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():
@@ -418,9 +534,14 @@ class Link:
         assert self.peer is not None
         if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
-        cut = data["cut"] if data["final"] else None
+        cut, update = data["cut"] if data["final"] else None, data["update"]
+        if doc in self._quarantine.doubts:
+            update = self._quarantine.split(doc, update, self._forbidden(category))
+            if cut is not None:
+                # It says what was seen of the logs in doubt, too.
+                self._quarantine.cuts[doc], cut = cut, None
         await self.ledger.receive(
-            doc, data["update"], self._may_write(category), cut, self._forbidden(category), self._absent
+            doc, update, self._may_write(category), cut, self._forbidden(category), self._absent
         )
         self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
         await self._send(Kind.ACK, n=data["n"])
@@ -432,7 +553,9 @@ class Link:
 
         def allowed(replica: int) -> bool:
             row = self.ledger.registry.get(replica)
-            return replica in self._allowed and row is not None and Role(row.role) in shape.writers
+            # Nobody continues the log that this node itself writes.
+            known = replica in self._allowed and replica != self.ledger.replica
+            return known and row is not None and Role(row.role) in shape.writers
 
         return allowed
 
@@ -459,29 +582,43 @@ class Link:
             heads = self.ledger.heads.get(doc, {})
             for replica, seq in vector.items():
                 head = heads.get(replica)
-                if head is None or head.seq < seq:
+                held = head.seq if head is not None else 0
+                if replica in self._quarantine.doubts.get(doc, ()):
+                    held = self._quarantine.end(doc, replica)
+                if held < seq:
                     await self._refuse("gap", f"{doc} did not arrive whole", terminal=False)
                 known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))
                 self._theirs[doc][replica] = max(known, (seq, b""))
+        await self._settle()
         scope = self._scope()
         docs = [doc for doc in scope if self._lacks(doc)]
-        counts = await self.ledger.missing(self._theirs, docs)
+        counts = await self.ledger.missing({doc: self._needs(doc) for doc in docs}, docs)
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.FENCED, counts=counts)
         self._spawn(self._transfer(docs))
 
     def _lacks(self, doc: str) -> bool:
-        theirs = self._theirs.get(doc, {})
+        theirs = self._needs(doc)
         return any(
             head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items()
         )
+
+    def _needs(self, doc: str) -> dict[int, tuple[int, bytes]]:
+        """Return the peer's heads of a document, as if it held all that this end may not send."""
+        theirs = self._theirs.get(doc, {})
+        if self.side is Side.UP:
+            return theirs
+        sendable = self._sendable()
+        held = {r: (head.seq, head.hash) for r, head in self.ledger.heads[doc].items() if r not in sendable}
+        return {**theirs, **held}
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in fenced["counts"].items()}
 
     async def _on_end(self, _: dict[str, Any]) -> None:
+        await self._settle()
         await self._send(Kind.ENDED)
         self._finish_run()
 

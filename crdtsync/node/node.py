@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
+from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link, Moved, Run
 from crdtsync.node.transaction import Transaction, find_row
@@ -69,7 +70,8 @@ class Node:
     """Use as ``async with Node(config) as node``.
 
     ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
-    in the node's folder, websockets, the machine's clock and random source.
+    in the node's folder, websockets, the machine's clock and random source. ``nonce`` is where a copy of the store is
+    recognized by: a file in the node's folder, or nothing when a ``storage`` is given without it.
     """
 
     def __init__(
@@ -81,11 +83,14 @@ class Node:
         transport: Transport | None = None,
         clock: Clock | None = None,
         dice: random.Random | None = None,
+        nonce: NoncePlace | None = None,
     ) -> None:
         self.config = config
         self.schema = schema or load_installed()
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
-        self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock())
+        if nonce is None and storage is None:
+            nonce = NonceFile(config.folder / INCARNATION_NAME)
+        self.ledger = Ledger(config.identity, self.schema, store, clock or SystemClock(), nonce)
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None
         self.upstream: Link | None = None
@@ -103,6 +108,7 @@ class Node:
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
         self._retry = asyncio.Event()
+        self._heard = config.upstream is None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -221,14 +227,32 @@ class Node:
             return {}
         acked = await self.ledger.storage.read(lambda view: view.acked("upstream"))
         theirs: dict[str, dict[int, tuple[int, bytes]]] = {}
-        for (doc, replica), seq in acked.items():
-            theirs.setdefault(doc, {})[replica] = (seq, b"")
+        for doc, heads in self.ledger.heads.items():
+            for replica, head in heads.items():
+                # What came from above does not wait to be sent there.
+                seq = acked.get((doc, replica), 0) if self._sends(replica) else head.seq
+                theirs.setdefault(doc, {})[replica] = (seq, b"")
         return await self.ledger.missing(theirs, sorted(self.ledger.heads))
+
+    def _sends(self, replica: int) -> bool:
+        row = self.ledger.registry.get(replica)
+        if row is None or row.role == Role.GESTAO:
+            return False
+        return row.device == self.config.device or self.config.role is Role.LOJA
 
     async def _serve(self, channel: Channel) -> None:
         ready = self.initial_done or self.config.upstream is None
-        link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready)
+        link = Link(
+            self.ledger,
+            channel,
+            Side.UP,
+            live=self.config.live,
+            ready=ready,
+            greeted=self._replace_older,
+            upstream_first=lambda: not self._heard,
+        )
         self.downstream[link] = None
+        replica = self.ledger.replica
         try:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
@@ -237,12 +261,29 @@ class Node:
             log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
             self.downstream.pop(link, None)
+            await self._reintroduce(replica)
+
+    async def _replace_older(self, newest: Link) -> None:
+        """One connection a device: the newest wins. Usually the older one is a dead socket of the same machine."""
+        for link in list(self.downstream):
+            if link is newest or link.peer is None or newest.peer is None:
+                continue
+            if link.peer.device == newest.peer.device:
+                log.warning("%s connected again; its older connection is closed", link.peer.device)
+                await link.leave(f"a newer connection of {link.peer.device} took this one's place")
+
+    async def _reintroduce(self, replica: int) -> None:
+        """After a new incarnation every neighbour is greeted anew: it must know whose log the new one is."""
+        if replica != self.ledger.replica:
+            for link in [*self.downstream, *([self.upstream] if self.upstream else [])]:
+                await link.leave("this node has a new incarnation")
 
     async def _keep_link(self, url: str) -> None:
         attempt = 0
         while True:
             try:
                 channel = await self.transport.connect(url)
+                replica = self.ledger.replica
                 link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, notify=self._note)
                 self.upstream, self.connected, self.trouble = link, True, None
                 watcher = asyncio.create_task(self._watch(link))
@@ -252,6 +293,9 @@ class Node:
                     await stop_task(watcher)
                     if link.runs_ended:
                         attempt = 0
+                    if replica != self.ledger.replica:
+                        self.upstream = None
+                        await self._reintroduce(replica)
             except LinkBroken as reason:
                 self.trouble = str(reason)
                 log.warning("link to %s ended: %s", url, reason)
@@ -280,6 +324,7 @@ class Node:
         while True:
             await link.even.wait()
             link.even.clear()
+            self._heard = True
             acked = [("upstream", *position) for position in link.acknowledged()]
             with contextlib.suppress(CrdtsyncError):
                 meta: dict[str, bytes | None] = {} if self.initial_done else {"initial_done": b"1"}

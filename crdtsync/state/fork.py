@@ -86,9 +86,10 @@ class Branch:
         # The first batch of a compaction names the head of what it replaces.
         return self.elements[0][0].prev if seq == self.gone and self.elements else None
 
-    def marks(self, after: int) -> list[bytes]:
-        """Return what tells the elements after a sequence from those of another branch."""
-        return self._hashes[max(0, after - self.gone) :]
+    def compaction_marks(self, after: int) -> list[bytes]:
+        """Return the chain hashes of compacting batches after a sequence, which are no writes of their own."""
+        pairs = zip(self.elements, self._hashes, strict=True)
+        return [mark for (batch, _), mark in pairs if batch.compaction and batch.seq > after]
 
     @cached_property
     def writes(self) -> list[Write]:
@@ -178,8 +179,8 @@ def is_total(shape: Shape, slot: str) -> bool:
     return declared is not None and declared.kind is Kind.COUNTER
 
 
-def totals_at(shape: Shape, fork: int, source: Branch, other: Branch) -> dict[Slot, int]:
-    """Return every counter's running total at the fork.
+def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch) -> dict[Slot, int]:
+    """Return every counter's running total at the fork, or at ``since`` behind it on the source's branch.
 
     When both branches compacted away what they share, the total of a counter that both have moved since is not known;
     the other branch's newest one stands for it, so that nothing counts twice.
@@ -197,6 +198,9 @@ def totals_at(shape: Shape, fork: int, source: Branch, other: Branch) -> dict[Sl
             for at, value in write.cells():
                 if is_total(shape, at[1]) and (at not in found or found[at][0] > fork):
                     found[at] = (write.seq, value[0])
+    for write in source.writes:
+        if fork < write.seq <= since:
+            found |= {at: (write.seq, value[0]) for at, value in write.cells() if is_total(shape, at[1])}
     return {at: total for at, (_, total) in found.items()}
 
 
