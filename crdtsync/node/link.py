@@ -408,9 +408,9 @@ class Link:
                 row, head = ledger.registry.get(replica), ledger.heads.get(doc, {}).get(replica)
                 if row is None or row.device != ledger.identity.device or chain in ledger.examined:
                     continue
-                if head is not None and seq <= head.seq:
-                    if await ledger.is_on_chain(doc, replica, seq, chain) is not False:
-                        continue
+                held = head is not None and seq <= head.seq
+                if held and await ledger.is_on_chain(doc, replica, seq, chain) is not False:
+                    continue
                 again = await ledger.storage.read(partial(written_again, doc=doc, replica=replica))
                 if chain not in again:
                     doubts.setdefault(doc, set()).add(replica)

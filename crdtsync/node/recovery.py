@@ -19,14 +19,13 @@ from crdtsync.state.document import Change, Document, Head
 from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
 from crdtsync.state.log import Log
 from crdtsync.state.update import Run, Update, read_update, write_update
-from crdtsync.storage.base import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.state.document import Parked
-    from crdtsync.storage.base import ReplicaRow, View
+    from crdtsync.storage.base import Commit, ReplicaRow, View
 
 log = logging.getLogger("crdtsync")
 _MARK_BYTES = 16
@@ -176,6 +175,7 @@ class Recovery:
         self._acked = await ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
         for doc, replica in sorted(self._quarantine.held):
             await self._compare(doc, replica)
+        self._sharpen()
         own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
@@ -206,6 +206,20 @@ class Recovery:
         theirs = Branch.of(read_update(Log(doc, 0, held.journal).encode()).runs[replica])
         fork = common_length(mine, theirs, self._acked.get((doc, replica), 0))
         self._logs[doc, replica] = _Log(doc, replica, mine, theirs, fork)
+
+    def _sharpen(self) -> None:
+        """What both branches share of one document names parts in others, so they share those as well."""
+        shared: dict[Place, int] = {}
+        for entry in self._logs.values():
+            for write in entry.mine.writes:
+                if write.seq <= entry.fork and not write.merged:
+                    for doc, seq in write.parts.items():
+                        at = (doc, entry.replica)
+                        shared[at] = max(seq, shared.get(at, 0))
+        for at, entry in self._logs.items():
+            floor = max(shared.get(at, 0), self._acked.get(at, 0))
+            if entry.forked and floor > entry.fork:
+                entry.fork = common_length(entry.mine, entry.theirs, floor)
 
     def _of(self, replica: int) -> list[_Log]:
         return [entry for entry in self._logs.values() if entry.replica == replica]
@@ -257,29 +271,11 @@ class Recovery:
         A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did. It
         is never cut below what the upstream is known to hold.
         """
-        ledger = self._ledger
-        for doc, heads in sorted(ledger.heads.items()):
-            known_here = replica in heads and heads[replica].seq and ledger.shape_of(doc) is not None
-            if known_here and (doc, replica) not in self._logs:
-                mine = await self._mine(doc, replica)
-                told = self._theirs.get(doc, {}).get(replica, (0, b""))[0]
-                known = max(told, self._acked.get((doc, replica), 0))
-                self._logs[doc, replica] = _Log(doc, replica, mine, Branch(), min(known, mine.end))
+        await self._add_all_logs(replica)
         entries = {entry.doc: entry for entry in self._of(replica)}
         keep = {doc: entry.fork if entry.forked else entry.mine.end for doc, entry in entries.items()}
-        stable = False
-        while not stable:
-            stable = True
-            for doc, entry in entries.items():
-                for write in entry.mine.writes:
-                    if write.seq <= keep[doc]:
-                        continue
-                    for other, part in write.parts.items():
-                        if other in entries and part <= keep[other]:
-                            least = self._least(entries[other], part, merged=write.merged)
-                            if least < keep[other]:
-                                keep[other] = least
-                                stable = False
+        while self._cut_transactions(entries, keep):
+            pass
         for doc, entry in entries.items():
             if keep[doc] < entry.mine.end:
                 if not entry.forked:
@@ -287,6 +283,28 @@ class Recovery:
                     entry.fork = entry.final.end - 1
                 entry.again = [write for write in entry.mine.writes if write.seq > entry.fork]
                 entry.source = entry.mine
+
+    async def _add_all_logs(self, replica: int) -> None:
+        """Look at every document that a replica wrote: its transactions may reach into any of them."""
+        for doc, heads in sorted(self._ledger.heads.items()):
+            known_here = replica in heads and heads[replica].seq and self._ledger.shape_of(doc) is not None
+            if known_here and (doc, replica) not in self._logs:
+                mine = await self._mine(doc, replica)
+                told = self._theirs.get(doc, {}).get(replica, (0, b""))[0]
+                known = max(told, self._acked.get((doc, replica), 0))
+                self._logs[doc, replica] = _Log(doc, replica, mine, Branch(), min(known, mine.end))
+
+    def _cut_transactions(self, entries: Mapping[str, _Log], keep: dict[str, int]) -> bool:
+        """Give up the other parts of every transaction that is not kept whole; tell whether there were any."""
+        found = False
+        for doc, entry in entries.items():
+            lost = [write for write in entry.mine.writes if write.seq > keep[doc]]
+            for write, other, part in ((w, other, part) for w in lost for other, part in w.parts.items()):
+                if other in entries and part <= keep[other]:
+                    least = self._least(entries[other], part, merged=write.merged)
+                    found = found or least < keep[other]
+                    keep[other] = min(keep[other], least)
+        return found
 
     @staticmethod
     def _least(entry: _Log, part: int, *, merged: bool) -> int:

@@ -95,14 +95,14 @@ class Shop:
         await self.nodes.pop(name).close()
 
     async def even(self) -> None:
-        """Ask for checks until every node is even with the one above it."""
+        """Ask for checks until every node is even with the one above it, where that one is open."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WAIT_SECONDS_MAX
         while True:
             pairs = [
                 (self.nodes[node.config.upstream.removeprefix("memory://")], node)
                 for node in self.nodes.values()
-                if node.config.upstream
+                if node.config.upstream and node.config.upstream.removeprefix("memory://") in self.nodes
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
                 # Heads count what is still being written; a question behind it in the queue waits for that.
