@@ -510,7 +510,9 @@ class Link:
             await self._flush()
             self._count(self._moved(self.side, category), records, len(update), began)
             began = self._now()
-        return diff.vector
+        # What is in doubt here is no promise: the peer is to send its own copy of it.
+        doubts = self._quarantine.doubts.get(doc, ())
+        return {replica: seq for replica, seq in diff.vector.items() if replica not in doubts}
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
