@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -26,8 +27,15 @@ _FOUND_MAX = 8
 @click.option(
     "--seed", default=0, show_default=True, type=int, help="Seed of the first; the next ones count up."
 )
+@click.option(
+    "--jobs",
+    default=os.cpu_count() or 1,
+    show_default="one a processor",
+    type=click.IntRange(min=1),
+    help="Processes that share the work; the result is the same with any number.",
+)
 @json_option
-def simulate(schedules: int, seed: int, *, as_json: bool) -> None:
+def simulate(schedules: int, seed: int, jobs: int, *, as_json: bool) -> None:
     """Run a simulated cluster over the installed adapters, with everything that can go wrong.
 
     Each schedule has one Gestão, one Loja and one to three Caixas, at least 200 operations, partitions, crashes,
@@ -46,7 +54,10 @@ def simulate(schedules: int, seed: int, *, as_json: bool) -> None:
     ) as bar:
         task = bar.add_task("schedules", total=schedules)
         report = run_schedules(
-            schedules, seed, progress=lambda so_far: bar.update(task, completed=so_far.schedules)
+            schedules,
+            seed,
+            progress=lambda so_far: bar.update(task, completed=so_far.schedules),
+            jobs=min(jobs, schedules),
         )
     if as_json:
         print_json(report.to_plain())

@@ -227,11 +227,14 @@ class Ledger:
 
     def held_by(self, identity: Identity, doc: str) -> bool:
         """Tell whether a node is to hold a document today."""
+        return self._held_on(self.clock.today(), identity, doc)
+
+    def _held_on(self, day: date, identity: Identity, doc: str) -> bool:
         shape = self.shape_of(doc)
         if shape is None or identity.role not in shape.holders:
             return False
         parts = tuple(doc.split("/")[1:])
-        return shape.partition.holds(parts, identity, self.clock.today())
+        return shape.partition.holds(parts, identity, day)
 
     def holds(self, doc: str) -> bool:
         """Tell whether this node is to hold a document today, or holds it already."""
@@ -239,7 +242,8 @@ class Ledger:
 
     def scope(self, peer: Identity) -> list[str]:
         """Return the documents here that ``peer`` and this node both are to hold, in order."""
-        return sorted(doc for doc in self.heads if self.held_by(peer, doc) and self.holds(doc))
+        today = self.clock.today()
+        return sorted(doc for doc in self.heads if self._held_on(today, peer, doc))
 
     def digest_of(self, doc: str) -> bytes:
         """Return 8 bytes over a document's heads; no document is loaded."""
@@ -499,7 +503,7 @@ class Ledger:
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
             own = self.heads[doc].get(self.replica)
-            if document.waiting() or (compact and (own is None or not own.seq)):
+            if document.unfinished() or (compact and (own is None or not own.seq)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self.stored(doc))
@@ -523,9 +527,9 @@ class Ledger:
             document = self._documents.get(doc)
             if document is None:
                 continue
-            if document.wants_compaction():
-                await self.compact(doc)
-            elif self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
+            if document.wants_compaction() and await self.compact(doc):
+                continue
+            if self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
                 await self.squash(doc)
 
         async def drop(_commit: Commit) -> list[Change]:
@@ -674,8 +678,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
     """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Awaiting the task itself, its cancellation could not be told from the caller's own, which must not be lost.
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 def _parked_row(doc: str, entry: Parked) -> ParkedRow:

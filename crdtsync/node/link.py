@@ -110,6 +110,7 @@ class Link:
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
+        self._idle = asyncio.Event()
         self._greeted = False
         self._tasks: dict[asyncio.Task[None], None] = {}
 
@@ -136,7 +137,7 @@ class Link:
         try:
             if self.side is Side.DOWN:
                 await self._send(Kind.HELLO, **self._identity())
-                self._spawn(self._check_when_wanted())
+                self._spawn(self._check_when_wanted)
             while True:
                 await self._step()
         finally:
@@ -150,7 +151,7 @@ class Link:
         """Ask for a check as soon as the link is idle; upstream, ask the downstream to start one."""
         self._want_check.set()
         if self.side is Side.UP and self._greeted:
-            self._spawn(self._poke())
+            self._spawn(self._poke)
 
     async def leave(self, reason: str) -> None:
         """Say farewell and close; the peer may come back."""
@@ -171,7 +172,9 @@ class Link:
         if first:
             wait = limits.HELLO_SECONDS_MAX
         try:
-            message = await asyncio.wait_for(self.channel.receive(), wait)
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
+            async with asyncio.timeout(wait):
+                message = await self.channel.receive()
         except TimeoutError:
             events = self.session.tick(self._now())
             if first and not events:
@@ -218,11 +221,14 @@ class Link:
             for frame in self.session.take_outgoing():
                 await self.channel.send(frame)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         async def guarded() -> None:
             try:
-                await work
-            except (CrdtsyncError, ChannelClosed):
+                await work(*args)
+            except ChannelClosed:
+                await self.channel.close()
+            except CrdtsyncError as problem:
+                log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
 
         task = asyncio.create_task(guarded())
@@ -306,6 +312,7 @@ class Link:
             row = ReplicaRow(*(welcome[name] for name in ("replica", "device", "role", "store", "account")))
             await self.ledger.commit(Commit(replicas=[row]))
         self._greeted = True
+        self._idle.set()
         self._want_check.set()
 
     async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
@@ -352,13 +359,13 @@ class Link:
     async def _check_when_wanted(self) -> None:
         while True:
             await self._want_check.wait()
-            if self.session.state is State.IDLE:
-                self._want_check.clear()
-                scope = self._scope()
-                self._baseline = self.ledger.vectors(scope)
-                await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
-            else:
-                await asyncio.sleep(0.05)
+            while self.session.state is not State.IDLE:
+                self._idle.clear()
+                await self._idle.wait()
+            self._want_check.clear()
+            scope = self._scope()
+            self._baseline = self.ledger.vectors(scope)
+            await self._send(Kind.CHECK, digest=self.ledger.digest(scope))
 
     async def _on_check(self, check: dict[str, Any]) -> None:
         scope = self._scope()
@@ -390,7 +397,7 @@ class Link:
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire(self._told(docs)), counts=counts)
-        self._spawn(self._transfer(docs))
+        self._spawn(self._transfer, docs)
 
     def _told(self, docs: Iterable[str]) -> Vectors:
         """Return the heads here without the logs in doubt: the peer sends those from their first element."""
@@ -499,6 +506,10 @@ class Link:
             await self._send(Kind.END)
 
     async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
+        if not self._lacks(doc):
+            # The plan names it because the peer has more of it; it need not be loaded for that.
+            heads = self.ledger.heads.get(doc, {})
+            return self._promised(doc, {replica: head.seq for replica, head in heads.items() if head.seq})
         diff = await self.ledger.pieces(doc, self._needs(doc))
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
@@ -510,9 +521,12 @@ class Link:
             await self._flush()
             self._count(self._moved(self.side, category), records, len(update), began)
             began = self._now()
-        # What is in doubt here is no promise: the peer is to send its own copy of it.
+        return self._promised(doc, diff.vector)
+
+    def _promised(self, doc: str, vector: dict[int, int]) -> dict[int, int]:
+        """Leave out of a fence what is in doubt here: the peer is to send its own copy of that."""
         doubts = self._quarantine.doubts.get(doc, ())
-        return {replica: seq for replica, seq in diff.vector.items() if replica not in doubts}
+        return {replica: seq for replica, seq in vector.items() if replica not in doubts}
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -598,13 +612,12 @@ class Link:
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.FENCED, counts=counts)
-        self._spawn(self._transfer(docs))
+        self._spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._needs(doc)
-        return any(
-            head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items()
-        )
+        heads = self.ledger.heads.get(doc, {})
+        return any(head.seq > theirs.get(replica, (0, b""))[0] for replica, head in heads.items())
 
     def _needs(self, doc: str) -> dict[int, tuple[int, bytes]]:
         """Return the peer's heads of a document, as if it held all that this end may not send."""
@@ -612,7 +625,11 @@ class Link:
         if self.side is Side.UP:
             return theirs
         sendable = self._sendable()
-        held = {r: (head.seq, head.hash) for r, head in self.ledger.heads[doc].items() if r not in sendable}
+        held = {
+            r: (head.seq, head.hash)
+            for r, head in self.ledger.heads.get(doc, {}).items()
+            if r not in sendable
+        }
         return {**theirs, **held}
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
@@ -636,6 +653,7 @@ class Link:
             self._notify(self.run_now)
             self.run_now = None
         self.runs_ended += 1
+        self._idle.set()
         self.even.set()
 
 

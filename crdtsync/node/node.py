@@ -317,7 +317,8 @@ class Node:
             attempt += 1
             self._retry.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._retry.wait(), self._dice.uniform(0, ceiling))
+                async with asyncio.timeout(self._dice.uniform(0, ceiling)):
+                    await self._retry.wait()
 
     async def _watch(self, link: Link) -> None:
         """After each run: what was sent is acknowledged; the first complete one ends the initial synchronization."""

@@ -38,6 +38,7 @@ class Schema:
                 )
             self.entities[category] = entity
         self.shapes: dict[str, Shape] = {name: entity.__shape__ for name, entity in self.entities.items()}
+        self._orders: dict[str, tuple[str, ...]] = {}
         self._check_references()
 
     def _check_references(self) -> None:
@@ -79,7 +80,12 @@ class Schema:
 
     def order(self, direction: Literal["download", "upload"]) -> tuple[str, ...]:
         """Return all categories so that each comes after those it refers to, else by place, then name."""
+        known = self._orders.get(direction)
+        if known is None:
+            known = self._orders[direction] = self._ordered(direction)
+        return known
 
+    def _ordered(self, direction: Literal["download", "upload"]) -> tuple[str, ...]:
         def place(category: str) -> tuple[int, str]:
             shape = self.shapes[category]
             declared = shape.download if direction == "download" else shape.upload

@@ -214,6 +214,8 @@ class Document:
             if not may_write(replica):
                 raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
             fresh[replica] = self._check_runs(replica, runs)
+            if any(run.gone and run.end > update.deleted.get(replica, 0) for run in runs):
+                raise UpdateInvalid(f"{self.doc}: elements of replica {replica:x} are gone and not deleted")
             self._check_fields(replica, fresh[replica], forbidden(replica))
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
@@ -300,6 +302,9 @@ class Document:
     def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
         """Add a batch to what waits to be shown; return the unit that it completes."""
         building = self._building.setdefault(replica, [])
+        if batch.compaction is not None and batch.seq == batch.compaction[0] + 1:
+            # A newer compaction replaces one that never became whole.
+            building.clear()
         building.append((batch, data))
         if batch.compaction is not None and batch.seq < batch.compaction[1]:
             return None
@@ -334,6 +339,10 @@ class Document:
     def waiting(self) -> set[int]:
         """Return the replicas that have received batches not shown yet."""
         return {replica for replica, units in self._pending.items() if units}
+
+    def unfinished(self) -> bool:
+        """Tell whether batches wait to be shown: what a compaction among them replaces is still needed."""
+        return bool(self.waiting() or self._building)
 
     def showable(
         self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None
@@ -410,10 +419,9 @@ class Document:
             yield write_update(piece.runs, piece.deleted), len(named) - before
 
     def wants_compaction(self) -> bool:
-        """Tell whether the log holds more superseded writes than live records."""
-        return self.fold.superseded > limits.COMPACTION_CELLS_MIN and self.fold.superseded > 2 * len(
-            self.fold
-        )
+        """Tell whether the own log holds more superseded writes than there are live records."""
+        superseded = self.fold.superseded.get(self.replica, 0)
+        return superseded > limits.COMPACTION_CELLS_MIN and superseded > 2 * len(self.fold)
 
     def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
         """Return the compacted document as bytes, and the change; the caller stores both and loads again.

@@ -61,15 +61,17 @@ class _Reader:
         self.pos = 0
 
     def uint(self) -> int:
+        data, pos = self.data, self.pos
         result = shift = 0
         while True:
-            if self.pos >= len(self.data) or shift > 56:
+            if pos >= len(data) or shift > 56:
                 raise UpdateInvalid("a number is cut off or too long")
-            byte = self.data[self.pos]
-            self.pos += 1
-            result |= (byte & 0x7F) << shift
+            byte = data[pos]
+            pos += 1
             if byte < 0x80:
-                return result
+                self.pos = pos
+                return result | byte << shift
+            result |= (byte & 0x7F) << shift
             shift += 7
 
     def byte(self) -> int:
@@ -231,8 +233,10 @@ def append_update(replica: int, clock: int, elements: list[bytes]) -> bytes:
 def split_update(update: Update, size_max: int) -> Iterator[Update]:
     """Cut an update into pieces of at most ``size_max`` bytes of elements that can be applied one after the other.
 
-    The deletion of a prefix travels with the last element of its log, so it never arrives before what replaces the
-    prefix; only deletions of the logs that the update extends are kept.
+    The deletion of a prefix travels with the last element of its log, so that a peer who has the prefix keeps it until
+    it has what replaces it. A peer who lacks some of the prefix gets the deletion with the place of what it lacks: a
+    log with a hole behind live elements could not be passed on. Only deletions of the logs that the update extends are
+    kept.
     """
     piece, size = Update(), 0
     for replica, runs in update.runs.items():
@@ -246,6 +250,8 @@ def split_update(update: Update, size_max: int) -> Iterator[Update]:
                     yield piece
                     piece, size = Update(), 0
                 own = piece.runs.setdefault(replica, [lead] if lead else [])
+                if lead is not None and replica in update.deleted:
+                    piece.deleted[replica] = update.deleted[replica]
                 if not own or own[-1].gone:
                     own.append(Run(clock))
                 own[-1].elements.append(element)

@@ -282,7 +282,6 @@ class Cluster:
             await node.server.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         member.disk = member.disk.reopen()
-        member.muzzled = False
 
     async def stop(self, member: Member) -> None:
         """Shut down cleanly."""

@@ -7,8 +7,11 @@ category; one whose checks no generic value passes gets no samples.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import SchemaError
@@ -16,8 +19,7 @@ from crdtsync.schema.fields import Field, Kind
 from crdtsync.schema.roles import Identity, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
+    from collections.abc import Iterable
 
     from crdtsync.schema import Entity, Schema
 
@@ -25,13 +27,17 @@ EPOCH = datetime(2026, 8, 10, 12, 0, tzinfo=UTC)
 """When every simulation begins."""
 
 _RECORDS = 5
+_RECORD_TRIES = 5_000
 _TRIES = 300
+_RARE = 4
+_RARE_TRIES = 20_000
 _REPEAT_MAX = 3
 _WORDS = ("caixa", "loja", "são joão", "12", "x")
 _AMOUNTS = (0, 0, 1, 2, 1000, 1250)
 _IDENTITY = Identity("sample", Role.LOJA, "main", "loja1")
 
 Values = dict[str, Any]
+_Maker = Callable[["Random"], str]
 
 
 def text_matching(pattern: str, dice: Random) -> str:
@@ -40,42 +46,67 @@ def text_matching(pattern: str, dice: Random) -> str:
     Raises:
         ValueError: the expression uses look-arounds, references or anything else that is not a regular language.
     """
+    return _maker(pattern)(dice)
+
+
+@cache
+def _maker(pattern: str) -> _Maker:
     # The standard library's own parser: a second reading of the syntax would be a second syntax.
     parser = importlib.import_module("re._parser")
-    return "".join(_produce(token, dice) for token in parser.parse(pattern))
+    return _sequence(parser.parse(pattern))
 
 
-def _produce(token: tuple[Any, Any], dice: Random) -> str:
+def _sequence(tokens: Iterable[tuple[Any, Any]]) -> _Maker:
+    makers = [_part(token) for token in tokens]
+    return makers[0] if len(makers) == 1 else lambda dice: "".join([make(dice) for make in makers])
+
+
+def _part(token: tuple[Any, Any]) -> _Maker:
+    name, value = str(token[0]), token[1]
+    if name == "AT":
+        return lambda _dice: ""
+    if name in {"LITERAL", "ANY", "IN"}:
+        letters = _letters(token)
+        return lambda dice: dice.choice(letters)
+    if name == "BRANCH":
+        branches = [_sequence(part) for part in value[1]]
+        return lambda dice: dice.choice(branches)(dice)
+    if name == "SUBPATTERN":
+        return _sequence(value[3])
+    if name in {"MAX_REPEAT", "MIN_REPEAT"}:
+        return _repeated(*value)
+    raise ValueError(f"{name} is more than a sample can be made of")
+
+
+def _repeated(least: int, most: int, inner: list[tuple[Any, Any]]) -> _Maker:
+    least = int(least)
+    most = max(least, min(int(most), least + _REPEAT_MAX))
+    if len(inner) == 1 and str(inner[0][0]) in {"LITERAL", "ANY", "IN"}:
+        letters = _letters(inner[0])
+        return lambda dice: "".join(dice.choices(letters, k=dice.randint(least, most)))
+    make = _sequence(inner)
+    return lambda dice: "".join([make(dice) for _ in range(dice.randint(least, most))])
+
+
+def _letters(token: tuple[Any, Any]) -> str:
+    """Return what one place may hold, or one example of it where almost everything fits."""
     name, value = str(token[0]), token[1]
     if name == "LITERAL":
         return chr(value)
     if name == "ANY":
         return "a"
-    if name == "AT":
-        return ""
-    if name == "IN":
-        return _one_of(value, dice)
-    if name == "BRANCH":
-        return "".join(_produce(part, dice) for part in dice.choice(value[1]))
-    if name == "SUBPATTERN":
-        return "".join(_produce(part, dice) for part in value[3])
-    if name in {"MAX_REPEAT", "MIN_REPEAT"}:
-        least, most, inner = value
-        times = dice.randint(int(least), max(int(least), min(int(most), int(least) + _REPEAT_MAX)))
-        return "".join(_produce(part, dice) for _ in range(times) for part in inner)
-    raise ValueError(f"{name} is more than a sample can be made of")
-
-
-def _one_of(choices: list[tuple[Any, Any]], dice: Random) -> str:
-    if str(choices[0][0]) == "NEGATE":
-        refused = {chr(value) for kind, value in choices[1:] if str(kind) == "LITERAL"}
+    if str(value[0][0]) == "NEGATE":
+        refused = {chr(code) for kind, code in value[1:] if str(kind) == "LITERAL"}
         return next(letter for letter in "abcdefgh" if letter not in refused)
-    kind, value = dice.choice(choices)
-    if str(kind) == "RANGE":
-        return chr(dice.randint(*value))
-    if str(kind) == "CATEGORY":
-        return dice.choice("0123456789") if str(value).endswith("DIGIT") else "a"
-    return chr(value)
+    letters = ""
+    for kind, choice in value:
+        if str(kind) == "RANGE":
+            letters += "".join(map(chr, range(choice[0], choice[1] + 1)))
+        elif str(kind) == "CATEGORY":
+            letters += "0123456789" if str(choice).endswith("DIGIT") else "a"
+        else:
+            letters += chr(choice)
+    return letters
 
 
 class Samples:
@@ -86,6 +117,7 @@ class Samples:
 
     def __init__(self, schema: Schema, dice: Random) -> None:
         self.dice = dice
+        self._rare: dict[Any, list[str]] = {}
         self.records: dict[str, list[Values]] = {}
         self.keys: dict[str, list[str]] = {}
         for category in schema.order("download"):
@@ -93,7 +125,7 @@ class Samples:
             # A record may refer to its own category (a tree), so the list is there while it is being filled.
             found: list[Values] = self.records.setdefault(category, [])
             self.keys.setdefault(category, [])
-            for _ in range(_TRIES):
+            for _ in range(_RECORD_TRIES):
                 values = self._record(entity)
                 if values is not None:
                     found.append(values)
@@ -136,15 +168,34 @@ class Samples:
 
     def of_type(self, type_: Any) -> Any:
         """Return a value of a value type. Raises ValueError."""
-        dice = self.dice
+        if getattr(type_, "normal", None) is not None and type_.pattern is not None:
+            return self.dice.choice(self._rare_texts(type_))
         for _ in range(_TRIES):
             value = self._raw(type_)
-            try:
-                type_.to_wire(value)
-            except (ValueError, TypeError, ArithmeticError):
-                continue
-            return value
-        raise ValueError(f"no value of {type_.signature} in {_TRIES} tries (seed of {dice})")
+            if _accepts(type_, value):
+                return value
+        raise ValueError(f"no value of {type_.signature} in {_TRIES} tries")
+
+    def _rare_texts(self, type_: Any) -> list[str]:
+        """Return the few texts that a type with a check of its own (check digits, say) gets; they are hard to hit.
+
+        They are the same whenever and by whom they are first asked for. Raises ValueError when there are none.
+        """
+        known = self._rare.get(type_)
+        if known is None:
+            known = self._rare[type_] = []
+            pattern = type_.pattern.pattern
+            dice = Random(pattern)  # noqa: S311 - samples must repeat themselves
+            for _ in range(_RARE_TRIES):
+                text = text_matching(pattern, dice)
+                # The last digit is usually the check digit: with all ten of them tried, a tenth of the draws is enough.
+                endings = "0123456789" if text[-1:].isdigit() else text[-1:]
+                known += [text[:-1] + last for last in endings if _accepts(type_, text[:-1] + last)][:1]
+                if len(known) == _RARE:
+                    break
+        if not known:
+            raise ValueError(f"no text of {type_.pattern.pattern} in {_RARE_TRIES} tries")
+        return known
 
     def _raw(self, type_: Any) -> Any:
         dice = self.dice
@@ -182,6 +233,14 @@ class Samples:
             return maker()
         pattern = getattr(type_, "pattern", None)
         return text_matching(pattern.pattern, dice) if pattern else dice.choice(_WORDS)
+
+
+def _accepts(type_: Any, value: Any) -> bool:
+    try:
+        type_.to_wire(value)
+    except (ValueError, TypeError, ArithmeticError):
+        return False
+    return True
 
 
 def dice_rows(dice: Random) -> int:

@@ -34,6 +34,7 @@ _CATEGORIES = 5
 _DOWN_STEPS = 4
 _PAUSE_SECONDS = 0.5
 _FORCED = 0.5
+_VERBS = (1, 2, 4, 8, 12)
 
 
 class Schedule:
@@ -240,7 +241,7 @@ class Schedule:
         if not mine:
             return
         chosen = self.dice.sample(mine, min(len(mine), self.dice.choice((1, 1, 2, 3))))
-        for _ in range(self.dice.choice((1, 2, 3, 5, 8))):
+        for _ in range(self.dice.choice(_VERBS)):
             try:
                 await self._verb(tx, member, self.dice.choice(chosen))
             except SchemaError:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
+import signal
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -29,12 +33,20 @@ from crdtsync.transport.memory import Faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from crdtsync.schema import Entity
+
 OPERATIONS = 200
 """Acknowledged record operations of one schedule, at least."""
 
 _VIRTUAL_SECONDS_MAX = 6 * 3600.0
 _FAULTS = Faults(drop=0.004, repeat=0.02, reorder=0.01, delay=0.01)
-_LIMITS = {"COMPACTION_CELLS_MIN": 3, "ROWS_PER_BATCH": 4, "CHUNK_BYTES_MAX": 2048, "DOCUMENTS_LOADED_MAX": 6}
+_LIMITS = {
+    "COMPACTION_CELLS_MIN": 3,
+    "ROWS_PER_BATCH": 4,
+    "CHUNK_BYTES_MAX": 2048,
+    "DOCUMENTS_LOADED_MAX": 8,
+    "ANSWER_SECONDS_MAX": 6.0,
+}
 
 _samples: WeakKeyDictionary[Schema, Samples] = WeakKeyDictionary()
 
@@ -88,17 +100,21 @@ class Outcome:
 
 @contextmanager
 def _small_world() -> Iterator[None]:
-    """Limits low enough for compaction, chunks and reloads to happen in 200 operations; expected warnings kept quiet."""
+    """Limits low enough for compaction, chunks, reloads and timeouts in 200 operations; expected warnings kept quiet."""
     usual = {name: getattr(limits, name) for name in _LIMITS}
     logger = logging.getLogger("crdtsync")
-    quiet = logger.disabled
+    quiet, collecting = logger.disabled, gc.isenabled()
     for name, value in _LIMITS.items():
         setattr(limits, name, value)
     logger.disabled = True
+    # A schedule ends before its garbage matters; looking for it meanwhile costs a tenth of the time.
+    gc.disable()
     try:
         yield
     finally:
         logger.disabled = quiet
+        if collecting:
+            gc.enable()
         for name, value in usual.items():
             setattr(limits, name, value)
 
@@ -140,6 +156,59 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
     return Outcome(schedule.done, injected, [(finding.kind, finding.what) for finding in cluster.findings])
 
 
+def _note(report: Report, number: int, outcome: Outcome) -> None:
+    """Add one schedule to the report."""
+    report.schedules += 1
+    report.operations += outcome.operations
+    report.injected += outcome.injected
+    if outcome.found:
+        kinds = Counter(kind for kind, _ in outcome.found)
+        report.diverged += kinds["diverged"]
+        report.lost += kinds["lost"]
+        report.duplicated += kinds["duplicated"]
+        report.failures.append(
+            Failure(
+                number,
+                kinds["diverged"],
+                kinds["lost"],
+                kinds["duplicated"],
+                [f"{kind}: {what}" for kind, what in outcome.found],
+                dict(sorted(outcome.injected.items())),
+            )
+        )
+
+
+@contextmanager
+def _outcomes(
+    numbers: range, schema: Schema, faults: Faults | None, jobs: int
+) -> Iterator[Iterator[Outcome]]:
+    """Run schedules in `jobs` processes; what comes out of the iterator is in the order of the seeds."""
+    if jobs == 1:
+        yield (run_schedule(number, schema, faults) for number in numbers)
+        return
+    # Spawned, not forked: the caller may have threads, and a forked child would inherit their locks.
+    workers = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), _become_worker, (list(schema.entities.values()), faults)
+    )
+    try:
+        yield workers.map(_work, numbers)
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+_work_of_this_process: list[Callable[[int], Outcome]] = []
+
+
+def _become_worker(entities: list[type[Entity]], faults: Faults | None) -> None:
+    # Whoever interrupts the run interrupts the parent; it lets the workers finish their schedules.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work_of_this_process.append(partial(run_schedule, schema=Schema(entities), faults=faults))
+
+
+def _work(number: int) -> Outcome:
+    return _work_of_this_process[0](number)
+
+
 def simulate(
     schedules: int,
     seed: int = 0,
@@ -148,6 +217,7 @@ def simulate(
     *,
     until_found: bool = False,
     progress: Callable[[Report], None] | None = None,
+    jobs: int = 1,
 ) -> Report:
     """Run schedules `seed`, `seed + 1`, ... and report.
 
@@ -157,7 +227,8 @@ def simulate(
         schema: what to write; the installed adapters when not given.
         faults: probabilities per message and the delay, instead of the usual ones.
         until_found: stop at the first schedule that finds something.
-        progress: called after each schedule.
+        progress: called after each schedule, in the order of the seeds.
+        jobs: processes to share the schedules; the report does not depend on it.
 
     Raises:
         AdapterError: the installed adapters cannot be loaded.
@@ -165,30 +236,13 @@ def simulate(
     schema = schema or load_installed()
     report = Report()
     began = time.perf_counter()
-    for number in range(seed, seed + schedules):
-        outcome = run_schedule(number, schema, faults)
-        report.schedules += 1
-        report.operations += outcome.operations
-        report.injected += outcome.injected
-        report.seconds = time.perf_counter() - began
-        if outcome.found:
-            kinds = Counter(kind for kind, _ in outcome.found)
-            report.diverged += kinds["diverged"]
-            report.lost += kinds["lost"]
-            report.duplicated += kinds["duplicated"]
-            report.failures.append(
-                Failure(
-                    number,
-                    kinds["diverged"],
-                    kinds["lost"],
-                    kinds["duplicated"],
-                    [f"{kind}: {what}" for kind, what in outcome.found],
-                    dict(sorted(outcome.injected.items())),
-                )
-            )
-        if progress is not None:
-            progress(report)
-        if report.failures and until_found:
-            break
-    gc.collect()
+    numbers = range(seed, seed + schedules)
+    with _outcomes(numbers, schema, faults, jobs) as outcomes:
+        for number, outcome in zip(numbers, outcomes, strict=True):
+            _note(report, number, outcome)
+            report.seconds = time.perf_counter() - began
+            if progress is not None:
+                progress(report)
+            if report.failures and until_found:
+                break
     return report

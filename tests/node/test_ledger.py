@@ -12,7 +12,9 @@ from crdtsync.errors import StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import table_specs
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
-from crdtsync.state.document import Op
+from crdtsync.state.document import Document, Op
+from crdtsync.state.log import Log
+from crdtsync.state.update import read_update, split_update, write_update
 from crdtsync.storage import MemoryStorage
 
 if TYPE_CHECKING:
@@ -100,6 +102,47 @@ async def test_a_compaction_counts_as_no_change_for_who_had_everything(ledger: L
     await ledger.compact("items")
     assert await ledger.missing(had, ["items"]) == {"items": 0}
     assert await ledger.missing({}, ["items"]) == {"items": 1}
+
+
+async def test_what_others_superseded_in_their_logs_is_no_reason_to_compact_the_own(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.COMPACTION_CELLS_MIN", 3)
+    await move(ledger, 1)
+    other = Document("items", Item.__shape__, 7, {})
+    for clock in range(1, 20):
+        ops = {"x": [Op("add", "balance", 1)]}
+        update = other.write(ops, hlc=clock, txid=bytes(16)).journal[0]
+        await ledger.receive("items", update, lambda _replica: True)
+    await ledger.tidy()
+    assert ledger.heads["items"][ledger.replica].seq == 1
+
+    await move(ledger, 19)
+    await ledger.tidy()
+    await ledger.state_digest("items")
+    await ledger.tidy()
+    assert ledger.heads["items"][ledger.replica].seq == 21
+
+
+async def test_half_of_a_received_compaction_leaves_the_document_as_it_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 1)
+    other = Document("items", Item.__shape__, 7, {})
+    updates = [
+        other.write({key: [Op("add", "balance", 1)]}, hlc=clock, txid=bytes(16)).journal[0]
+        for clock, key in enumerate("abc", 1)
+    ]
+    await ledger.receive("items", updates[0], lambda _replica: True)
+    other.log = Log("items", 7, updates)
+    encoded, _ = other.compact(9, bytes(16))
+    pieces = list(split_update(read_update(Log("items", 1, [encoded]).diff({7: 1})), 1))
+    assert len(pieces) == 3
+    for received, piece in enumerate(pieces, 1):
+        await ledger.receive("items", write_update(piece.runs, piece.deleted), lambda _replica: True)
+        assert await ledger.squash("items") == (received == 3)
+        assert len((await ledger.pieces("items", {})).updates) == 1
+    assert await ledger.state_digest("items") == other.fold.digest()
 
 
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:

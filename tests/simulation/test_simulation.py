@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crdtsync.testing.loop import Deadlock, OutOfTime, VirtualLoop, run_virtual
-from crdtsync.testing.simulation import OPERATIONS, run_schedule
+from crdtsync.testing.simulation import OPERATIONS, run_schedule, simulate
 from tests.simulation.shop import shop
 
 
@@ -61,3 +61,10 @@ def test_the_same_seed_does_the_same_again() -> None:
     first, second = run_schedule(11, shop()), run_schedule(11, shop())
 
     assert first == second
+
+
+def test_the_report_does_not_depend_on_how_many_processes_share_the_work() -> None:
+    alone, shared = simulate(4, 5, shop()), simulate(4, 5, shop(), jobs=2)
+
+    alone.seconds = shared.seconds = 0
+    assert alone == shared

@@ -12,7 +12,7 @@ from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
 from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch
 from crdtsync.state.document import Change, Document, Head, Op
 from crdtsync.state.log import Log
-from crdtsync.state.update import append_update, read_update, write_update
+from crdtsync.state.update import append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,6 +205,43 @@ def test_compaction_keeps_the_state_for_whoever_has_any_part_of_the_log(seed: in
 
 def _diff(encoded: bytes, clocks: dict[int, int]) -> bytes:
     return Log("items", 9, [encoded]).diff(clocks)
+
+
+def test_a_hole_in_a_log_that_no_deletion_explains_is_refused() -> None:
+    a, b = document(1), document(2)
+    updates = [write(a, clock, x=[Op("write", "name", "a")]) for clock in (1, 2)]
+    deliver(b, updates[0])
+    a.log = Log("items", 1, updates)
+    encoded, _ = a.compact(9, TX)
+    holed = read_update(_diff(encoded, {1: 1}))
+    with pytest.raises(UpdateInvalid, match="not deleted"):
+        deliver(b, write_update(holed.runs))
+
+
+def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 1)
+    a, b = document(1), document(2)
+    updates = [write(a, clock, **{f"k{clock}": [Op("write", "name", "a")]}) for clock in range(1, 4)]
+    for update in updates:
+        deliver(b, update)
+    a.log = Log("items", 1, updates)
+    encoded, _ = a.compact(9, TX)
+    first, *_ = split_update(read_update(_diff(encoded, {1: 3})), 1)
+    deliver(b, write_update(first.runs, first.deleted))
+    assert b.unfinished()
+    assert b.heads[1].visible == 3
+
+    again = Document("items", Item.__shape__, 1, a.heads)
+    again.load([encoded])
+    later = write(again, 10, k4=[Op("write", "name", "b")])
+    again.log = Log("items", 1, [encoded, later])
+    encoded, change = again.compact(11, TX)
+    received = deliver(b, _diff(encoded, {1: 4}))
+    assert received.recompacted == change.recompacted
+    assert b.fold.digest() == again.fold.digest()
+    assert not b.unfinished()
 
 
 def test_a_compaction_that_drops_a_write_is_refused() -> None:

@@ -35,12 +35,25 @@ def test_the_pieces_of_an_update_rebuild_the_log(batches: list[bytes], size: int
     assert again.elements(7) == batches
 
 
-def test_the_deletion_of_a_compacted_prefix_travels_last() -> None:
+def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
     log.compact([b"c" * 90, b"d" * 90])
-    pieces = list(split_update(read_update(log.encode()), 100))
+    pieces = list(split_update(read_update(log.diff({7: 2})), 100))
     assert [piece.deleted for piece in pieces] == [{}, {7: 2}]
-    again = Log("d", 9, [write_update(piece.runs, piece.deleted) for piece in pieces])
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_who_lacks_some_of_a_compacted_prefix_hears_at_once_that_all_of_it_is_deleted(held: int) -> None:
+    log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
+    log.compact([b"c" * 90, b"d" * 90])
+    pieces = list(split_update(read_update(log.diff({7: held})), 100))
+    assert [piece.deleted for piece in pieces] == [{7: 2}, {7: 2}]
+    again = Log("d", 9, [append_update(7, 0, [b"a" * 90])] if held else [])
+    for piece in pieces:
+        again.apply(write_update(piece.runs, piece.deleted))
+        # What was received can be stored, and passed on to whoever has any part of it.
+        read_update(again.encode())
+        read_update(again.diff({7: 1}))
     assert again.elements(7) == [b"c" * 90, b"d" * 90]
 
 
