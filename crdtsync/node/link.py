@@ -448,15 +448,15 @@ class Link:
         for doc, theirs in vectors.items():
             for replica, (seq, chain) in sorted(theirs.items()):
                 head = ledger.heads.get(doc, {}).get(replica)
-                if head is None or not head.seq or replica in known.get(doc, ()):
+                if replica in known.get(doc, ()):
                     continue
-                if await self._is_doubtful(doc, replica, (seq, chain), head.seq):
+                if await self._is_doubtful(doc, replica, (seq, chain), head.seq if head else 0):
                     doubts.setdefault(doc, set()).add(replica)
                     suspect.add(replica)
         for doc, theirs in vectors.items():
             # A transaction is settled over all its documents.
             mine = ledger.vectors([doc])[doc]
-            more = {r for r in suspect & theirs.keys() & mine.keys() if theirs[r] != mine[r]}
+            more = {r for r in suspect & theirs.keys() if theirs[r] != mine.get(r)}
             if more:
                 doubts.setdefault(doc, set()).update(more)
         return doubts if suspect else {}
