@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from random import Random
 
+    from crdtsync.node.ledger import Ledger
     from crdtsync.node.transaction import Transaction
     from crdtsync.schema import Entity
     from crdtsync.testing.cluster import Cluster
@@ -252,12 +253,7 @@ class Schedule:
         for (doc, key), writes in ops.items():
             by_doc.setdefault(doc, {})[key] = writes
         written = Written(ledger.replica, 0, {}, by_doc, {}, {})
-        for doc in by_doc:
-            heads = ledger.heads.get(doc, {})
-            own = heads.get(ledger.replica)
-            written.parts[doc] = (own.seq if own else 0) + 1
-            written.closed[doc] = {r: head.cut for r, head in heads.items()}
-            written.shown[doc] = {r: head.visible for r, head in heads.items()}
+        _look(written, ledger, ahead=1)
         member.pending = _Pending(written)
         try:
             await tx.commit()
@@ -271,11 +267,7 @@ class Schedule:
         if written.replica != ledger.replica:
             # A fork was settled between the look and the write.
             written.replica = ledger.replica
-            for doc in by_doc:
-                heads = ledger.heads[doc]
-                written.parts[doc] = heads[ledger.replica].seq
-                written.closed[doc] = {r: head.cut for r, head in heads.items()}
-                written.shown[doc] = {r: head.visible for r, head in heads.items()}
+            _look(written, ledger, ahead=0)
         stamps = {member.acknowledged[doc] for doc in by_doc}
         written.stamp = next(iter(stamps))[1]
         if {(doc, member.acknowledged[doc][0]) for doc in by_doc} != set(written.parts.items()):
@@ -349,3 +341,13 @@ class Schedule:
             bound.count(amount)
         elif name + "#" not in slots:
             (bound.add if roll < 0.5 else bound.subtract)(amount, cause=f"cause-{self._number}")
+
+
+def _look(written: Written, ledger: Ledger, *, ahead: int) -> None:
+    """Note what the writer has seen of each document, and where its write goes: ``ahead`` of the newest of its own."""
+    for doc in written.ops:
+        heads = ledger.heads.get(doc, {})
+        own = heads.get(ledger.replica)
+        written.parts[doc] = (own.seq if own else 0) + ahead
+        written.closed[doc] = {r: head.cut for r, head in heads.items()}
+        written.shown[doc] = {r: head.visible for r, head in heads.items()}

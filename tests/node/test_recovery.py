@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from tests.node.shop import STORE, add_product, balance, receive_units, sell, un
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crdtsync.storage import Commit
+    from crdtsync.storage import Commit, View
     from tests.node.shop import Shop
 
 EVERYWHERE = ("gestao", STORE, "caixa1", "caixa2")
@@ -70,6 +71,10 @@ async def sales_of(node: Node) -> set[str]:
     return {sale.id for sale in await node.find(Sale)}
 
 
+def rows_of(doc: str, view: View) -> list[tuple[object, ...]]:
+    return view.select(doc.partition("/")[0], doc=doc, include_deleted=True)
+
+
 async def expect(shop: Shop, sales: set[str], units: int, nodes: tuple[str, ...] = EVERYWHERE) -> None:
     """Everybody agrees after synchronizing, the documents as loaded from disk too."""
     await shop.even()
@@ -78,10 +83,8 @@ async def expect(shop: Shop, sales: set[str], units: int, nodes: tuple[str, ...]
         assert await balance(node) == units, name
         for doc in node.ledger.heads:
             rows, digest = await node.ledger.refold(doc)
-            category = doc.partition("/")[0]
-            shown = await node.ledger.storage.read(
-                lambda view, c=category, d=doc: view.select(c, doc=d, include_deleted=True)
-            )
+            read = partial(rows_of, doc)
+            shown = await node.ledger.storage.read(read)
             assert sorted(shown) == sorted(rows), (name, doc)
             assert digest == await node.ledger.state_digest(doc), (name, doc)
     for name in ("gestao", STORE):
@@ -150,6 +153,19 @@ async def test_a_restored_lane_that_only_reads_gets_back_what_it_had_sent(shop: 
     assert await sales_of(caixa) == {"s1", "s2"}
     await sell(caixa, "s3")
     await expect(shop, {"s1", "s2", "s3"}, 97)
+
+
+async def test_a_backup_that_holds_nothing_of_the_log_yet_is_noticed_too(shop: Shop) -> None:
+    await open_all(shop)
+    await back_up(shop, "caixa1")
+    await sell(shop.nodes["caixa1"], "s1")
+    await shop.even()
+    old = shop.nodes["caixa1"].ledger.replica
+    caixa = await restore(shop, "caixa1", whole=True)
+    await expect(shop, {"s1"}, 99)
+    assert caixa.ledger.replica != old
+    await sell(caixa, "s2")
+    await expect(shop, {"s1", "s2"}, 98)
 
 
 @pytest.mark.parametrize("whole", [True, False])
