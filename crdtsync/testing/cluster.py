@@ -309,6 +309,10 @@ class Cluster:
         """Shut down cleanly."""
         node, member.node = member.running, None
         await node.close()
+        if member.died:
+            # The power went at the last commit of all.
+            member.died = False
+            member.disk = member.disk.reopen()
 
     def back_up(self, member: Member) -> None:
         """Copy a lane's store, and what stands beside it."""
