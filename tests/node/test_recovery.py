@@ -203,7 +203,10 @@ async def test_what_waited_unsent_when_the_backup_was_made_counts_once(shop: Sho
     await expect(shop, {"unsent", "again"}, 98)
 
 
-async def test_a_compaction_on_either_side_of_the_fork_loses_and_doubles_nothing(shop: Shop) -> None:
+@pytest.mark.parametrize("side", ["lost", "restored"])
+async def test_a_compaction_on_either_side_of_the_fork_loses_and_doubles_nothing(
+    shop: Shop, side: str
+) -> None:
     await open_all(shop)
     for i in range(3):
         await sell(shop.nodes["caixa1"], f"s{i}")
@@ -211,11 +214,14 @@ async def test_a_compaction_on_either_side_of_the_fork_loses_and_doubles_nothing
     await back_up(shop, "caixa1")
     for i in range(3):
         await sell(shop.nodes["caixa1"], f"lost{i}")
+    if side == "lost":
+        assert await shop.nodes["caixa1"].ledger.compact(f"stock/{STORE}")
     await shop.even()
     caixa = await restore_alone(shop, "caixa1", whole=True)
     for i in range(3):
         await sell(caixa, f"again{i}")
-    assert await caixa.ledger.compact(f"stock/{STORE}")
+    if side == "restored":
+        assert await caixa.ledger.compact(f"stock/{STORE}")
     shop.network.heal("caixa1")
     await expect(shop, {f"{name}{i}" for name in ("s", "lost", "again") for i in range(3)}, 91)
 

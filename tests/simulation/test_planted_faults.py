@@ -26,10 +26,10 @@ from tests.simulation.shop import shop
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crdtsync.storage.base import Commit, ReplicaRow
     from crdtsync.state.cells import Cell, Cells, Record
     from crdtsync.state.codec import Group
     from crdtsync.state.document import Op
+    from crdtsync.storage.base import Commit, ReplicaRow
 
 SCHEDULES_MAX = 500
 
