@@ -342,12 +342,17 @@ class Ledger:
         await self._submit(self._remote, look)
         return found[0]
 
+    @property
+    def working(self) -> dict[str, Heads]:
+        """The heads that the writer works on; for the writer's own steps alone."""
+        return self.heads
+
     async def install(self, doc: str, update: bytes, commit: Commit) -> None:
         """Let a document be this update from the commit on; its heads are to be set before."""
         encoded = Log(doc, self.replica, [update]).encode()
         covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
         commit.snapshots[doc] = (encoded, covers)
-        document = Document(doc, self.schema.shape(doc.partition("/")[0]), self.replica, self.heads[doc])
+        document = Document(doc, self.schema.shape(doc.partition("/")[0]), self.replica, self.working[doc])
         document.load([encoded], self._parked.get(doc, ()))
         self._documents[doc] = document
         self._journal_rows[doc] = 0

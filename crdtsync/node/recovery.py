@@ -286,7 +286,7 @@ class Recovery:
 
     async def _add_all_logs(self, replica: int) -> None:
         """Look at every document that a replica wrote: its transactions may reach into any of them."""
-        for doc, heads in sorted(self._ledger.heads.items()):
+        for doc, heads in sorted(self._ledger.working.items()):
             known_here = replica in heads and heads[replica].seq and self._ledger.shape_of(doc) is not None
             if known_here and (doc, replica) not in self._logs:
                 mine = await self._mine(doc, replica)
@@ -404,7 +404,7 @@ class Recovery:
         update.deleted.pop(replica, None)
         if final.gone:
             update.deleted[replica] = final.gone
-        heads = self._ledger.heads[doc]
+        heads = self._ledger.working.setdefault(doc, {})
         head = heads.get(replica, Head())
         chain = final.hash_at(final.end)
         assert chain is not None
@@ -428,7 +428,7 @@ class Recovery:
         end = len(written)
         last = Branch.of(update.runs[heir]).hash_at(end)
         assert last is not None
-        self._ledger.heads[entry.doc][heir] = Head(end, last, end, end)
+        self._ledger.working.setdefault(entry.doc, {})[heir] = Head(end, last, end, end)
         change.heads.add(heir)
         change.recompacted.append((heir, 0, [(seq, keys) for seq, (_, keys) in enumerate(written, 1)]))
 
