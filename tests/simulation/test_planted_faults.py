@@ -118,7 +118,7 @@ def test_a_client_id_used_again_after_a_restore_is_found(monkeypatch: pytest.Mon
         return self.registry[self.replica] if self.replica else fresh(self, commit)
 
     monkeypatch.setattr(Ledger, "fresh_replica", same)
-    hunt("the nodes never agree")
+    hunt("are counted")
 
 
 def test_a_counter_written_again_from_zero_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
