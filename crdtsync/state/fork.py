@@ -153,7 +153,7 @@ def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
         return certain
     for left, right in ((one, other), (other, one)):
         for write in left.writes:
-            if certain < write.seq <= min(limit, right.gone) and not _is_in(write, right):
+            if certain < write.seq <= limit and not _is_in(write, right):
                 contradicted = min(contradicted, write.seq)
     if contradicted > limit:
         return limit
@@ -163,7 +163,10 @@ def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
 
 
 def _is_in(write: Write, branch: Branch) -> bool:
-    """Whether a compacted branch may have held a write: it shows each of its cells, or what replaced it."""
+    """Whether a branch may have held a write: it has it, or a compacted one shows its cells, or what replaced them."""
+    if write.seq > branch.gone:
+        batch = branch.elements[write.seq - branch.gone - 1][0]
+        return batch.compaction is None and batch.hlc == write.hlc
     for at, _ in write.cells():
         known = branch.newest.get(at, (0, 0))
         if known[0] < write.seq or (known[0] == write.seq and known[1] != write.hlc):

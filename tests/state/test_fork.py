@@ -160,6 +160,20 @@ def test_a_compaction_on_one_side_leaves_the_totals_at_the_fork_known(compacted:
     assert lattice.siblings(both.cells("b")["name"])[0][1].value == "n2"
 
 
+def test_a_write_where_the_other_branch_compacted_is_not_taken_for_shared() -> None:
+    left = Writer().do([("a", "add", 5), ("b", "name", 1)])
+    right = left.copy(3)
+    left.compact()
+    right.do([("c", "add", 7), ("a", "name", 2)]).compact()
+    assert left.branch().end == 3
+    fork = common_length(left.branch(), right.branch())
+    assert fork == 2
+    assert left.document.log is not None
+    both = fold(left.document.log.encode(), again(left, right, fork))
+    assert lattice.balance(both.cells("c"), "balance")[0] == 7
+    assert lattice.balance(both.cells("a"), "balance")[0] == 5
+
+
 def test_a_count_written_again_still_says_what_it_saw() -> None:
     left = Writer().do([("a", "add", 5)])
     right = left.copy(3)
