@@ -20,6 +20,9 @@ SEQ_MAX = 1 << 40
 BATCH_BYTES_MAX = 128 * 1024
 """Encoded size of one transaction in one document, bytes."""
 
+BATCH_READ_BYTES_MAX = 240 * 1024
+"""Encoded size of a batch that is read, bytes: one written again after a fork names one more replica in each group."""
+
 ROWS_PER_BATCH = 64
 """Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
 

@@ -99,6 +99,19 @@ async def test_compaction_shrinks_the_store_and_keeps_the_state(ledger: Ledger) 
     assert digest == await ledger.state_digest("items")
 
 
+async def test_a_compaction_behind_a_write_that_waits_for_its_commit_keeps_that_write(ledger: Ledger) -> None:
+    await move(ledger, 20)
+    await asyncio.gather(move(ledger, 1), move(ledger, 1), ledger.compact("items"), move(ledger, 1))
+    assert [row[-3] for row in await rows(ledger)] == [23]
+    _, digest = await ledger.refold("items")
+    assert digest == await ledger.state_digest("items")
+    peer = await opened(MemoryStorage(table_specs(SCHEMA)))
+    for update, _ in (await ledger.pieces("items", {})).updates:
+        await peer.receive("items", update, lambda _replica: True)
+    assert await peer.state_digest("items") == digest
+    await peer.close()
+
+
 async def test_squashing_keeps_the_log_whole(ledger: Ledger) -> None:
     await move(ledger, 20)
     before = await ledger.state_digest("items")

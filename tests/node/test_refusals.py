@@ -74,6 +74,11 @@ async def open_store(shop: Shop) -> None:
         ({"role": "loja", "device": "loja9"}, "wrong_role", "a loja does not synchronize with a loja"),
         ({"role": "manager"}, "wrong_role", "unknown role 'manager'"),
         ({"store": "loja2"}, "wrong_store", "caixa9 belongs to store loja2"),
+        (
+            {"device": STORE},
+            "not_allowed",
+            "two nodes call themselves loja1; give one of them another name in its node.toml",
+        ),
     ],
 )
 async def test_a_greeting_of_somebody_else_is_refused_and_says_why(
