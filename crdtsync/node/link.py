@@ -113,9 +113,11 @@ class Link:
         found: list[tuple[str, int, int]] = []
         for doc, theirs in self._theirs.items():
             mine = self.ledger.heads.get(doc, {})
+            # What the peer holds of a log in doubt is not known to be what is held here.
+            doubtful = self._quarantine.doubts.get(doc, ())
             for replica, (seq, _) in theirs.items():
                 head = mine.get(replica)
-                if head is not None and replica in sendable:
+                if head is not None and replica in sendable and replica not in doubtful:
                     found.append((doc, replica, min(seq, head.seq)))
         return found
 
@@ -493,13 +495,13 @@ class Link:
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
         vectors = _vectors(plan["docs"])
-        self._theirs = {**self._baseline, **vectors}
         doubts = await self._find_doubts(vectors)
         if doubts:
             # The next run asks for those logs from their first element.
             self.ledger.doubts = doubts
             text = "a log here is not the one that the upstream holds; they are brought together"
             await self._refuse("fork", text, terminal=False)
+        self._theirs = {**self._baseline, **vectors}
         if self.run_now is not None:
             self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
             # What this end will send is known only at the fence: more may be written, or come from below, until then.

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.schema.fields import Kind
-from crdtsync.state.cells import COUNT_MARK, ELEMENT_MARK, field_of
+from crdtsync.state.cells import COUNT_MARK
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
 
 if TYPE_CHECKING:
@@ -176,9 +176,7 @@ def _is_in(write: Write, branch: Branch) -> bool:
 
 def is_total(shape: Shape, slot: str) -> bool:
     """Tell whether a slot holds a running total of a counter."""
-    if slot.endswith(COUNT_MARK) or ELEMENT_MARK in slot:
-        return False
-    declared = shape.fields.get(field_of(slot))
+    declared = shape.fields.get(slot)
     return declared is not None and declared.kind is Kind.COUNTER
 
 
@@ -247,15 +245,18 @@ class Heir:
 
     def _value(self, key: str, slot: str, value: Any) -> Any:
         if is_total(self.shape, slot):
-            return (value[0] - self.totals.get((key, slot), 0), value[1])
-        if slot.endswith(COUNT_MARK):
+            before = self.totals.get((key, slot), 0)
+            # A mark names the count that the movement had seen and the writer's total then; that total moves as well.
+            marks = [(hlc, counter, total - before) for hlc, counter, total in value[2:]]
+            return (value[0] - before, value[1], *marks)
+        if slot.endswith(COUNT_MARK) and slot.removesuffix(COUNT_MARK) in self.shape.fields:
             base = dict(value[1])
             total = base.pop(self.old, None)
             if total is not None:
                 # What the person who counted saw of this replica is now in two logs.
                 before = self.totals.get((key, slot.removesuffix(COUNT_MARK)), 0)
                 base |= {self.old: before, self.heir: total - before}
-            return (value[0], base)
+            return (value[0], base, *value[2:])
         return value
 
 
