@@ -180,7 +180,8 @@ class Link:
 
     def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
         """Upstream: answer what was asked."""
-        self.spawn(partial(self._send, Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
+        answer = {"accepted": accepted, "reason": reason, "wait_ms": wait_ms}
+        self.spawn(partial(self._send, Kind.ANSWER, **answer))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()

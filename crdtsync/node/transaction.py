@@ -62,11 +62,15 @@ class Transaction:
         self._created: set[tuple[str, str]] = set()
 
     async def __aenter__(self) -> Self:
+        self._ledger.begin_turn(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            await self.commit()
+        try:
+            if kind is None:
+                await self.commit()
+        finally:
+            self._ledger.end_turn(self)
 
     def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
         """Return a new record with these field values; ``in_store`` names the store when this node has none.
