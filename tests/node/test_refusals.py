@@ -15,6 +15,7 @@ from crdtsync.node.verbs import status
 from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role, load_installed
+from crdtsync.state.document import Op
 from tests.node.shop import STORE, add_product, balance, receive_units, told, until
 
 if TYPE_CHECKING:
@@ -180,10 +181,22 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
 
 async def test_a_lane_may_not_write_what_only_gestao_writes(shop: Shop) -> None:
     await open_store(shop)
-    with pytest.raises(NotAllowed, match="products.name: a node of role loja may not write it"):
+    with pytest.raises(NotAllowed, match=r"products\.name: a node of role loja may not write it"):
         async with shop.nodes[STORE].transaction() as tx:
             tx.create(Product, id="p2", name="Feijão")
     assert await shop.nodes[STORE].count(Product) == 1
+
+
+async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(shop: Shop) -> None:
+    await open_store(shop)
+    loja = shop.nodes[STORE]
+    with pytest.raises(NotAllowed, match="products"):
+        async with loja.transaction() as tx:
+            (await tx.get(Product, "p1")).delete()
+    await loja.ledger.write({"products": {"p1": [Op("write", "~", 1)]}})
+    loja.request_check()
+    await until(lambda: "may not write this field" in str(loja.trouble), "gestao refuses it")
+    assert await shop.nodes["gestao"].count(Product) == 1
 
 
 @pytest.mark.parametrize(
