@@ -285,6 +285,7 @@ class Node:
         ready = self.initial_done or self.config.upstream is None
         link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready)
         self.downstream[link] = None
+        log.info("link below from %s begins", channel.peer)
         try:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
@@ -301,6 +302,7 @@ class Node:
                 channel = await self.transport.connect(url)
                 link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, notify=self._note)
                 self.upstream, self.connected = link, True
+                log.info("link to %s begins", url)
                 watcher = asyncio.create_task(self._watch(link))
                 try:
                     await link.run()
