@@ -12,21 +12,24 @@ from crdtsync.cli.operate import init, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
 
+# Not a docstring: click's mark for "keep these lines" is the character \b, not the two of a raw string.
+_HELP = """Offline-first replication for retail: Gestão, Loja and Caixa.
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+Make a node with `init`, run it with `run`, look at it with `status` and `show`; `demo` shows the whole.
+
+\b
+  crdtsync init gestao --role gestao --port 7400
+  crdtsync set gestao products/7891 name=Café price=12.90
+  crdtsync show gestao products
+  crdtsync run gestao
+
+Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
+"""
+
+
+@click.group(cls=Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    r"""Offline-first replication for retail: Gestão, Loja and Caixa.
-
-    Make a node with `init`, run it with `run`, look at it with `status` and `show`; `demo` shows the whole.
-
-    \b
-    crdtsync init gestao --role gestao --port 7400
-    crdtsync set gestao products/7891 name=Café price=12.90
-    crdtsync show gestao products
-    crdtsync run gestao
-
-    Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
-    """
+    """See ``_HELP``."""
 
 
 for command in (init, run, set_, show, status, verify, adapters, simulate, version):

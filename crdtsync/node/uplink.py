@@ -403,6 +403,7 @@ class Uplink(Observer):
                 await channel.close()
                 return None
             self.link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, observer=self)
+            log.info("link to %s begins", url)
             await self.link.run()
         except LinkBroken as reason:
             return await self._broke(url, reason.code, str(reason), terminal=reason.terminal)

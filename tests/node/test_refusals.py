@@ -11,6 +11,7 @@ import pytest
 from adapters.products import Product
 from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvalid
 from crdtsync.node import load_config
+from crdtsync.node.link import Link
 from crdtsync.node.verbs import status
 from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.table import Kind
@@ -126,6 +127,27 @@ async def test_the_refused_node_says_what_is_wrong_with_it(
     assert not caixa.initial_done
     assert await caixa.count(Product) == 0
     assert [line for line in told(caixa) if trouble in line]
+
+
+async def test_a_node_of_another_protocol_version_is_told_both_versions_and_works_on_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_store(shop)
+    honest = Link._identity
+
+    def newer(self: Link) -> dict[str, Any]:
+        said = honest(self)
+        return said | {"protocol": PROTOCOL + 1} if self.ledger.identity.device == "caixa1" else said
+
+    monkeypatch.setattr(Link, "_identity", newer)
+    caixa = await shop.open("caixa1")
+    await until(lambda: caixa.trouble is not None, "the node hears the refusal")
+    (alert,) = caixa.alerts()
+    assert f"incompatible_version: this node speaks version {PROTOCOL} of the protocol" in alert
+    assert f"the other end speaks version {PROTOCOL + 1}; install the same crdtsync on both" in alert
+    await receive_units(caixa, 1)
+    assert await balance(caixa) == 1
+    assert shop.nodes[STORE].alerts() == []
 
 
 async def test_a_refused_upload_stays_an_alert_until_a_run_ends_well(
