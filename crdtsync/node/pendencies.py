@@ -71,6 +71,8 @@ class StoredRecords:
         """Look up many records for ``present`` at once."""
         known = self._present.setdefault(category, {})
         wanted = [key for key in set(keys) if key not in known]
+        if not wanted:
+            return
         known.update(dict.fromkeys(wanted, False))
         names = list(self._schema.shape(category).fields)
         active = names.index("active") if "active" in names else None

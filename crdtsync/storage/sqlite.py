@@ -74,8 +74,8 @@ class SqliteStorage:
         self._waiting.append((commit, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting(self._connection))
-        # A caller that is cancelled stops waiting; the write goes on.
-        return await asyncio.shield(done)
+        # A caller that is cancelled cancels only this future: it stops waiting, and the write goes on.
+        return await done
 
     async def read(self, fn: Callable[[View], T]) -> T:
         """See Storage.read. `fn` runs in the store's thread."""
