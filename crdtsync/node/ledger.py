@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StoreClosed
+from crdtsync.node.memory import give_back
 from crdtsync.node.pendencies import evaluate
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
@@ -242,7 +243,12 @@ class Ledger:
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
             document = Document(doc, shape, self.replica, self.heads.setdefault(doc, {}))
-            document.load(await self._stored(doc), self._parked.get(doc, ()))
+            stored = await self._stored(doc)
+            document.load(stored, self._parked.get(doc, ()))
+            large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
+            del stored
+            if large:
+                give_back()
             self._documents[doc] = document
         return document
 
@@ -514,9 +520,9 @@ class Ledger:
         if failed:
             # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
             await self._reload()
-        for job, error in refused:
+        for job, reason in refused:
             if not job.done.done():
-                job.done.set_exception(error)
+                job.done.set_exception(reason)
 
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc

@@ -88,7 +88,11 @@ class Transaction:
             doc,
             key,
             *self._key_columns(entity, key),
-            *(wires[name] if name in wires else f.default_wire for name, f in shape.fields.items()),
+            *(
+                # Not wires.get(): the default of a field that has a value is not worth computing.
+                wires[name] if name in wires else field.default_wire  # noqa: SIM401
+                for name, field in shape.fields.items()
+            ),
         )
         record = self._enlist(entity._load((*row, 0, None)))
         recorder = self._records[doc, key][1]

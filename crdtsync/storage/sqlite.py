@@ -81,7 +81,11 @@ class SqliteStorage:
         """See Storage.read. `fn` runs in the store's thread."""
         if self._connection is None or self._database is None:
             raise StoreClosed(self.path)
-        return await asyncio.shield(_in_thread(self._connection, partial(self._database.read, fn)))
+        # In a list, emptied here: the thread holds on to what its last call returned, and that may be a whole journal.
+        answer: list[T] = []
+        database = self._database
+        await asyncio.shield(_in_thread(self._connection, lambda: answer.append(database.read(fn))))
+        return answer.pop()
 
     async def __aenter__(self) -> Self:
         await self.open()

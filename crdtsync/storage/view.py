@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgpack
 
+from crdtsync import limits
 from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMismatch
 from crdtsync.storage.base import (
     HeadRow,
@@ -109,6 +110,9 @@ class SqlView:
             if checksum(row[:-1]) != row[-1]:
                 raise JournalCorrupt(self._path, doc, row[1])
             updates.append((row[1], row[2]))
+        if sum(len(update) for _, update in updates) >= limits.LOAD_BYTES_LARGE:
+            # What was read stays in memory as a document; SQLite's pages of it are of no more use.
+            self._execute("PRAGMA shrink_memory")
         return updates
 
     def changes(self, doc: str, replica: int, after: int) -> int:
