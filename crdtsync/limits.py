@@ -230,3 +230,6 @@ CONTROL_CALLERS_MAX = 64
 
 STORE_WAIT_SECONDS_MAX = 10.0
 """How long a command waits for a store that another command, or a node that starts or stops, has open."""
+
+LOAD_BYTES_LARGE = 4 << 20
+"""A document of this size, as stored, leaves enough free memory behind its loading to give it back to the system."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StorageError, StoreClosed
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
+from crdtsync.node.memory import give_back
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
 from crdtsync.schema.roles import Role
@@ -369,7 +370,12 @@ class Ledger:
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
             document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
-            document.load(await self.stored(doc), self._parked.get(doc, ()))
+            stored = await self.stored(doc)
+            document.load(stored, self._parked.get(doc, ()))
+            large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
+            del stored
+            if large:
+                give_back()
             self._documents[doc] = document
         return document
 

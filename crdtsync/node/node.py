@@ -374,7 +374,6 @@ class Node:
             self.downstream.pop(link, None)
             await self.uplink.reintroduce(replica)
 
-
     async def _tidy_routinely(self) -> None:
         while True:
             # An idle node has nothing to tidy, and is not woken for it.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crdtsync import limits
 from crdtsync.errors import RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
+from crdtsync.node.memory import give_back
 from crdtsync.node.node import table_specs
 from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
@@ -350,3 +352,23 @@ async def test_a_creation_is_one_commit_and_reads_nothing(ledger: Ledger) -> Non
     ledger.storage.read = reads.append  # type: ignore[method-assign, assignment]
     await create(ledger, "b")
     assert reads == []
+
+
+async def test_what_loading_a_large_document_freed_goes_back_to_the_system(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(ledger, "a")
+    given: list[bool] = []
+    monkeypatch.setattr("crdtsync.node.ledger.give_back", lambda: given.append(True))
+    ledger.unload()
+    await ledger.document("items")
+    assert given == []
+    monkeypatch.setattr(limits, "LOAD_BYTES_LARGE", 1)
+    ledger.unload()
+    assert "a" in (await ledger.document("items")).fold
+    assert given == [True]
+
+
+def test_memory_can_be_given_back_at_any_time() -> None:
+    give_back()
+    give_back()
