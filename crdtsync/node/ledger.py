@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
 
+_HAIR_SECONDS = 1e-4
+
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 
 
@@ -526,18 +528,22 @@ class Ledger:
         A transaction that stays open does not hold it up for long, and neither do many short ones.
         """
         now = asyncio.get_running_loop().time
-        while self._remote and not self._local and not self._closing:
-            if self._passed_over is None:
-                self._passed_over = now()
-            until = min(
-                max(self._turns.values(), default=0.0), self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
-            )
-            if until <= now():
-                self._passed_over = None
+        while self._remote and not self._local and not self._closing and not self._overdue():
+            until = min(max(self._turns.values(), default=0.0), self._due())
+            if until - now() < _HAIR_SECONDS:
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), until - now())
+
+    def _due(self) -> float:
+        """When the remote work that waits now goes before anything else."""
+        if self._passed_over is None:
+            self._passed_over = asyncio.get_running_loop().time()
+        return self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+
+    def _overdue(self) -> bool:
+        return bool(self._remote) and self._due() - asyncio.get_running_loop().time() < _HAIR_SECONDS
 
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
@@ -554,9 +560,12 @@ class Ledger:
         commit = Commit()
         group: list[_Job] = []
         failed: tuple[_Job, Exception] | None = None
-        local = bool(self._local)
+        local = bool(self._local) and not self._overdue()
         while self._local or (self._remote and not group):
-            job = self._local.popleft() if self._local else self._remote.popleft()
+            if self._local and (local or not self._remote):
+                job = self._local.popleft()
+            else:
+                job, self._passed_over = self._remote.popleft(), None
             try:
                 job.changes = await job.prepare(commit)
             except Exception as error:  # noqa: BLE001 - it goes to the job's caller
