@@ -36,7 +36,9 @@ async def a_run_in_the_middle(folder: Path) -> dict[str, Any]:
         await asyncio.sleep(0.02)
 
 
-async def test_a_run_cut_by_kill_9_appears_as_interrupted_and_the_next_one_takes_the_rest(tmp_path: Path) -> None:
+async def test_a_run_cut_by_kill_9_appears_as_interrupted_and_the_next_one_takes_the_rest(
+    tmp_path: Path,
+) -> None:
     above, below = tmp_path / "gestao", tmp_path / "loja1"
     above.mkdir()
     async with Node(NodeConfig(above, "gestao", Role.GESTAO, listen=True)) as gestao:
