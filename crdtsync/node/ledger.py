@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed
+from crdtsync.errors import BatchInvalid, CrdtsyncError, StoreClosed, UpdateInvalid
 from crdtsync.node.pendencies import evaluate
 from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
@@ -109,6 +109,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
+        self._warming = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -295,6 +296,42 @@ class Ledger:
             self._documents[doc] = document
         return document
 
+    async def _warm(self, doc: str) -> None:
+        """Load a document beside the writer, a little at a time: a local write to another one does not wait for it."""
+        async with self._warming:
+            heads = self.heads.get(doc)
+            if heads is None or doc in self._documents or self.shape_of(doc) is None:
+                return
+            at = _positions(heads)
+            shape = self.schema.shape(doc.partition("/")[0])
+            document = Document(doc, shape, self.replica, heads)
+            now = asyncio.get_running_loop().time
+            try:
+                steps = document.loading(await self._stored(doc), self._parked.get(doc, ()))
+                began = now()
+                for _ in steps:
+                    if now() - began > limits.LOAD_SLICE_SECONDS:
+                        await self._stand_aside()
+                        began = now()
+            except UpdateInvalid:
+                # A write came between the heads and the journal: the writer loads it, in its turn.
+                return
+            same = (
+                self.heads.get(doc) is heads and document.replica == self.replica and at == _positions(heads)
+            )
+            if same and doc not in self._documents:
+                self._documents[doc] = document
+                self._used.add(doc)
+                self.in_use.set()
+
+    async def _stand_aside(self) -> None:
+        """Let others run; while a local transaction is being made or written, wait for it, but not for long."""
+        now = asyncio.get_running_loop().time
+        until = now() + limits.LOCAL_TURN_SECONDS_MAX
+        await asyncio.sleep(0)
+        while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
+            await asyncio.sleep(limits.LOAD_SLICE_SECONDS)
+
     async def _stored(self, doc: str) -> list[bytes]:
         snapshot, journal = await self.storage.read(lambda view: (view.snapshot(doc), view.journal(doc)))
         self._journal_rows[doc] = len(journal)
@@ -303,6 +340,7 @@ class Ledger:
     async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
         """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
         result = Diff()
+        await self._warm(doc)
 
         async def cut(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
@@ -403,6 +441,7 @@ class Ledger:
             self.hlc.observe(change.hlc)
             return list(changes.values())
 
+        await self._warm(doc)
         return await self._submit(self._remote, prepare)
 
     async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
@@ -670,6 +709,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _positions(heads: Heads) -> list[tuple[int, int, int]]:
+    return [(replica, head.seq, head.visible) for replica, head in sorted(heads.items())]
 
 
 def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:

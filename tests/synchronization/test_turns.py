@@ -52,6 +52,40 @@ async def test_a_local_write_goes_before_all_remote_work_that_waits(street: Stre
 
 
 @told
+async def test_a_large_document_is_loaded_beside_the_writer_and_a_sale_does_not_wait_for_it(
+    street: Street,
+) -> None:
+    caixa, updates = await pieces(street, 3000)
+    for update in updates[:-1]:
+        await caixa.ledger.receive("products", update, lambda _replica: True)
+    digest = await caixa.ledger.state_digest("products")
+    caixa.ledger.unload()
+    # Virtual time does not pass while a document is loaded: every batch is a stretch of its own.
+    usual, limits.LOAD_SLICE_SECONDS = limits.LOAD_SLICE_SECONDS, -1.0
+    try:
+        done: list[str] = []
+        (task,) = receive(caixa, updates[-1:], done)
+        await asyncio.sleep(0)
+        await note(caixa, "n")
+        assert (done, "products" in caixa.ledger.loaded()) == ([], False)
+        await task
+        caixa.ledger.unload()
+        receiving = receive(caixa, updates[-1:], done)
+        await asyncio.sleep(0)
+        # A write to the document itself loads it in its turn, and is not lost.
+        async with caixa.transaction() as tx:
+            tx.create(Product, id="own", name="x")
+        await asyncio.gather(*receiving)
+    finally:
+        limits.LOAD_SLICE_SECONDS = usual
+    assert await caixa.count(Product) == 3001
+    kept = await caixa.ledger.state_digest("products")
+    assert kept != digest
+    caixa.ledger.unload()
+    assert await caixa.ledger.state_digest("products") == kept
+
+
+@told
 async def test_no_remote_work_is_begun_while_a_local_transaction_is_being_made(street: Street) -> None:
     caixa, updates = await pieces(street, 500)
     done: list[str] = []
