@@ -126,6 +126,9 @@ LOCAL_TURN_SECONDS_MAX = 0.05
 REMOTE_WAIT_SECONDS_MAX = 0.2
 """How long local transactions, however many, keep remote work from being started, seconds."""
 
+LOAD_SLICE_SECONDS = 0.001
+"""How long a document is loaded at a stretch before others have their turn, seconds; one batch at least."""
+
 READ_ROWS = 128
 """Rows of the by-sequence index read at a time: a local write waits no longer than that."""
 

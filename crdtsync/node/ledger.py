@@ -19,7 +19,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StorageError, StoreClosed
+from crdtsync.errors import (
+    BatchInvalid,
+    CrdtsyncError,
+    RecordExists,
+    StorageError,
+    StoreClosed,
+    UpdateInvalid,
+)
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
 from crdtsync.node.memory import give_back
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
@@ -51,6 +58,8 @@ if TYPE_CHECKING:
     from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
+
+_HAIR_SECONDS = 1e-4
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 log = logging.getLogger("crdtsync")
@@ -139,6 +148,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
+        self._warming = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
         # Held by a transaction while its entities complete it (`Entity.before_write`).
@@ -379,6 +389,44 @@ class Ledger:
             self._documents[doc] = document
         return document
 
+    async def _warm(self, doc: str) -> None:
+        """Load a document beside the writer, a little at a time: a local write to another one does not wait for it."""
+        async with self._warming:
+            heads = self._working.get(doc)
+            if heads is None or doc in self._documents or self.shape_of(doc) is None:
+                return
+            at = _positions(heads)
+            shape = self.schema.shape(doc.partition("/")[0])
+            document = Document(doc, shape, self.replica, heads)
+            now = asyncio.get_running_loop().time
+            try:
+                steps = document.loading(await self.stored(doc), self._parked.get(doc, ()))
+                began = now()
+                for _ in steps:
+                    if now() - began > limits.LOAD_SLICE_SECONDS:
+                        await self._stand_aside()
+                        began = now()
+            except UpdateInvalid:
+                # A write came between the heads and the journal: the writer loads it, in its turn.
+                return
+            same = (
+                self._working.get(doc) is heads
+                and document.replica == self.replica
+                and at == _positions(heads)
+            )
+            if same and doc not in self._documents:
+                self._documents[doc] = document
+                self._used.add(doc)
+                self.in_use.set()
+
+    async def _stand_aside(self) -> None:
+        """Let others run; while a local transaction is being made or written, wait for it, but not for long."""
+        now = asyncio.get_running_loop().time
+        until = now() + limits.LOCAL_TURN_SECONDS_MAX
+        await asyncio.sleep(0)
+        while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
+            await asyncio.sleep(limits.LOAD_SLICE_SECONDS)
+
     async def fold(self, doc: str) -> Fold:
         """Return a document's fold, only to be read; load the document when it is not in memory."""
         found = [self._documents[doc]] if doc in self._documents else []
@@ -400,6 +448,7 @@ class Ledger:
     async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
         """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
         result = Diff()
+        await self._warm(doc)
 
         async def cut(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
@@ -565,6 +614,7 @@ class Ledger:
                 document.promise(cut, change)
             return [*changes.values(), *self._bound_stamps(document, change, skew_ms)]
 
+        await self._warm(doc)
         return await self._submit(self._remote, prepare, origin)
 
     def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
@@ -745,18 +795,22 @@ class Ledger:
         A transaction that stays open does not hold it up for long, and neither do many short ones.
         """
         now = asyncio.get_running_loop().time
-        while self._remote and not self._local and not self._closing:
-            if self._passed_over is None:
-                self._passed_over = now()
-            until = min(
-                max(self._turns.values(), default=0.0), self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
-            )
-            if until <= now():
-                self._passed_over = None
+        while self._remote and not self._local and not self._closing and not self._overdue():
+            until = min(max(self._turns.values(), default=0.0), self._due())
+            if until - now() < _HAIR_SECONDS:
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), until - now())
+
+    def _due(self) -> float:
+        """When the remote work that waits now goes before anything else."""
+        if self._passed_over is None:
+            self._passed_over = asyncio.get_running_loop().time()
+        return self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+
+    def _overdue(self) -> bool:
+        return bool(self._remote) and self._due() - asyncio.get_running_loop().time() < _HAIR_SECONDS
 
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
@@ -774,11 +828,14 @@ class Ledger:
         group: list[_Job] = []
         refused: list[tuple[_Job, Exception]] = []
         failed = False
-        local = bool(self._local)
+        local = bool(self._local) and not self._overdue()
         while self._local or (self._remote and not group):
-            if group and self._local[0].alone:
+            if group and self._local and self._local[0].alone:
                 break
-            job = self._local.popleft() if self._local else self._remote.popleft()
+            if self._local and (local or not self._remote):
+                job = self._local.popleft()
+            else:
+                job, self._passed_over = self._remote.popleft(), None
             try:
                 job.changes = await job.prepare(commit)
             except RecordExists as error:
@@ -917,6 +974,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+def _positions(heads: Heads) -> list[tuple[int, int, int]]:
+    return [(replica, head.seq, head.visible) for replica, head in sorted(heads.items())]
 
 
 def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:

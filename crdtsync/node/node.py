@@ -374,6 +374,15 @@ class Node:
             self.downstream.pop(link, None)
             await self.uplink.reintroduce(replica)
 
+    async def _replace_older(self, newest: Link) -> None:
+        """One connection a device: the newest wins. Usually the older one is a dead socket of the same machine."""
+        for link in list(self.downstream):
+            if link is newest or link.peer is None or newest.peer is None:
+                continue
+            if link.peer.device == newest.peer.device:
+                log.warning("%s connected again; its older connection is closed", link.peer.device)
+                await link.leave(f"a newer connection of {link.peer.device} took this one's place")
+
     async def _tidy_routinely(self) -> None:
         while True:
             # An idle node has nothing to tidy, and is not woken for it.
