@@ -156,6 +156,10 @@ class Fold:
     def __contains__(self, key: str) -> bool:
         return key in self._home or key in self._cells
 
+    def shows(self, key: str) -> bool:
+        """Tell whether there is such a record and it is not deleted."""
+        return key in self and not lattice.deletion_state(self.cells(key))[0]
+
     def keys(self) -> Iterator[str]:
         """Yield every record key, deleted ones included."""
         return (key for key in self._every_key() if key != CEILINGS)
