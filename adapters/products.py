@@ -156,6 +156,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         title="Preço editado em dois lugares",
         owner=Role.GESTAO,
         effect="Vale em toda parte o preço gravado por último; o outro se perde.",
+        only_conflicts=True,
     )
     def price_was_set_in_one_place(self) -> Verdict:
         """Duas pessoas mudaram o preço sem que uma soubesse da outra."""
@@ -188,6 +189,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         title="Produto excluído ou inativado × vendido ou editado",
         owner=Role.GESTAO,
         effect="O produto continua no cadastro, porque alguém o alterou sem saber da exclusão.",
+        only_conflicts=True,
     )
     def deletion_saw_the_edits(self) -> Verdict:
         """Um lado excluiu o produto enquanto o outro o alterava."""
@@ -221,6 +223,7 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         owner=Role.GESTAO,
         effect="O leitor do caixa encontra dois produtos e pode vender o errado.",
         group=_gtin_to_compare,
+        given=("gtin",),
     )
     def gtin_names_one_product(self, others: Sequence[Self]) -> Verdict:
         """Dois produtos ativos têm o mesmo código de barras."""

@@ -275,6 +275,7 @@ class Sale(
         severity=Severity.B,
         effect="A SEFAZ rejeita o segundo documento (539), e a venda fica sem documento fiscal.",
         group=("issuer", "model", "series", "number"),
+        given=("number",),
         at={Role.GESTAO, Role.LOJA},
     )
     def fiscal_number_is_unique(self, others: Sequence[Self]) -> Verdict:

@@ -107,16 +107,17 @@ class StockItem(
         title="Contagem concorrente com vendas",
         owner=Role.LOJA,
         effect="O saldo é a última contagem, menos as vendas que ela não viu.",
+        only_conflicts=True,
     )
     def count_saw_everything(self, records: Records) -> Verdict:
         """Alguém contou o estoque enquanto outra estação vendia ou contava."""
-        counts: list[Decimal] = self.conflicts.get("balance", [])
+        counts: list[Decimal] = list(dict.fromkeys(self.conflicts.get("balance", [])))
         counted, moved = self.conflicts.get("balance#", [None, Decimal(0)])
-        if not counts and counted is None:
+        if len(counts) < 2 and counted is None:
             return True
         product = records.get(Product, self.product)
         said = []
-        if counts:
+        if len(counts) > 1:
             said.append(f"há contagens diferentes, {' e '.join(map(units, counts))}; vale a primeira")
         if counted is not None:
             said.append(f"a contagem deu {units(counted)} sem ver um movimento de {units(moved)}")

@@ -222,7 +222,17 @@ class _Evaluation:
                 keys = {row[1] for row in rows}
                 for path in watched if keys else ():
                     for doc, key in self._watching(shape, rule, path, keys):
-                        self._subjects[_Subject(other, rule.code, doc, key)] = None
+                        subject = self._subject(other, rule, doc, key)
+                        if subject is not None:
+                            self._subjects[subject] = None
+
+    def _subject(self, category: str, rule: Invariant, doc: str, key: str) -> _Subject | None:
+        """Return what to ask a rule because of a record: about the record, or about the group that it is in."""
+        if rule.group is None:
+            return _Subject(category, rule.code, doc, key)
+        row = self._row(category, doc, key)
+        value = None if row is None or row[-2] else rule.group(self.schema.entities[category]._load(row))
+        return None if value is None else _Subject(category, rule.code, category, value)
 
     def _watching(
         self, shape: Shape, rule: Invariant, path: str, keys: set[str]

@@ -49,6 +49,10 @@ class StoreClock:
         """Milliseconds since 1970 UTC."""
         return (self.now() - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
+    def uptime(self) -> float:
+        """Seconds since the machine started; setting the clock does not move it."""
+        return time.monotonic() - self._began
+
     def today(self) -> date:
         """The calendar day."""
         return self.now().date()
