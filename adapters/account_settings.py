@@ -74,6 +74,7 @@ class AccountSetting(
         owner=Role.GESTAO,
         severity=Severity.A,
         effect="Vale a última edição de cada configuração, e juntas elas podem não servir.",
+        only_conflicts=True,
     )
     def group_was_edited_at_one_place(self) -> Verdict:
         """Os dois lados mudaram configurações do mesmo grupo sem saber um do outro."""

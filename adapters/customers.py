@@ -110,6 +110,7 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
         owner=Role.LOJA,
         severity=Severity.A,
         effect="Compras, crédito e dívidas da mesma pessoa ficam em dois cadastros.",
+        given=("tax_id",),
         group=_document,
     )
     def document_is_one_customers(self, others: Sequence[Self]) -> Verdict:

@@ -318,6 +318,7 @@ class Sale(
         owner=Role.LOJA,
         severity=Severity.A,
         effect="Depois de 24 horas a nota está fora do prazo: a venda fica sem documento válido e a loja, sujeita a multa.",
+        given=("access_key",),
     )
     def contingency_is_transmitted(self, now: datetime) -> Verdict:
         """Uma NFC-e emitida em contingência ainda não foi autorizada pela SEFAZ."""

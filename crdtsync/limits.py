@@ -75,6 +75,12 @@ CLOCK_DRIFT_MS_MAX = 6 * 3600 * 1000
 """How far ahead of this node's corrected clock a stamp may be before it is bounded, milliseconds: more than a wrong time
 zone or summer time inside Brazil (5 hours), less than a working day. After a greeting clocks are corrected to seconds."""
 
+REMOVAL_RECORDS_MIN = 20
+"""Fewest records that one write deletes for it to be a mass removal."""
+
+REMOVAL_SHARE = 20
+"""A mass removal deletes more than one in this many of the records that a document shows."""
+
 CLOCK_OFFSET_MS_MAX = 2 * 60 * 1000
 """Difference between two clocks at a greeting from which a person is told, and which a restart must not forget, milliseconds."""
 

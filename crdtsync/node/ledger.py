@@ -29,8 +29,11 @@ from crdtsync.errors import (
 )
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
 from crdtsync.node.memory import give_back
+from crdtsync.pendencies import removals as removal_rows
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
+from crdtsync.pendencies.records import Decision
+from crdtsync.pendencies.removals import decided, removal_id, without
 from crdtsync.schema.roles import Role
 from crdtsync.state.ceilings import KEY as CEILINGS
 from crdtsync.state.ceilings import Ceiling, stamps_of
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
+    from crdtsync.state.removals import Removal
 
 _HAIR_SECONDS = 1e-4
 
@@ -142,6 +146,10 @@ class Ledger:
         self._used: set[str] = set()
         self.in_use = asyncio.Event()
         self._parked: dict[str, set[tuple[int, int]]] = {}
+        # Mass removals that nobody decided about, by document, and whether those that come now wait for a person: a
+        # node that is still receiving everything for the first time has shown nothing that could be missed.
+        self._removals: dict[str, list[Removal]] = {}
+        self.withholds = True
         self._waiting: dict[int, set[str]] = {}
         self._local: deque[_Job] = deque()
         self._remote: deque[_Job] = deque()
@@ -159,10 +167,10 @@ class Ledger:
     async def open(self) -> None:
         """Open the store, read the heads, choose or find the own replica, start the writer."""
         await self.storage.open()
-        rows, parked, registry, raw = await self.storage.read(
-            lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
+        rows, parked, removals, registry, raw = await self.storage.read(
+            lambda view: (*_stored_state(view), view.replicas(), view.meta("replica"))
         )
-        self._take_stored(rows, parked)
+        self._take_stored(rows, parked, removals)
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
         clock, offset = await self.storage.read(lambda view: (view.meta("hlc"), view.meta("clock_offset")))
@@ -381,13 +389,18 @@ class Ledger:
             shape = self.schema.shape(doc.partition("/")[0])
             document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
             stored = await self.stored(doc)
-            document.load(stored, self._parked.get(doc, ()))
+            document.load(stored, self._parked.get(doc, ()), self._withheld(doc))
             large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
             del stored
             if large:
                 give_back()
             self._documents[doc] = document
         return document
+
+    def _withheld(self, doc: str) -> list[tuple[int, int]]:
+        """The writes of a document whose deletions wait for a person."""
+        removals = self._removals.get(doc, ())
+        return [(removal.replica, removal.seq) for removal in removals if removal.withheld]
 
     async def _warm(self, doc: str) -> None:
         """Load a document beside the writer, a little at a time: a local write to another one does not wait for it."""
@@ -400,7 +413,9 @@ class Ledger:
             document = Document(doc, shape, self.replica, heads)
             now = asyncio.get_running_loop().time
             try:
-                steps = document.loading(await self.stored(doc), self._parked.get(doc, ()))
+                steps = document.loading(
+                    await self.stored(doc), self._parked.get(doc, ()), self._withheld(doc)
+                )
                 began = now()
                 for _ in steps:
                     if now() - began > limits.LOAD_SLICE_SECONDS:
@@ -493,7 +508,7 @@ class Ledger:
         covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
         commit.snapshots[doc] = (encoded, covers)
         document = Document(doc, self.schema.shape(doc.partition("/")[0]), self.replica, self.working[doc])
-        document.load([encoded], self._parked.get(doc, ()))
+        document.load([encoded], self._parked.get(doc, ()), self._withheld(doc))
         self._documents[doc] = document
         self._journal_rows[doc] = 0
         for docs in self._waiting.values():
@@ -551,10 +566,12 @@ class Ledger:
         ops: Mapping[str, Mapping[str, list[Op]]],
         actor: str = "",
         created: Collection[tuple[str, str]] = (),
+        released: Collection[tuple[str, int, int]] = (),
     ) -> list[Change]:
         """Write one transaction: per document and record key, what to write. All of it is durable on return, or none.
 
-        ``created`` are the (document, key) of ``ops`` that no record may have yet.
+        ``created`` are the (document, key) of ``ops`` that no record may have yet. ``released`` are the mass removals
+        (document, replica, sequence) that somebody decided about: they count before anything is written.
 
         Raises:
             RecordExists: a record has one of them; it may be of a transaction that is being written.
@@ -566,10 +583,12 @@ class Ledger:
                 for doc, key in created:
                     if doc == document.doc and key in document.fold:
                         raise RecordExists(doc, key)
+            wanted = [one for doc, *at in released for one in self._removals_at(doc, *at)]
+            first = [await self._release(removal) for removal in wanted]
             stamp = self.hlc.tick(self.clock.now_ms())
             txid = self.clock.random_bytes(16)
             seqs = {d.doc: d.heads.get(self.replica, Head()).seq + 1 for d in documents}
-            return [
+            changes = [
                 document.write(
                     {key: list(writes) for key, writes in ops[document.doc].items()},
                     hlc=stamp,
@@ -579,8 +598,49 @@ class Ledger:
                 )
                 for document in documents
             ]
+            self._note_removals(changes)
+            return first + changes + await self._release_decided(changes)
 
         return await self._submit(self._local, prepare)
+
+    def _removals_at(self, doc: str, replica: int, seq: int) -> list[Removal]:
+        held = self._removals.get(doc, [])
+        return [removal for removal in held if (removal.replica, removal.seq) == (replica, seq)]
+
+    def _note_removals(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if Decision.__category__ not in self.schema.shapes:
+                change.removals.clear()  # nobody could decide
+            elif change.removals:
+                self._removals.setdefault(change.doc, []).extend(change.removals)
+
+    async def _release(self, removal: Removal) -> Change:
+        """Let a mass removal count: somebody decided about it."""
+        document = await self.document(removal.doc)
+        change = document.release(removal)
+        change.released.append(removal)
+        self._removals[removal.doc] = without(self._removals[removal.doc], [removal])
+        return change
+
+    async def _release_decided(self, changes: list[Change]) -> list[Change]:
+        """Let the removals count that these changes bring a decision about, or that were decided about before."""
+        undecided = [removal for removals in self._removals.values() for removal in removals]
+        if not undecided:
+            return []
+        rows = [row for change in changes if change.category == Decision.__category__ for row in change.rows]
+        ready = dict.fromkeys(decided(rows, undecided))
+        fresh = [removal for change in changes for removal in change.removals]
+        if fresh:
+            category, names = Decision.__category__, {removal_id(removal) for removal in fresh}
+            known = await self.storage.read(lambda view: view.select_in(category, "pendency", names))
+            ready |= dict.fromkeys(decided(known, fresh))
+        return [await self._release(removal) for removal in ready]
+
+    def _may_be_mass(self, replica: int) -> bool:
+        """Tell whether a mass removal in this log waits for a person: one that was written here does not."""
+        known = self.registry.get(replica)
+        elsewhere = known is None or known.device != self.identity.device
+        return self.withholds and elsewhere and Decision.__category__ in self.schema.shapes
 
     async def receive(
         self,
@@ -602,7 +662,8 @@ class Ledger:
 
         async def prepare(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
-            change = document.receive(update, may_write, forbidden)
+            change = document.receive(update, may_write, forbidden, self._may_be_mass)
+            self._note_removals([change])
             for entry in change.parked:
                 self._parked.setdefault(doc, set()).add((entry.replica, entry.seq))
             changes = {doc: change}
@@ -612,7 +673,8 @@ class Ledger:
                 await self.show(replica, changes, absent)
             if cut:
                 document.promise(cut, change)
-            return [*changes.values(), *self._bound_stamps(document, change, skew_ms)]
+            bounds = self._bound_stamps(document, change, skew_ms)
+            return [*changes.values(), *bounds, *await self._release_decided(list(changes.values()))]
 
         await self._warm(doc)
         return await self._submit(self._remote, prepare, origin)
@@ -873,6 +935,8 @@ class Ledger:
             commit.recompacted.append((doc, replica, upto, kept))
         if change.rows:
             commit.records.setdefault(change.category, []).extend(change.rows)
+        if change.removals or change.released:
+            commit.meta[removal_rows.META_KEY] = removal_rows.dump(self._removals)
         commit.parked += [_parked_row(doc, entry) for entry in change.parked]
 
     async def _finish(self, commit: Commit, group: list[_Job]) -> None:
@@ -884,8 +948,9 @@ class Ledger:
         if changes or due:
             if changes:
                 commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
-            if commit.records or due or commit.parked or commit.unparked or commit.recompacted:
-                commit.inside = self._rules_of(commit, group[0].origin, due, found)
+            removals = any(change.removals or change.released for change in changes)
+            if commit.records or due or commit.parked or commit.unparked or commit.recompacted or removals:
+                commit.inside = self._rules_of(commit, group[0].origin, due, found, changes)
             try:
                 await self.storage.commit(commit)
             except Exception as error:  # noqa: BLE001 - it goes to every job's caller
@@ -911,15 +976,23 @@ class Ledger:
                 hear(pendencies)
 
     def _rules_of(
-        self, commit: Commit, origin: Origin, due: list[DueRow], found: list[PendencyChanges]
+        self,
+        commit: Commit,
+        origin: Origin,
+        due: list[DueRow],
+        found: list[PendencyChanges],
+        steps: list[Change],
     ) -> Callable[[View], PendencyChanges]:
         """Return what looks at the rules inside a commit; it notes in ``found`` what it changed."""
         role, now_ms = self.identity.role, self.clock.now_ms()
+        fresh = [one for step in steps for one in step.removals]
+        released = [one for step in steps for one in step.released]
 
         def look(view: View) -> PendencyChanges:
             # The store may run a commit again, so what an attempt found replaces what the last one did.
             changes = evaluate(self.schema, role, commit.records, now_ms, view, origin, due)
             review_parked(commit, now_ms, view, origin, changes)
+            removal_rows.review_removals(fresh, released, self.schema, now_ms, origin, changes)
             found[:] = [changes]
             return changes
 
@@ -941,14 +1014,17 @@ class Ledger:
     async def _reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""
         self._documents.clear()
-        rows, parked, registry, raw = await self.storage.read(
-            lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
+        state, registry, raw = await self.storage.read(
+            lambda view: (_stored_state(view), view.replicas(), view.meta("replica"))
         )
         self.registry = {row.replica: row for row in registry}
         self.replica = int.from_bytes(raw or b"", "big")
-        self._take_stored(rows, parked)
+        self._take_stored(*state)
 
-    def _take_stored(self, rows: list[HeadRow], parked: list[ParkedRow]) -> None:
+    def _take_stored(
+        self, rows: list[HeadRow], parked: list[ParkedRow], removals: dict[str, list[Removal]]
+    ) -> None:
+        self._removals = removals
         for known in (self.heads, self._working):
             known.clear()
             _install(known, rows)
@@ -959,6 +1035,10 @@ class Ledger:
                 self._waiting.setdefault(row.replica, set()).add(row.doc)
         for entry in parked:
             self._parked.setdefault(entry.doc, set()).add((entry.replica, entry.seq))
+
+
+def _stored_state(view: View) -> tuple[list[HeadRow], list[ParkedRow], dict[str, list[Removal]]]:
+    return view.heads(), view.parked(), removal_rows.load(view.meta(removal_rows.META_KEY))
 
 
 def _install(heads: dict[str, Heads], rows: Iterable[HeadRow]) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import OptionRefused, PendencyMissing, hint
 from crdtsync.pendencies.records import Act, Decision, Person
+from crdtsync.pendencies.removals import REMOVAL_RULE
+from crdtsync.pendencies.removals import RULE as REMOVAL
 from crdtsync.schema.partition import ACCOUNT
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ def _act_id(row: PendencyRow, act: Act, person: str, text: str | None, moment: s
 def rule_of(ledger: Ledger, row: PendencyRow) -> Invariant | None:
     """Return the rule that a pendency broke; None when no installed adapter states it."""
     shape = ledger.schema.shapes.get(row.category)
+    if row.rule == REMOVAL_RULE:
+        return REMOVAL
     return next((rule for rule in shape.invariants if rule.code == row.rule), None) if shape else None
 
 

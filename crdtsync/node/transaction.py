@@ -60,6 +60,7 @@ class Transaction:
         self._actor = actor
         self._records: dict[tuple[str, str], tuple[Entity, _Recorder]] = {}
         self._created: set[tuple[str, str]] = set()
+        self._released: list[tuple[str, int, int]] = []
 
     async def __aenter__(self) -> Self:
         self._ledger.begin_turn(self)
@@ -230,6 +231,10 @@ class Transaction:
             changed += [one] if editable else []
         return changed
 
+    def release(self, doc: str, replica: int, seq: int) -> None:
+        """Let a mass removal count, before what this transaction writes: somebody decided about it."""
+        self._released.append((doc, replica, seq))
+
     def _hooked(self) -> list[tuple[tuple[str, str], Entity]]:
         """Return the written records whose entities complete what is written."""
         return [
@@ -264,7 +269,7 @@ class Transaction:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
         if ops:
-            await self._ledger.write(ops, self._actor, self._created)
+            await self._ledger.write(ops, self._actor, self._created, self._released)
 
 
 def documents_meant(

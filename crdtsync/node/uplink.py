@@ -119,6 +119,7 @@ class Uplink(Observer):
             lambda view: (view.meta("initial_done"), view.meta(REMEMBERED_KEY), view.acked(LINK))
         )
         self.initial_done = done is not None or self.config.role is Role.GESTAO
+        self.ledger.withholds = self.initial_done
         self.memory = Remembered.load(raw)
         self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
         for (doc, replica), seq in acked.items():
@@ -571,7 +572,7 @@ class Uplink(Observer):
         commit = self._acknowledgements()
         self._age_outbox(link.held)
         if not self.initial_done and not link.held:
-            self.initial_done = True
+            self.initial_done = self.ledger.withholds = True
             commit.meta["initial_done"] = b"1"
         row = None
         if run is not None:

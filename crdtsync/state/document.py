@@ -18,6 +18,7 @@ from crdtsync.state import cells as lattice
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
 from crdtsync.state.fold import Fold, ReadRow, check_batch
 from crdtsync.state.log import Log
+from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
 from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Change:
     parked: list[Parked] = field(default_factory=list)
     heads: set[int] = field(default_factory=set)
     hlc: int = 0
+    removals: list[Removal] = field(default_factory=list)
+    released: list[Removal] = field(default_factory=list)
 
 
 class _Arrival(NamedTuple):
@@ -111,16 +114,32 @@ class Document:
         self._pending: dict[int, deque[_Unit]] = {}
         self._building: dict[int, list[tuple[Batch, bytes]]] = {}
         self._parked: set[tuple[int, int]] = set()
+        self._withheld: dict[int, set[int]] = {}
         self._promised: dict[int, int] = {}
 
-    def load(self, updates: Iterable[bytes], parked: Iterable[tuple[int, int]] = ()) -> None:
-        """Fold stored updates: what the heads call visible is folded, the rest waits for its transaction."""
-        for _ in self.loading(updates, parked):
+    def load(
+        self,
+        updates: Iterable[bytes],
+        parked: Iterable[tuple[int, int]] = (),
+        withheld: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        """Fold stored updates: what the heads call visible is folded, the rest waits for its transaction.
+
+        ``withheld`` are the writes (replica, sequence) whose deletions are not to count yet.
+        """
+        for _ in self.loading(updates, parked, withheld):
             pass
 
-    def loading(self, updates: Iterable[bytes], parked: Iterable[tuple[int, int]] = ()) -> Iterator[None]:
+    def loading(
+        self,
+        updates: Iterable[bytes],
+        parked: Iterable[tuple[int, int]] = (),
+        withheld: Iterable[tuple[int, int]] = (),
+    ) -> Iterator[None]:
         """Do what ``load`` does, a batch at a step, for who has something else to do in between."""
         self._parked = set(parked)
+        for replica, seq in withheld:
+            self._withheld.setdefault(replica, set()).add(seq)
         for data in updates:
             for replica, runs in read_update(data).runs.items():
                 for run in runs:
@@ -137,9 +156,28 @@ class Document:
             )
         if batch.seq <= head.visible:
             if (replica, batch.seq) not in self._parked:
-                self.fold.add(replica, batch, data)
+                self._fold(replica, batch, data)
         else:
             self._enqueue(replica, batch, data)
+
+    def _fold(self, replica: int, batch: Batch, data: bytes) -> Batch:
+        """Join a batch, without the deletions that are withheld; return what was joined."""
+        if replica in self._withheld:
+            kept, apart = split(batch, self._withheld[replica])
+            if apart.groups:
+                batch, data = kept, encode_batch(kept)
+        self.fold.add(replica, batch, data)
+        return batch
+
+    def release(self, removal: Removal) -> Change:
+        """Let the deletions of a mass removal count from now on; what is not shown yet brings them with it."""
+        change = Change(self.doc, self.shape.category)
+        self._withheld.get(removal.replica, set()).discard(removal.seq)
+        for batch, data in withheld_batches(removal):
+            if batch.seq <= self.heads[removal.replica].visible:
+                self.fold.add(removal.replica, batch, data)
+                change.rows += self.fold.rows(batch.keys())
+        return change
 
     # -- local writes ------------------------------------------------------------------------------------------
 
@@ -166,9 +204,10 @@ class Document:
             raise TransactionTooLarge(self.doc, len(data), limits.BATCH_BYTES_MAX)
         batch = decode_batch(data)
         check_batch(self.shape, batch)
+        change = Change(self.doc, self.shape.category, hlc=hlc)
+        change.removals = mass_removals(self.doc, self.replica, [batch], head.seq, self.fold, withhold=False)
         self.fold.add(self.replica, batch, data)
         self.heads[self.replica] = Head(seq, batch_hash(data), seq, seq)
-        change = Change(self.doc, self.shape.category, hlc=hlc)
         change.journal.append(append_update(self.replica, seq - 1, [data]))
         change.touched.append((self.replica, seq, batch.keys()))
         change.rows = self.fold.rows_of(batch)
@@ -234,8 +273,11 @@ class Document:
         data: bytes,
         may_write: Callable[[int], bool],
         forbidden: Callable[[int], frozenset[str]] = lambda _replica: frozenset(),
+        withholds: Callable[[int], bool] = lambda _replica: False,
     ) -> Change:
         """Take an update through structure, rights, contiguity, chain and validity; nothing is shown yet.
+
+        ``withholds`` tells whether a mass removal in the log of a replica waits for a person.
 
         Raises:
             UpdateInvalid, BatchInvalid: not what this design writes.
@@ -257,11 +299,20 @@ class Document:
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
         for replica, arrivals in fresh.items():
+            if withholds(replica):
+                self._withhold(replica, arrivals, change)
             for arrival in arrivals:
                 self._take(replica, arrival, change)
         if any(fresh.values()):
             change.journal.append(self._trimmed(update.runs, update.deleted, fresh))
         return change
+
+    def _withhold(self, replica: int, arrivals: list[_Arrival], change: Change) -> None:
+        batches = [arrival.batch for arrival in arrivals if not arrival.problem]
+        known = self.heads.get(replica, Head()).seq
+        for removal in mass_removals(self.doc, replica, batches, known, self.fold, withhold=True):
+            self._withheld.setdefault(replica, set()).add(removal.seq)
+            change.removals.append(removal)
 
     def _trimmed(
         self,
@@ -410,11 +461,11 @@ class Document:
             for batch, data in units.popleft().batches:
                 if (replica, batch.seq) in self._parked:
                     continue
-                self.fold.add(replica, batch, data)
-                if len(batch.groups) == 1 and len(batch.groups[0].rows) > 1:
-                    fast += self.fold.rows_of(batch)
+                shown = self._fold(replica, batch, data)
+                if len(shown.groups) == 1 and len(shown.groups[0].rows) > 1:
+                    fast += self.fold.rows_of(shown)
                 else:
-                    keys.update(dict.fromkeys(batch.keys()))
+                    keys.update(dict.fromkeys(shown.keys()))
         change.rows += fast
         change.rows += self.fold.rows(keys)
         self.heads[replica].visible = max(self.heads[replica].visible, upto)
@@ -488,7 +539,8 @@ class Document:
         end = head.seq + len(batches)
         heads[self.replica] = Head(end, batch_hash(batches[-1]), end, end)
         check = Document(self.doc, self.shape, self.replica, heads)
-        check.load([encoded], self._parked)
+        withheld = [(replica, seq) for replica, seqs in self._withheld.items() for seq in seqs]
+        check.load([encoded], self._parked, withheld)
         if check.fold.digest() != self.fold.digest():
             raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
         change = Change(self.doc, self.shape.category, hlc=hlc)

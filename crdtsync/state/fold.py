@@ -159,6 +159,10 @@ class Fold:
     def __contains__(self, key: str) -> bool:
         return key in self._home or key in self._cells
 
+    def shows(self, key: str) -> bool:
+        """Tell whether there is such a record and it is not deleted."""
+        return key in self and not lattice.deletion_state(self.cells(key))[0]
+
     def keys(self) -> Iterator[str]:
         """Yield every record key, deleted ones included."""
         return (key for key in self._every_key() if key != CEILINGS)
@@ -213,7 +217,9 @@ class Fold:
                 record = self._unpack_from(replica, batch, key, group)
             else:
                 at, known, _, source = self._packed(key, home)
-                if at == replica and _stamp(source, known)[0] == (group.seq or batch.seq):
+                again = at == replica and _stamp(source, known)[0] == (group.seq or batch.seq)
+                # A write whose deletions are withheld comes in two parts of one stamp.
+                if again and set(group.fields) <= set(known.fields):
                     return False
                 record = self.cells(key)
             del self._home[key]

@@ -34,6 +34,7 @@ HELLO: dict[str, Any] = {
     "store": STORE,
     "replica": 12345,
     "categories": load_installed().categories(),
+    # A wrong clock would be a fact that the other end writes.
     "clock_ms": time.time_ns() // 1_000_000,
     "software": "a test",
     "live": False,
@@ -142,12 +143,12 @@ async def test_a_node_of_another_protocol_version_is_told_both_versions_and_work
     monkeypatch.setattr(Link, "_identity", newer)
     caixa = await shop.open("caixa1")
     await until(lambda: caixa.trouble is not None, "the node hears the refusal")
-    (alert,) = caixa.alerts()
+    (alert,) = told(caixa)
     assert f"incompatible_version: this node speaks version {PROTOCOL} of the protocol" in alert
     assert f"the other end speaks version {PROTOCOL + 1}; install the same crdtsync on both" in alert
     await receive_units(caixa, 1)
     assert await balance(caixa) == 1
-    assert shop.nodes[STORE].alerts() == []
+    assert told(shop.nodes[STORE]) == []
 
 
 async def test_a_refused_upload_stays_an_alert_until_a_run_ends_well(
