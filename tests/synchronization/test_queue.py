@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync.errors import BadRequest, UnknownCategory
+from crdtsync.storage.base import ChangeRow, Commit, ParkedRow
 from tests.synchronization.street import (
     BEGIN,
     CHECK,
@@ -366,7 +367,7 @@ async def test_a_page_of_ten_thousands_is_bounded_in_time(street: Street) -> Non
 
 
 @told
-async def test_half_a_transaction_and_a_parked_batch_wait_with_their_cause(street: Street) -> None:
+async def test_half_a_transaction_waits_for_its_other_parts(street: Street) -> None:
     loja = await street.store()
     caixa = await street.open("caixa1")
     await until(lambda: caixa.initial_done, 2 * MINUTE)
@@ -381,6 +382,19 @@ async def test_half_a_transaction_and_a_parked_batch_wait_with_their_cause(stree
     (record,) = await all_records(loja, direction="download")
     assert (record["category"], record["key"]) == ("notes", "n1")
     assert (record["cause"], record["turn"]) == ("transaction", "upstream")
+
+
+@told
+async def test_a_parked_batch_waits_for_a_person_with_its_reason(street: Street) -> None:
+    loja = await street.store()
+    bad = ParkedRow("notes", 7, 3, "invalid", "notes.text: not a text", b"x")
+    keys = [ChangeRow("notes", 7, 3, ("n1", "n2")), ChangeRow("notes", 7, 4, ("n3",))]
+    await loja.ledger.commit(Commit(parked=[bad], changes=keys))
+    records = await all_records(loja, limit=1)
+    assert [(r["key"], r["cause"], r["turn"], r["detail"]) for r in records] == [
+        ("n1", "parked", "person", "notes.text: not a text"),
+        ("n2", "parked", "person", "notes.text: not a text"),
+    ]
 
 
 @told
