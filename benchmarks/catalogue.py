@@ -76,6 +76,9 @@ def products(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
                 "cest": None,
                 "controls_stock": 1,
                 "active": 1,
+                "price_since": None,
+                "inactive_since": None,
+                "merged_into": None,
             },
         )
 
