@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from crdtsync import limits
 from crdtsync.errors import BadRequest
 from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
+from crdtsync.node.page import page_limit
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -74,7 +74,7 @@ async def queue_records(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     if direction not in {None, *DIRECTIONS}:
         raise BadRequest(f"direction = {direction!r}; write download or upload")
     records, after, total = await node.agenda.records(
-        category=args.get("category"), direction=direction, after=args.get("after"), limit=_limit(args, 100)
+        category=args.get("category"), direction=direction, after=args.get("after"), limit=page_limit(args)
     )
     return {"records": [_waiting(record) for record in records], "after": after, "total": total}
 
@@ -87,7 +87,7 @@ async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     zone = ZoneInfo(node.config.time_zone)
     now = datetime.fromtimestamp(node.ledger.clock.now_ms() / 1000, zone)
     first = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), zone)
-    limit, before = _limit(args, 200), args.get("before")
+    limit, before = page_limit(args, 200), args.get("before")
     since_ms = round(first.timestamp() * 1000)
     rows = await node.ledger.storage.read(
         lambda view: view.runs(since_ms=since_ms, before=before, limit=limit + 1)
@@ -184,13 +184,6 @@ async def first(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     download, upload = (list(node.schema.order(direction, category)) for direction in DIRECTIONS)
     before = upload[: upload.index(category)] if category else []
     return {"category": category, "before": before, "download": download, "upload": upload}
-
-
-def _limit(args: dict[str, Any], default: int) -> int:
-    limit = args.get("limit", default)
-    if type(limit) is not int or not 0 < limit <= limits.PAGE_ROWS_MAX:
-        raise BadRequest(f"limit = {limit!r}; write a number from 1 to {limits.PAGE_ROWS_MAX}")
-    return limit
 
 
 def _entry(node: Node, entry: Entry) -> dict[str, Any]:
