@@ -112,7 +112,7 @@ async def resolve(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         )
     except (ValueError, ArithmeticError) as error:
         # An option is an adapter's code: it reads what a person wrote, which may be no number.
-        raise OptionRefused(name, option, f"{error or type(error).__name__}; see what it asks for") from error
+        raise OptionRefused(name, option, f"{type(error).__name__}: {error}; see what it asks for") from error
     return {"decision": decision}
 
 

@@ -43,6 +43,7 @@ class Write:
         state: ``current`` (what shows), ``concurrent`` (stands beside it: a conflict), ``lost`` (a concurrent write won),
             ``replaced`` (by one that had seen it), ``counted`` (a movement).
         amount: what a movement moved, None when the movement before it is no longer in the log.
+        created: the mark that the record is alive is its first, not one that takes back a deletion.
         compacted: a compaction kept the value; who wrote it is known by replica only.
     """
 
@@ -59,11 +60,13 @@ class Write:
     compacted: bool
     amount: int | None = None
     state: str = "replaced"
+    created: bool = False
 
     @property
     def place(self) -> tuple[int, int, int, str, str]:
-        """Where it stands among others: by clock, then by what makes the order total."""
-        return (self.stamp, self.replica, self.seq, self.doc, self.slot)
+        """Where it stands among others: by clock, then by what makes the order total; a creation before its fields."""
+        slot = "" if self.slot == lattice.DELETION else self.slot
+        return (self.stamp, self.replica, self.seq, self.doc, slot)
 
 
 class Held(NamedTuple):
@@ -189,7 +192,10 @@ def _judge(shape: Shape, slot: str, writes: list[Write]) -> list[Write]:
             state = "current" if at == stand[0] or _is_element(slot) else "concurrent"
         else:
             state = "lost" if any(_lost_to(write, other) for other in writes) else "replaced"
-        states.append(replace(write, state=state))
+        created = slot == lattice.DELETION and not any(
+            other.value and other.stamp < write.stamp for other in writes
+        )
+        states.append(replace(write, state=state, created=created))
     return states
 
 
@@ -247,7 +253,7 @@ def _said(shape: Shape, write: Write) -> tuple[str, str | None, Any]:
     """Return what a write did, the cause, name or element that it says, and its value for JSON."""
     slot, value = write.slot, write.value
     if slot == lattice.DELETION:
-        return ("delete" if value else "restore"), None, None
+        return ("delete" if value else "create" if write.created else "restore"), None, None
     field = shape.fields.get(lattice.field_of(slot))
     if field is None:
         return "write", None, value

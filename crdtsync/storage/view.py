@@ -207,13 +207,15 @@ class SqlView:
         limit: int | None = None,
     ) -> list[PendencyRow]:
         """See View."""
-        conditions, values = _asked(
-            rule=rule, category=category, owner=owner, severity=severity, status=status
-        )
+        conditions, values = _asked(rule=rule, category=category, owner=owner, status=status)
+        if severity is not None:
+            # As in the index that has the order of the list, so that a page reads no more than its rows.
+            conditions.append("instr('BAMI', severity) = instr('BAMI', ?)")
+            values.append(severity)
         if after is not None:
             last = self.pendency(after)
-            if last is None:
-                # It was settled between two pages; the page before ended there, wherever it was.
+            if severity is not None or last is None:
+                # One that was settled between two pages: the page before ended there, wherever it was.
                 conditions.append("id > ?")
                 values.append(after)
             else:
