@@ -12,10 +12,14 @@ from dataclasses import dataclass
 ACCESS_KEY = r"[0-9]{6}[A-Z0-9]{12}[0-9]{26}"
 """The stored form."""
 
+PROTOCOL = r"[0-9]{15}"
+"""What SEFAZ answers when it authorizes a document or registers an event: a number of 15 digits."""
+
 _LAYOUT = re.compile(
     # The first group is the states' IBGE codes.
     r"(?P<state>1[1-7]|2[1-9]|3[1235]|4[123]|5[0-3])(?P<year_month>[0-9]{2}(?:0[1-9]|1[0-2]))"
-    r"(?P<issuer>[A-Z0-9]{12}[0-9]{2})(?P<model>55|65)(?P<series>[0-9]{3})(?P<number>[0-9]{9})[0-9]{10}"
+    r"(?P<issuer>[A-Z0-9]{12}[0-9]{2})(?P<model>55|65)(?P<series>[0-9]{3})(?P<number>[0-9]{9})"
+    r"(?P<emission>[0-9])[0-9]{9}"
 )
 
 
@@ -30,6 +34,7 @@ class AccessKey:
         model: "55" NF-e or "65" NFC-e.
         series: 0 to 999.
         number: the fiscal number, 1 to 999,999,999.
+        emission: how it was issued (tpEmis): "1" normal, "9" an NFC-e in contingency, to be transmitted afterwards.
     """
 
     state: str
@@ -38,6 +43,7 @@ class AccessKey:
     model: str
     series: int
     number: int
+    emission: str
 
     @classmethod
     def parse(cls, text: str) -> AccessKey:
@@ -58,6 +64,7 @@ class AccessKey:
             parts["model"],
             int(parts["series"]),
             int(parts["number"]),
+            parts["emission"],
         )
 
 

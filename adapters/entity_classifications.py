@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crdtsync import Entity, Key, Register, Role
+from crdtsync import Entity, Key, Register, Role, Severity, concurrent_edits
 
 
 class EntityClassification(
@@ -17,3 +17,11 @@ class EntityClassification(
     id = Key()
     name = Register(str, max_length=120)
     active = Register(bool, default=True)
+
+    edited_once = concurrent_edits(
+        "C25",
+        title="Mesmo campo da classificação editado nos dois lados",
+        owner=Role.GESTAO,
+        severity=Severity.M,
+        effect="Vale a última edição; a outra se perde.",
+    )

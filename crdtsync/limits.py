@@ -20,11 +20,11 @@ SEQ_MAX = 1 << 40
 BATCH_BYTES_MAX = 128 * 1024
 """Encoded size of one transaction in one document, bytes."""
 
-ROWS_PER_BATCH = 128
+ROWS_PER_BATCH = 64
 """Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
 
-CHUNK_BYTES_MAX = 192 * 1024
-"""Element bytes of one piece of a diff; with its overhead it stays below the 256 KiB of a data frame."""
+CHUNK_BYTES_MAX = 8 * 1024
+"""Element bytes of one piece of a diff, one batch at least: a local write waits for no more than one piece."""
 
 ELEMENT_OVERHEAD_BYTES = 40
 """Upper bound of what one element costs in an update beside its own bytes."""
@@ -117,6 +117,12 @@ PRUNE_SECONDS = 3600.0
 PAGE_ROWS_MAX = 1_000
 """Rows of history or of the queue in one answer."""
 
+LOCAL_TURN_SECONDS_MAX = 0.05
+"""How long an open local transaction keeps remote work from being started, seconds."""
+
+REMOTE_WAIT_SECONDS_MAX = 0.2
+"""How long local transactions, however many, keep remote work from being started, seconds."""
+
 READ_ROWS = 128
 """Rows of the by-sequence index read at a time: a local write waits no longer than that."""
 
@@ -138,7 +144,7 @@ DISK_FREE_BYTES_MIN = 500_000_000
 DISK_FREE_PERCENT_MIN = 5
 """The same as a part of the disk, percent."""
 
-HEARD_SECONDS = 60.0
+HEARD_SECONDS = 300.0
 """How old the stored time of a node's last word may be, seconds."""
 
 HELLO_SECONDS_MAX = 5.0
@@ -168,7 +174,7 @@ NAME_CHARS_MAX = 64
 MESSAGE_CHARS_MAX = 1_000
 """Length of the message of a refusal, characters."""
 
-WINDOW_FRAMES_MAX = 16
+WINDOW_FRAMES_MAX = 32
 """Data frames that may wait for an acknowledgement."""
 
 WINDOW_BYTES_MAX = 4 << 20

@@ -11,7 +11,7 @@ async def test_a_store_opens_with_all_installed_adapters() -> None:
     specs = table_specs(load_installed())
     async with MemoryStorage(specs) as storage:
         counts = await storage.read(lambda view: {spec.category: view.count(spec.category) for spec in specs})
-    assert len(counts) == 15
+    assert len(counts) == 19
     assert not any(counts.values())
 
 

@@ -313,7 +313,7 @@ class Agenda:
         limit = max(1, min(limit, limits.PAGE_ROWS_MAX))
         to_send = await self._to_send() if direction != "download" else []
         arrived = await self._arrived() if direction != "upload" else []
-        pending = {place.doc.partition("/")[0] for place in to_send} | self._uplink.memory.to_receive.keys()
+        pending = self._uplink.lacking() | self._uplink.memory.to_receive.keys()
         places = [*(place for place, _, _ in arrived), *to_send]
         if category is not None:
             places = [place for place in places if place.doc.partition("/")[0] == category]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crdtsync.node.incidents import is_clock_wrong, note_wrong_clock
 from crdtsync.node.run import Observer, Run
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class Below(Observer):
     def greeted(self, link: Link) -> None:
         """See Observer."""
         self._uplink.save_soon()
-        del link
+        if link.peer is not None and is_clock_wrong(link.skew_ms):
+            link.spawn(note_wrong_clock, link.ledger, link.peer, link.skew_ms)
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer."""

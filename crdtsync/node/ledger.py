@@ -85,7 +85,11 @@ class _Job:
 
 
 class Ledger:
-    """See the module. ``on_change`` and ``on_pendencies`` are called after each durable change, in order."""
+    """See the module. ``on_change`` and ``on_pendencies`` are called after each durable change, in order.
+
+    ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
+    counted since the node was opened.
+    """
 
     def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
         self.identity = identity
@@ -104,13 +108,18 @@ class Ledger:
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
+        self.in_use = asyncio.Event()
         self._parked: dict[str, set[tuple[int, int]]] = {}
         self._waiting: dict[int, set[str]] = {}
         self._local: deque[_Job] = deque()
         self._remote: deque[_Job] = deque()
         self._wake = asyncio.Event()
+        self._turns: dict[object, float] = {}
+        self._passed_over: float | None = None
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
+        # Held by a transaction while its entities complete it (`Entity.before_write`).
+        self.completing = asyncio.Lock()
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -303,6 +312,7 @@ class Ledger:
     async def document(self, doc: str) -> Document:
         """Return a document, folded; load it when it is not in memory."""
         self._used.add(doc)
+        self.in_use.set()
         document = self._documents.get(doc)
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
@@ -554,6 +564,8 @@ class Ledger:
             for doc in [name for name in self._documents if name not in self._used]:
                 del self._documents[doc]
             self._used.clear()
+            if not self._documents:
+                self.in_use.clear()
             return []
 
         await self._submit(self._remote, drop)
@@ -599,7 +611,37 @@ class Ledger:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            await self._give_way()
             await self._write_group()
+
+    async def _give_way(self) -> None:
+        """Let remote work wait while a local transaction is being made: it would wait for all of it when it is done.
+
+        A transaction that stays open does not hold it up for long, and neither do many short ones.
+        """
+        now = asyncio.get_running_loop().time
+        while self._remote and not self._local and not self._closing:
+            if self._passed_over is None:
+                self._passed_over = now()
+            until = min(
+                max(self._turns.values(), default=0.0), self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+            )
+            if until <= now():
+                self._passed_over = None
+                return
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), until - now())
+
+    def begin_turn(self, whose: object) -> None:
+        """A local transaction begins; it goes first if it does not take long."""
+        self._turns[whose] = asyncio.get_running_loop().time() + limits.LOCAL_TURN_SECONDS_MAX
+
+    def end_turn(self, whose: object) -> None:
+        """It is over."""
+        del self._turns[whose]
+        if not self._turns:
+            self._wake.set()
 
     async def _write_group(self) -> None:
         """Prepare what is waiting and make it durable in one storage transaction."""

@@ -22,6 +22,7 @@ from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
 from crdtsync.protocol.table import Kind, Side, State
 from crdtsync.schema import Identity, Role
+from crdtsync.schema.fields import DELETION
 from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
 from crdtsync.storage.base import Commit, ReplicaRow
 
@@ -179,7 +180,8 @@ class Link:
 
     def answer(self, *, accepted: bool, reason: str | None, wait_ms: int | None) -> None:
         """Upstream: answer what was asked."""
-        self.spawn(partial(self._send, Kind.ANSWER, accepted=accepted, reason=reason, wait_ms=wait_ms))
+        answer = {"accepted": accepted, "reason": reason, "wait_ms": wait_ms}
+        self.spawn(partial(self._send, Kind.ANSWER, **answer))
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
@@ -547,7 +549,7 @@ class Link:
 
         def fields(replica: int) -> frozenset[str]:
             role = Role(self.ledger.registry[replica].role)
-            names = frozenset(name for name in shape.fields if not shape.may_write(role, name))
+            names = frozenset(name for name in (*shape.fields, DELETION) if not shape.may_write(role, name))
             # A lane is nobody's witness: it has no ceilings to write.
             return names | {CEILINGS_FIELD} if role is Role.CAIXA else names
 

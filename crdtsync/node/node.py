@@ -358,6 +358,8 @@ class Node:
 
     async def _tidy_routinely(self) -> None:
         while True:
+            # An idle node has nothing to tidy, and is not woken for it.
+            await self.ledger.in_use.wait()
             await asyncio.sleep(limits.TIDY_SECONDS)
             try:
                 await self.ledger.tidy()

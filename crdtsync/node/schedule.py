@@ -14,6 +14,7 @@ from enum import StrEnum
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _DAY_MINUTES = 24 * 60
+_HAIR_SECONDS = 1e-3
 
 
 class Trigger(StrEnum):
@@ -169,7 +170,9 @@ def decide(policy: Policy, now: Now, situation: Situation) -> Decision:
         return Decision(reason=Reason.UNREACHABLE)
     due = 0.0
     if situation.checked is not None:
-        due = max(0.0, policy.check_seconds - elapsed(now.uptime, situation.checked))
+        due = policy.check_seconds - elapsed(now.uptime, situation.checked)
+        # A timer may fire a hair early; waiting for the rest of it would be waiting for no time at all.
+        due = due if due > _HAIR_SECONDS else 0.0
     if not situation.initial_done and (due == 0.0 or situation.asked or situation.requested):
         return Decision(Trigger.INITIAL)
     if situation.asked:

@@ -62,11 +62,15 @@ class Transaction:
         self._created: set[tuple[str, str]] = set()
 
     async def __aenter__(self) -> Self:
+        self._ledger.begin_turn(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            await self.commit()
+        try:
+            if kind is None:
+                await self.commit()
+        finally:
+            self._ledger.end_turn(self)
 
     def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
         """Return a new record with these field values; ``in_store`` names the store when this node has none.
@@ -174,12 +178,79 @@ class Transaction:
             raise RecordMissing(entity.__category__, key)
         return record
 
+    async def referrers(self, record: Entity) -> list[Entity]:
+        """Return all visible records that have a field with the key of `record`, for editing.
+
+        References inside rows are part of a fact, which nobody edits, and are not looked at.
+        """
+        category, key, schema = record.__category__, record.key, self._ledger.schema
+        pointing = {
+            name: [field for field in shape.fields.values() if field.ref == category]
+            for name, shape in schema.shapes.items()
+        }
+
+        def read(view: View) -> list[tuple[str, tuple[Any, ...]]]:
+            return [
+                (name, row)
+                for name, fields in pointing.items()
+                for field in fields
+                for row in view.select(name, where={field.column: key})
+            ]
+
+        for name, row in await self._ledger.storage.read(read):
+            await self.find(schema.entities[name], row[1], doc=row[0])
+        return [
+            one
+            for one, _ in self._records.values()
+            if not one.deleted
+            and any(getattr(one, field.name) == key for field in pointing[one.__category__])
+        ]
+
+    async def repoint(self, record: Entity, to: Entity | None) -> list[Entity]:
+        """Make every reference to `record` that can be edited refer to `to`, or to nothing; return who was changed.
+
+        Raises:
+            FieldError: a reference cannot be empty.
+            NotAllowed: this node's role may not write one of the categories.
+        """
+        changed: list[Entity] = []
+        for one in await self.referrers(record):
+            fields = [f for f in one.__shape__.fields.values() if f.ref == record.__category__]
+            editable = [
+                f.name for f in fields if f.kind is Kind.REGISTER and getattr(one, f.name) == record.key
+            ]
+            for name in editable:
+                setattr(one, name, to and to.key)
+            changed += [one] if editable else []
+        return changed
+
+    def _hooked(self) -> list[tuple[tuple[str, str], Entity]]:
+        """Return the written records whose entities complete what is written."""
+        return [
+            (at, record)
+            for at, (record, recorder) in self._records.items()
+            if recorder.ops and type(record).before_write is not Entity.before_write
+        ]
+
     async def commit(self) -> None:
         """Check everything and write it durably, or raise and write nothing.
 
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
         """
+        if not self._hooked():
+            await self._write()
+            return
+        # One at a time: what an entity adds it reads from the store first, and another would write in between.
+        async with self._ledger.completing:
+            done: set[tuple[str, str]] = set()
+            while fresh := [(at, record) for at, record in self._hooked() if at not in done]:
+                for at, record in fresh:
+                    done.add(at)
+                    await record.before_write(self)
+            await self._write()
+
+    async def _write(self) -> None:
         ops: dict[str, dict[str, list[Op]]] = {}
         for (doc, key), (record, recorder) in self._records.items():
             if recorder.ops:

@@ -21,7 +21,7 @@ from crdtsync.node.backoff import Backoff, Health
 from crdtsync.node.history import LINK, History, Result
 from crdtsync.node.ledger import stop_task
 from crdtsync.node.link import SOFTWARE, Link
-from crdtsync.node.memory import MEMORY_KEY, Memory
+from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
 from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Decision, Hours, Now, Policy, Reason, Situation, Trigger
 from crdtsync.protocol.session import PROTOCOL
@@ -76,7 +76,7 @@ class Uplink(Observer):
         self.policy = policy_of(config)
         self.backoff = Backoff(dice)
         self.history = History(ledger)
-        self.memory = Memory()
+        self.memory = Remembered()
         self.link: Link | None = None
         self.trouble: str | None = None
         self.initial_done = False
@@ -114,17 +114,17 @@ class Uplink(Observer):
     async def open(self) -> None:
         """Read what is remembered, mark what a crash cut, and keep the link if there is a node above."""
         done, raw, acked = await self.ledger.storage.read(
-            lambda view: (view.meta("initial_done"), view.meta(MEMORY_KEY), view.acked(LINK))
+            lambda view: (view.meta("initial_done"), view.meta(REMEMBERED_KEY), view.acked(LINK))
         )
         self.initial_done = done is not None or self.config.role is Role.GESTAO
-        self.memory = Memory.load(raw)
+        self.memory = Remembered.load(raw)
         self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
         for (doc, replica), seq in acked.items():
             self.acked.setdefault(doc, {})[replica] = seq
         await self.history.open()
         self._recall_failure()
         now_ms = self.ledger.clock.now_ms()
-        for category in self._lacking():
+        for category in self.lacking():
             self.memory.outbox_since.setdefault(category, now_ms)
         self.ledger.on_change.append(self._written)
         self._pruner = asyncio.create_task(self._prune(), name="history pruner")
@@ -221,7 +221,7 @@ class Uplink(Observer):
             return {}
         return await self.ledger.missing(self.known(), sorted(self.ledger.heads), self.senders())
 
-    def _lacking(self) -> set[str]:
+    def lacking(self) -> set[str]:
         """Categories with something to send; no store is read."""
         if self.config.role is Role.GESTAO:
             return set()
@@ -345,7 +345,7 @@ class Uplink(Observer):
         """Make what is remembered durable."""
         self._note_heard()
         if self.memory.dump() != self._saved:
-            await self.ledger.commit(Commit(meta={MEMORY_KEY: self._remembered()}))
+            await self.ledger.commit(Commit(meta={REMEMBERED_KEY: self._remembered()}))
 
     def _remembered(self) -> bytes:
         self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
@@ -462,7 +462,7 @@ class Uplink(Observer):
         if row is not None:
             commit.runs.append(row)
         if run is not None:
-            commit.meta[MEMORY_KEY] = self._remembered()
+            commit.meta[REMEMBERED_KEY] = self._remembered()
         if commit.acked or commit.runs or commit.meta:
             await self.ledger.commit(commit)
         if self._run_over is not None and not self._run_over.done():
@@ -530,7 +530,7 @@ class Uplink(Observer):
         row = self.history.begin(run, now_ms)
         link.run_id = None if row is None else row.id
         if row is not None:
-            await self.ledger.commit(Commit(runs=[row], meta={MEMORY_KEY: self._remembered()}))
+            await self.ledger.commit(Commit(runs=[row], meta={REMEMBERED_KEY: self._remembered()}))
         if self._compared is not None and not self._compared.done():
             self._compared.set_result(run)
 
@@ -576,7 +576,7 @@ class Uplink(Observer):
         self.run_now = None
         stale = self.ledger.clock.uptime() - self._saved_at >= limits.HEARD_SECONDS
         if stale or commit.acked or commit.meta or commit.runs:
-            commit.meta[MEMORY_KEY] = self._remembered()
+            commit.meta[REMEMBERED_KEY] = self._remembered()
             await self.ledger.commit(commit)
         elif self.memory.dump() != self._saved:
             self.save_soon()
@@ -599,7 +599,7 @@ class Uplink(Observer):
 
     def _age_outbox(self, held: Collection[str]) -> None:
         """What was written before this check is acknowledged; what remains to be sent was written since."""
-        lacking = self._lacking()
+        lacking = self.lacking()
         since = self.memory.outbox_since
         for category in list(since):
             if category not in lacking:

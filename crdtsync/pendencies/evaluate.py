@@ -222,7 +222,17 @@ class _Evaluation:
                 keys = {row[1] for row in rows}
                 for path in watched if keys else ():
                     for doc, key in self._watching(shape, rule, path, keys):
-                        self._subjects[_Subject(other, rule.code, doc, key)] = None
+                        subject = self._subject(other, rule, doc, key)
+                        if subject is not None:
+                            self._subjects[subject] = None
+
+    def _subject(self, category: str, rule: Invariant, doc: str, key: str) -> _Subject | None:
+        """Return what to ask a rule because of a record: about the record, or about the group that it is in."""
+        if rule.group is None:
+            return _Subject(category, rule.code, doc, key)
+        row = self._row(category, doc, key)
+        value = None if row is None or row[-2] else rule.group(self.schema.entities[category]._load(row))
+        return None if value is None else _Subject(category, rule.code, category, value)
 
     def _watching(
         self, shape: Shape, rule: Invariant, path: str, keys: set[str]
@@ -268,13 +278,16 @@ class _Evaluation:
 
     def _judge_all(self) -> dict[_Subject, PendencyRow | None]:
         verdicts: dict[_Subject, PendencyRow | None] = {}
-        for subject in self._subjects:
+        waiting = list(self._subjects)
+        for subject in waiting:  # it grows: a rule may ask to look at other records as well
+            if subject in verdicts:
+                continue
             rule = self._rules.get(subject.category, {}).get(subject.code)
             if rule is not None:
-                verdicts[subject] = self._judge(subject, rule)
+                verdicts[subject] = self._judge(subject, rule, waiting)
         return verdicts
 
-    def _judge(self, subject: _Subject, rule: Invariant) -> PendencyRow | None:
+    def _judge(self, subject: _Subject, rule: Invariant, waiting: list[_Subject]) -> PendencyRow | None:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
             places = sorted(self._under(subject.category, rule.code, [subject.key]), key=lambda at: at[::-1])
@@ -289,6 +302,8 @@ class _Evaluation:
         if "now" in rule.takes:
             at_ms = 0 if until is None else int(until.timestamp() * 1000)
             self.changes.due.append(DueRow(*subject, at_ms))
+        if isinstance(verdict, Fine):
+            waiting += [_Subject(subject.category, rule.code, one.doc, one.key) for one in verdict.look]
         if verdict:
             return None
         broken = verdict if isinstance(verdict, Broken) else Broken()

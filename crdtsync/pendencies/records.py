@@ -22,12 +22,13 @@ from crdtsync.schema import (
     by_place,
     check,
     invariant,
+    option,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crdtsync.schema import Records, Verdict
+    from crdtsync.schema import Case, Records, Verdict
 
 _EVERYBODY = {Role.GESTAO, Role.LOJA, Role.CAIXA}
 _JSON_CHARS_MAX = 4_000
@@ -107,6 +108,18 @@ class Decision(
         )
 
 
+WRONG_CLOCK = "relogio_errado"
+"""Kind of an incident: a node's clock is far from that of the node above it, by `segundos` (positive: ahead)."""
+
+CLOCK_CORRECTED = "relogio_corrigido"
+"""Kind of an incident: times that a device wrote are to be read with `segundos` added, from the incident that it names."""
+
+
+def _wrong_clock(incident: Incident) -> str | None:
+    """File the incidents of one device's clock together: one pendency a device, however many days it lasts."""
+    return f"{incident.place}/{incident.device}" if incident.kind == WRONG_CLOCK else None
+
+
 class Incident(
     Entity, category="incidents", title="Ocorrências", writers=_EVERYBODY, partition=by_place("place")
 ):
@@ -128,3 +141,40 @@ class Incident(
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
+
+    @invariant(
+        "C26",
+        title="Relógio da estação errado",
+        owner=Role.LOJA,
+        severity=Severity.M,
+        effect="Vendas e operações dessa estação ficam com a hora errada nos relatórios; a ordem das edições já é corrigida.",
+        group=_wrong_clock,
+    )
+    def clock_is_right(self, others: Sequence[Self]) -> Verdict:
+        """O relógio de uma estação está longe do relógio do nó acima dela."""
+        latest = max((self, *others), key=lambda one: (one.happened_at, one.key))
+        seconds = latest.details.get("segundos", 0)
+        minutes, way = max(1, round(abs(seconds) / 60)), "adiantado" if seconds > 0 else "atrasado"
+        return Broken(
+            f"O relógio da estação {latest.device} está {minutes} min {way} em relação a {latest.seen_by}.",
+            records=(latest,),
+            facts={"estacao": latest.device, "ocorrencia": latest.key, "segundos": seconds},
+        )
+
+    @option("C26", "corrigir", "Corrigir pela diferença")
+    async def correct_by_the_difference(self, case: Case) -> None:
+        """Anota a diferença, para que os relatórios leiam com ela as horas que a estação escreveu."""
+        case.tx.create(
+            Incident,
+            id=case.name(),
+            place=self.place,
+            kind=CLOCK_CORRECTED,
+            device=self.device,
+            seen_by=self.seen_by,
+            happened_at=self.happened_at,
+            facts=json.dumps({"segundos": -case.facts["segundos"], "ocorrencia": case.facts["ocorrencia"]}),
+        )
+
+    @option("C26", "manter", "Manter as horas como estão")
+    async def keep_as_written(self, case: Case) -> None:
+        """As horas ficam como a estação as escreveu."""

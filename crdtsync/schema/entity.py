@@ -23,6 +23,8 @@ from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rul
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crdtsync.schema.rules import Writes
+
 __all__ = ["Entity", "Recorder", "hint"]
 
 
@@ -178,6 +180,13 @@ class Entity:
         self._writer().write(f"{field.name}{ELEMENT_MARK}{element}", int(present))
         known = set(json.loads(self._row[field.place] or "[]")) - {element}
         self._row[field.place] = to_json(sorted(known | {element} if present else known))
+
+    async def before_write(self, tx: Writes) -> None:
+        """Complete what a local transaction writes to this record; an entity may override it. Runs before the checks.
+
+        It is called once for each record that was created, edited or deleted, and for those that it writes itself. The
+        transactions of such entities are written one after the other, so that what it reads is what there is.
+        """
 
     def delete(self) -> None:
         """Delete the record; an edit made elsewhere without having seen this keeps it alive."""

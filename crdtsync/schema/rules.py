@@ -89,9 +89,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Fine:
-    """Nothing is wrong now; it counts as True. `until`: look again at this moment, although nothing changes."""
+    """Nothing is wrong with this record now; it counts as True.
+
+    Attributes:
+        until: look again at this moment, although nothing changes.
+        look: records of the same category to look at as well: the rule found something that is theirs to tell.
+    """
 
     until: datetime | None = None
+    look: Sequence[Entity] = ()
 
 
 Verdict: TypeAlias = bool | Broken | Fine
@@ -111,6 +117,14 @@ class Writes(Protocol):
 
     async def get(self, entity: type[E], key: str) -> E:
         """Return a record for editing. Raises RecordMissing."""
+        ...
+
+    async def referrers(self, record: Entity) -> list[Entity]:
+        """Return all visible records that have a field with the key of `record`, for editing."""
+        ...
+
+    async def repoint(self, record: Entity, to: Entity | None) -> list[Entity]:
+        """Make every reference to `record` that can be edited refer to `to`, or to nothing; return who was changed."""
         ...
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError, hint
 from crdtsync.schema.composites import RowsType, StructType
-from crdtsync.schema.fields import Field, Kind
+from crdtsync.schema.fields import DELETION, Field, Kind
 from crdtsync.schema.rules import RuleKind
 from crdtsync.schema.values import DateTimeType, DateType, KeyType
 
@@ -162,9 +162,14 @@ class Shape:
         return KeyType()
 
     def may_write(self, role: Role, field: str | None = None) -> bool:
-        """Tell whether a node of this role may write the category, or one field of it."""
+        """Tell whether a node of this role may write the category, one field of it, or its deletion (`~`).
+
+        Who may not write every required field cannot create a record, and so does not delete one either.
+        """
         if role not in self.writers:
             return False
+        if field == DELETION:
+            return all(self.may_write(role, name) for name, one in self.fields.items() if one.required)
         declared = self.fields.get(field) if field else None
         return declared is None or declared.writers is None or role in declared.writers
 

@@ -19,22 +19,30 @@ if TYPE_CHECKING:
 
 
 def references_rule(declared: References, refs: tuple[Field[Any], ...]) -> Invariant:
-    """Return the invariant that every one of `refs`, unless empty, points to a record that is there and active."""
+    """Return the invariant that every one of `refs`, unless empty, points to a record that is there and active.
+
+    A record that is itself inactive is of no concern, nor is a target that was deleted and whose own category has a
+    rule about that: one cause, one pendency.
+    """
     targets = {one.name: one.ref or "" for one in refs}
 
     def all_present(self: Entity, records: Records) -> Verdict:
+        if "active" in self.__shape__.fields and not self.active:  # type: ignore[attr-defined]
+            return True
         keys = {name: getattr(self, name) for name in targets}
         gone = {
             name: str(key)
             for name, key in keys.items()
-            if key is not None and not records.present(targets[name], str(key))
+            if key is not None
+            and not records.present(targets[name], str(key))
+            and not _tells_itself(records.get_in(targets[name], str(key)))
         }
         return Broken(facts=gone) if gone else True
 
     async def replace(self: Entity, case: Case) -> None:
         """Escreve a chave de outro registro no lugar da que falta."""
-        for name in case.facts:
-            setattr(self, name, case.values["valor"])
+        for name, text in _answers(self, case).items():
+            setattr(self, name, text)
 
     async def revive(_self: Entity, case: Case) -> None:
         """Traz de volta o registro que falta, ativo."""
@@ -98,8 +106,8 @@ def concurrent_edits_rule(declared: ConcurrentEdits, fields: dict[str, Field[Any
 
     async def other(self: Entity, case: Case) -> None:
         """Escreve um valor novo."""
-        for name in case.facts:
-            setattr(self, name, fields[name].parse(case.values["valor"]))
+        for name, text in _answers(self, case).items():
+            setattr(self, name, fields[name].parse(text))
 
     return Invariant(
         declared.code,
@@ -120,6 +128,31 @@ def concurrent_edits_rule(declared: ConcurrentEdits, fields: dict[str, Field[Any
             _option(declared.code, "outro", "Outro valor", other, ("valor",)),
         ),
     )
+
+
+def _tells_itself(target: Entity | None) -> bool:
+    return (
+        target is not None
+        and target.deleted
+        and any(rule.kind is RuleKind.REFERRED for rule in target.__shape__.invariants)
+    )
+
+
+def _answers(record: Entity, case: Case) -> dict[str, str]:
+    """Return what the person wrote for each field in question: `valor` is the value, or `campo=valor; campo=valor`."""
+    said = case.values["valor"].strip()
+    names = sorted(case.facts)
+    if len(names) == 1:
+        return {names[0]: said}
+    pairs = [part.partition("=") for part in said.split(";")]
+    answers = {name.strip(): text.strip() for name, _, text in pairs}
+    if answers.keys() != set(names):
+        raise FieldError(
+            record.__category__,
+            ", ".join(names),
+            f"several fields are in question; write {'; '.join(f'{name}=...' for name in names)}",
+        )
+    return answers
 
 
 def _choose(record: Entity, case: Case, place: int) -> None:

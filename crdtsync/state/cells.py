@@ -122,17 +122,14 @@ def balance(record: Record, field: str) -> tuple[int, list[int]]:
     return current, [cell.value[0] for _, cell in rivals] if len(rivals) > 1 else []
 
 
-def unaware(record: Record, field: str) -> tuple[int, int] | None:
-    """Return (value of a counter's count, what others moved without having seen it), or None where there is no count.
+def unaware(record: Record, field: str) -> tuple[int, int]:
+    """Return (value of the count of a counter that has one, what others moved without having seen it).
 
     A movement's cell tells it: its mark names the newest count that its replica had seen, by (clock, replica), and the
     replica's total before it moved with that knowledge. A mark that names a later count than the one that is shown
     ends what had not seen this one, too. Named movements are not told apart.
     """
-    counts = record.get(field + COUNT_MARK)
-    if not counts:
-        return None
-    counter, count = siblings(counts)[0]
+    counter, count = siblings(record[field + COUNT_MARK])[0]
     amount = 0
     for replica, cell in record.get(field, {}).items():
         if replica != counter:

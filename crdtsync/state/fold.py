@@ -343,14 +343,15 @@ def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> Rea
     cells = dict(record)
     conflicts: dict[str, list[Any]] = {}
     values: list[Any] = list(shape.key_columns(key)) if len(shape.keys) > 1 else []
-    for name in shape.fields:
+    for name, field in shape.fields.items():
         value, rivals = _read_field(shape, cells, name)
         values.append(value)
         if rivals:
             conflicts[name] = rivals
-        counted = lattice.unaware(cells, name) if shape.fields[name].kind is Kind.COUNTER else None
-        if counted and counted[1]:
-            conflicts[name + COUNT_MARK] = list(counted)
+        if field.kind is Kind.COUNTER and name + COUNT_MARK in cells:
+            counted, amount = lattice.unaware(cells, name)
+            if amount:
+                conflicts[name + COUNT_MARK] = [counted, amount]
     deleted, contested = lattice.deletion_state(cells)
     if contested:
         conflicts[DELETION] = [0, 1]

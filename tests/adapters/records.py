@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from crdtsync import Entity, Set
 from crdtsync.errors import CheckFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from crdtsync import Verdict
 
 E = TypeVar("E", bound=Entity)
 
@@ -53,6 +55,11 @@ def refusal(entity: type[Entity], **values: object) -> str | None:
 
 def holds(one: Entity, code: str, *arguments: object) -> bool:
     """Whether the invariant of that code finds the record fine."""
+    return bool(verdict(one, code, *arguments))
+
+
+def verdict(one: Entity, code: str, *arguments: object) -> Verdict:
+    """Return what the invariant of that code answers."""
     (rule,) = [rule for rule in one.__shape__.invariants if rule.code == code]
     return rule.method(one, *arguments)
 
@@ -64,8 +71,25 @@ class Merged:
         self._records: Mapping[tuple[str, str], Entity] = {(r.__shape__.category, r.key): r for r in records}
         self._referrers = referrers
 
-    def get(self, entity: type[Entity], key: str) -> Entity | None:
-        return self._records.get((entity.__shape__.category, key))
+    def get(self, entity: type[E], key: str, *, near: Entity | None = None) -> E | None:
+        del near
+        return cast("E | None", self.get_in(entity.__shape__.category, key))
+
+    def get_in(self, category: str, key: str) -> Entity | None:
+        return self._records.get((category, key))
+
+    def find(self, entity: type[E], **equals: object) -> list[E]:
+        return [
+            cast("E", record)
+            for (category, _), record in self._records.items()
+            if category == entity.__shape__.category
+            and not record.deleted
+            and all(getattr(record, name) == value for name, value in equals.items())
+        ]
+
+    def present(self, category: str, key: str) -> bool:
+        record = self.get_in(category, key)
+        return record is not None and not record.deleted and getattr(record, "active", True)
 
     def referrers(self, _: Entity) -> list[Entity]:
         return list(self._referrers)

@@ -1,4 +1,4 @@
-"""The fifteen categories together: how they are found, their order, their rights, and what they may import."""
+"""The nineteen categories together: how they are found, their order, their rights, and what they may import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = Schema(_entity(value) for value in ENTRY_POINTS.values())
 
 ALL = "gestao loja caixa"
 # Category -> (title, roles that write, roles that hold, partition columns): the matrix of the trade. A Caixa writes
-# receivables because it adds settlements; the fields that change the debt are not its own.
+# receivables because it adds settlements; the fields that change the debt are not its own. A Loja writes a product's price.
 MATRIX = {
     "product_categories": ("Categorias de produtos", "gestao loja", ALL, ()),
     "cost_centers": ("Centro de custo", "gestao", ALL, ()),
@@ -36,10 +36,11 @@ MATRIX = {
     "cfop": ("CFOP", "gestao", ALL, ()),
     "cities": ("Cidade", "gestao", ALL, ()),
     "entity_classifications": ("Classificação da entidade", "gestao", ALL, ()),
-    "products": ("Produtos", "gestao", ALL, ()),
+    "products": ("Produtos", "gestao loja", ALL, ()),
     "customers": ("Clientes", ALL, ALL, ()),
     "account_settings": ("Configurações da conta", "gestao loja", ALL, ()),
     "stock": ("Estoque", "loja caixa", ALL, ("store",)),
+    "sale_corrections": ("Correções de vendas", "loja caixa", ALL, ("store", "lane", "month")),
     "sales": ("Vendas", "loja caixa", ALL, ("store", "lane", "month")),
     "till_operations": ("Operações de caixa", "loja caixa", ALL, ("store", "lane", "month")),
     "receivables": ("Documentos a receber", ALL, ALL, ("store", "month")),
@@ -74,6 +75,15 @@ def test_a_caixa_adds_settlements_but_does_not_change_the_debt() -> None:
     assert not SCHEMA.shape("customers").may_write(Role.CAIXA, "credit_limit")
 
 
+def test_a_loja_writes_a_products_price_and_neither_creates_nor_deletes_one() -> None:
+    shape = SCHEMA.shape("products")
+    assert {name for name in (*shape.fields, "~") if shape.may_write(Role.LOJA, name)} == {
+        "price",
+        "price_since",
+    }
+    assert shape.may_write(Role.GESTAO, "~")
+
+
 def test_the_initial_run_shows_six_titles_down_and_six_up_in_order() -> None:
     down = [SCHEMA.shape(c).title for c in SCHEMA.order("download") if SCHEMA.shape(c).download]
     up = [SCHEMA.shape(c).title for c in SCHEMA.order("upload") if SCHEMA.shape(c).upload]
@@ -101,17 +111,49 @@ def test_a_sale_goes_to_the_document_of_its_store_lane_and_month() -> None:
     assert parts == ("loja1", "caixa3", "2017-08")
 
 
-def test_the_rules_here_are_c01_c08_c14_c18_and_c22() -> None:
-    rules = {(c, rule.code, rule.owner) for c, s in SCHEMA.shapes.items() for rule in s.invariants}
-    assert rules == {
-        ("stock", "C01", Role.LOJA),
-        ("receivables", "C08", Role.LOJA),
-        ("sales", "C14", Role.LOJA),
-        ("product_categories", "C18", Role.GESTAO),
-        ("products", "C22", Role.GESTAO),
-        ("customers", "C22", Role.GESTAO),
-        ("decisions", "P02", Role.LOJA),
-    }
+# What wants a person: code -> the category that states it and the role that settles it.
+CONFLICTS = {
+    "C01": {("stock", Role.LOJA)},
+    "C02": {("stock", Role.LOJA)},
+    "C03": {("sales", Role.LOJA)},
+    "C04": {("products", Role.GESTAO)},
+    "C05": {("products", Role.GESTAO), ("sales", Role.GESTAO)},
+    "C06": {("products", Role.GESTAO)},
+    "C07": {("sale_corrections", Role.LOJA)},
+    "C08": {("receivables", Role.LOJA)},
+    "C09": {("receivables", Role.LOJA)},
+    "C10": {("receivables", Role.GESTAO)},
+    "C11": {("till_operations", Role.LOJA)},
+    "C12": {("till_operations", Role.LOJA)},
+    "C13": {("sales", Role.LOJA)},
+    "C14": {("sales", Role.LOJA)},
+    "C15": {("sales", Role.LOJA)},
+    "C16": {("correction_letters", Role.LOJA)},
+    "C17": {("correction_letters", Role.LOJA)},
+    "C18": {("product_categories", Role.GESTAO)},
+    "C19": {("product_categories", Role.GESTAO)},
+    "C20": {("product_categories", Role.GESTAO)},
+    "C21": {("customers", Role.LOJA)},
+    "C22": {("products", Role.GESTAO), ("customers", Role.GESTAO)},
+    "C23": {("cost_centers", Role.GESTAO), ("profit_centers", Role.GESTAO)},
+    "C24": {("account_settings", Role.GESTAO)},
+    "C25": {
+        ("cost_centers", Role.GESTAO),
+        ("customers", Role.LOJA),
+        ("entity_classifications", Role.GESTAO),
+        ("product_categories", Role.GESTAO),
+        ("products", Role.GESTAO),
+        ("profit_centers", Role.GESTAO),
+        ("receivables", Role.LOJA),
+    },
+    "C26": {("incidents", Role.LOJA)},
+    "P02": {("decisions", Role.LOJA)},
+}
+
+
+def test_each_conflict_is_stated_by_the_categories_that_it_is_about() -> None:
+    rules = [(rule.code, (c, rule.owner)) for c, shape in SCHEMA.shapes.items() for rule in shape.invariants]
+    assert {code: {where for named, where in rules if named == code} for code, _ in rules} == CONFLICTS
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)

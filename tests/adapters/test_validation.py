@@ -46,7 +46,7 @@ def test_what_is_no_cpf_or_cnpj_is_refused(text: str) -> None:
 
 
 def test_the_manuals_access_key_is_taken_apart() -> None:
-    assert AccessKey.parse(MANUAL_KEY) == AccessKey("52", "0604", "33009911002506", "55", 12, 780)
+    assert AccessKey.parse(MANUAL_KEY) == AccessKey("52", "0604", "33009911002506", "55", 12, 780, "0")
 
 
 def test_an_access_key_may_have_letters_in_its_cnpj() -> None:

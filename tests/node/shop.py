@@ -21,7 +21,7 @@ from crdtsync.schema import Role
 from crdtsync.transport.memory import MemoryNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from crdtsync.node.ledger import Clock
@@ -64,6 +64,10 @@ class Shop:
         for name in reversed(list(self.nodes)):
             await self.close(name)
 
+    def clock(self, _name: str) -> Clock | None:
+        """Return the clock of a node; the machine's when None."""
+        return None
+
     async def open(
         self,
         name: str,
@@ -89,7 +93,11 @@ class Shop:
             listen=role is not Role.CAIXA,
         )
         node = Node(
-            config, schema=schema, transport=self.network.endpoint(name), clock=clock, dice=Random(name)
+            config,
+            schema=schema,
+            transport=self.network.endpoint(name),
+            clock=clock or self.clock(name),
+            dice=Random(name),
         )
         await node.open()
         self.nodes[name] = node
@@ -99,15 +107,15 @@ class Shop:
         """Close a node."""
         await self.nodes.pop(name).close()
 
-    async def even(self) -> None:
-        """Ask for checks until every node is even with the one above it."""
+    async def even(self, among: Collection[str] | None = None) -> None:
+        """Ask for checks until every node, or each of these, is even with the one above it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WAIT_SECONDS_MAX
         while True:
             pairs = [
                 (self.nodes[node.config.upstream.removeprefix("memory://")], node)
-                for node in self.nodes.values()
-                if node.config.upstream
+                for name, node in self.nodes.items()
+                if node.config.upstream and (among is None or name in among)
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
                 return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crdtsync.node import Node
     from tests.node.shop import Shop
 
-NINE_YEARS_MS = 9 * 365 * 86_400_000
+NINE_YEARS_MS = 9 * 365 * 86_400_000 + 43_200_000
 DAY_MS = 86_400_000
 EVERYWHERE = ("gestao", STORE, "caixa1", "caixa2")
 

@@ -174,7 +174,7 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
 
 async def test_a_lane_may_not_write_what_only_gestao_writes(shop: Shop) -> None:
     await open_store(shop)
-    with pytest.raises(NotAllowed, match="products: a node of role loja may not write it"):
+    with pytest.raises(NotAllowed, match="products.name: a node of role loja may not write it"):
         async with shop.nodes[STORE].transaction() as tx:
             tx.create(Product, id="p2", name="Feijão")
     assert await shop.nodes[STORE].count(Product) == 1

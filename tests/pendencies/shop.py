@@ -63,6 +63,7 @@ class Product(Entity, category="products", writers=ALL):
     code = Register(str, optional=True)
     shelf = Ref(Shelf, optional=True)
     price = Money(optional=True)
+    active = Register(bool, default=True)
 
     refs = references("T03", title="Sem prateleira", owner=Role.LOJA)
     edits = concurrent_edits("T04", title="Editado em dois lugares", owner=Role.LOJA)
@@ -77,6 +78,24 @@ class Product(Entity, category="products", writers=ALL):
     def only_one_has_the_code(self, others: Sequence[Self]) -> Verdict:
         """Two products have one code."""
         return not others
+
+
+class Step(Entity, category="steps", writers=ALL):
+    """One step of work; `after` is the one that comes next."""
+
+    id = Key()
+    after = Ref("self", optional=True)
+
+    @invariant("T10", title="Em círculo", owner=Role.LOJA)
+    def comes_to_an_end(self, records: Records) -> Verdict:
+        """Steps do not go in a circle; the smallest of one tells it."""
+        path: list[Step] = [self]
+        while (name := path[-1].after) is not None and (step := records.get(Step, name)) is not None:
+            if step.key == self.key:
+                first = min(path, key=lambda one: one.key)
+                return Broken(records=path) if first.key == self.key else Fine(look=(first,))
+            path.append(step)
+        return True
 
 
 class Line(Struct):
@@ -138,7 +157,7 @@ class Stock(Entity, category="stock", writers={Role.LOJA, Role.CAIXA}, partition
         """Somebody will count."""
 
 
-SCHEMA = Schema([Shelf, Product, Sale, Stock, Person, Decision, Incident])
+SCHEMA = Schema([Shelf, Product, Step, Sale, Stock, Person, Decision, Incident])
 
 
 class Clock:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tests.pendencies.shop import START, Clock, Line, Product, Sale, Shelf, Stock, node
+from tests.pendencies.shop import START, Clock, Line, Product, Sale, Shelf, Step, Stock, node
 
 if TYPE_CHECKING:
     from crdtsync.node import Node
@@ -85,9 +85,35 @@ async def test_a_deleted_record_that_others_use_is_found_until_the_last_of_them_
             tx.create(Product, id="a", shelf="top")
         async with shop.transaction() as tx:
             (await tx.get(Shelf, "top")).delete()
-        assert await codes(shop) == ["products/a#T03", "shelves/top#T07"]
+        # The deleted record tells it, and so the reference to it does not as well.
+        assert await codes(shop) == ["shelves/top#T07"]
         async with shop.transaction() as tx:
             (await tx.get(Product, "a")).shelf = None
+        assert await codes(shop) == []
+
+
+async def test_a_record_that_is_inactive_may_refer_to_what_is_gone() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            tx.create(Shelf, id="top", active=False)
+            tx.create(Product, id="a", shelf="top", active=False)
+        assert await codes(shop) == []
+        async with shop.transaction() as tx:
+            (await tx.get(Product, "a")).active = True
+        assert await codes(shop) == ["products/a#T03"]
+
+
+async def test_a_rule_may_send_the_look_to_another_record_of_the_category() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            for key, after in (("a", "b"), ("b", "c"), ("c", None)):
+                tx.create(Step, id=key, after=after)
+        assert await codes(shop) == []
+        async with shop.transaction() as tx:
+            (await tx.get(Step, "c")).after = "a"
+        assert await codes(shop) == ["steps/a#T10"]
+        async with shop.transaction() as tx:
+            (await tx.get(Step, "b")).after = None
         assert await codes(shop) == []
 
 

@@ -160,7 +160,7 @@ def test_rules_are_data() -> None:
     assert (one.kind, one.watch, one.takes, one.owner) == (
         RuleKind.RECORD,
         ("product",),
-        {"records"},
+        frozenset({"records"}),
         Role.LOJA,
     )
     assert [one.name for one in Product.__shape__.checks] == ["price_is_positive", "name_is_no_number"]

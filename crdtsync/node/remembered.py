@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-MEMORY_KEY = "link"
+REMEMBERED_KEY = "link"
 
 
 @dataclass(slots=True)
-class Memory:
+class Remembered:
     """See the module.
 
     Attributes:
@@ -35,11 +35,14 @@ class Memory:
 
     def dump(self) -> bytes:
         """Return the bytes that ``load`` reads."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True).encode()
+        facts = {name: getattr(self, name) for name in _NAMES}
+        return json.dumps(facts, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    def load(cls, data: bytes | None) -> Memory:
+    def load(cls, data: bytes | None) -> Remembered:
         """Read what ``dump`` wrote; what a newer version added is left out."""
-        known = {entry.name for entry in fields(cls)}
         found = json.loads(data) if data else {}
-        return cls(**{name: value for name, value in found.items() if name in known})
+        return cls(**{name: value for name, value in found.items() if name in _NAMES})
+
+
+_NAMES = tuple(entry.name for entry in fields(Remembered))

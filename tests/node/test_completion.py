@@ -1,0 +1,117 @@
+"""What a transaction does beside the caller's own writes: completed by entities, references found and moved."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crdtsync import Entity, Key, Once, Ref, Register, Role, Schema, check
+from crdtsync.errors import CheckFailed, FieldError
+from crdtsync.node import Node, NodeConfig
+from crdtsync.node.node import table_specs
+from crdtsync.storage.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from crdtsync import Writes
+
+ALL = set(Role)
+
+
+class Total(Entity, category="totals", writers=ALL):
+    """How many members a club has."""
+
+    club = Key()
+    members = Register(int, default=0)
+
+    @check
+    def club_has_room(self) -> bool:
+        """A club has at most 50 members."""
+        return self.members <= 50
+
+
+class Member(Entity, category="members", writers=ALL):
+    """One member; each counts in the total of the club when it is written for the first time."""
+
+    id = Key()
+    club = Ref(Total)
+    friend = Ref("self", optional=True)
+    invited_by = Once(Ref("self"), optional=True)
+    counted = Register(bool, default=False)
+
+    async def before_write(self, tx: Writes) -> None:
+        """Count the member."""
+        if not self.counted:
+            self.counted = True
+            total = await tx.find(Total, self.club) or tx.create(Total, club=self.club)
+            total.members += 1
+
+
+@asynccontextmanager
+async def node() -> AsyncIterator[Node]:
+    schema = Schema([Total, Member])
+    config = NodeConfig(Path(), "gestao", Role.GESTAO, account="main")
+    async with Node(config, schema=schema, storage=MemoryStorage(table_specs(schema))) as opened:
+        yield opened
+
+
+async def test_an_entity_completes_what_is_written_in_the_same_transaction() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            tx.create(Member, id="ana", club="xadrez")
+        total, member = await shop.get(Total, "xadrez"), await shop.get(Member, "ana")
+        assert total is not None
+        assert member is not None
+        assert (total.members, member.counted) == (1, True)
+
+
+async def test_transactions_at_once_complete_one_after_the_other() -> None:
+    async with node() as shop:
+
+        async def join(name: str) -> None:
+            async with shop.transaction() as tx:
+                tx.create(Member, id=name, club="xadrez")
+
+        await asyncio.gather(*(join(f"m{number}") for number in range(20)))
+        total = await shop.get(Total, "xadrez")
+        assert total is not None
+        assert total.members == 20
+
+
+async def test_a_check_on_what_was_completed_refuses_the_whole_transaction() -> None:
+    async with node() as shop:
+        await shop.load(Member, ({"id": f"m{number}", "club": "xadrez"} for number in range(50)))
+        with pytest.raises(CheckFailed, match="at most 50"):
+            await shop.load(Member, [{"id": "late", "club": "xadrez"}])
+        assert await shop.get(Member, "late") is None
+
+
+async def test_references_that_can_be_edited_are_moved_and_facts_stay() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            for name in ("ana", "bia"):
+                tx.create(Member, id=name, club="xadrez")
+            tx.create(Member, id="caio", club="xadrez", friend="ana", invited_by="ana")
+            tx.create(Member, id="davi", club="xadrez", invited_by="ana")
+        async with shop.transaction() as tx:
+            ana, bia = await tx.get(Member, "ana"), await tx.get(Member, "bia")
+            assert sorted(one.key for one in await tx.referrers(ana)) == ["caio", "davi"]
+            assert [one.key for one in await tx.repoint(ana, bia)] == ["caio"]
+            assert [one.key for one in await tx.referrers(bia)] == ["caio"]
+        caio = await shop.get(Member, "caio")
+        assert caio is not None
+        assert (caio.friend, caio.invited_by) == ("bia", "ana")
+
+
+async def test_a_reference_that_cannot_be_empty_is_not_emptied() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            tx.create(Member, id="ana", club="xadrez")
+        with pytest.raises(FieldError, match=r"members\.club"):
+            async with shop.transaction() as tx:
+                await tx.repoint(await tx.get(Total, "xadrez"), None)
