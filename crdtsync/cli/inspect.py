@@ -15,7 +15,7 @@ from crdtsync.cli.output import (
     FINDING,
     ask,
     folder_argument,
-    json_option,
+    output_options,
     offline,
     print_facts,
     print_json,
@@ -25,8 +25,6 @@ from crdtsync.cli.output import (
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
-from crdtsync.node.verbs import show as show_records
-from crdtsync.node.verbs import status as node_status
 from crdtsync.node.verbs import verify as verify_node
 from crdtsync.protocol.session import PROTOCOL
 from crdtsync.schema import load_installed
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Records at most."
 )
 @store_option
-@json_option
+@output_options
 def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_json: bool) -> None:
     """Show records; without a category, how many there are of each.
 
@@ -54,12 +52,12 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
     Example: crdtsync show gestao stock/834103 --store loja1
     """
     if what is None:
-        facts = asyncio.run(ask(folder, "status", node_status))["records"]
+        facts = asyncio.run(ask(folder, "status"))["records"]
         (print_json if as_json else print_facts)(facts)
         return
     category, _, key = what.partition("/")
     asked = {"category": category, "key": key or None, "limit": limit, "store": store}
-    rows = asyncio.run(ask(folder, "show", show_records, **asked))
+    rows = asyncio.run(ask(folder, "show", **asked))
     if as_json:
         print_json({"records": rows})
     else:
@@ -68,13 +66,13 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
 
 @click.command()
 @folder_argument
-@json_option
+@output_options
 def status(folder: Path, *, as_json: bool) -> None:
     """Say who the node is, its link, what waits to be sent, and open pendencies.
 
     Example: crdtsync status loja1
     """
-    facts = asyncio.run(ask(folder, "status", node_status))
+    facts = asyncio.run(ask(folder, "status"))
     # A store that was opened only to look at it has no link; the configuration still says where it would go.
     facts["upstream"] = load_config(folder).upstream
     (print_json if as_json else print_facts)(facts)
@@ -82,7 +80,7 @@ def status(folder: Path, *, as_json: bool) -> None:
 
 @click.command()
 @folder_argument
-@json_option
+@output_options
 def verify(folder: Path, *, as_json: bool) -> None:
     """Check every row's checksum, fold every document again and compare it with what is shown; exit 1 on a finding.
 
@@ -114,7 +112,7 @@ async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, 
 
 
 @click.command()
-@json_option
+@output_options
 def adapters(*, as_json: bool) -> None:
     """List the installed categories in the order of a download.
 
@@ -143,7 +141,7 @@ def adapters(*, as_json: bool) -> None:
 
 
 @click.command()
-@json_option
+@output_options
 def version(*, as_json: bool) -> None:
     """Say which version this is.
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows, store_option
+from crdtsync.cli.output import ask, folder_argument, output_options, print_json, print_rows, store_option
 from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.runner import run_node
-from crdtsync.node.verbs import set_ as set_record
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
 @click.option("--port", default=0, help="Port where nodes below connect; 0: none do.")
 @click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
-@json_option
+@output_options
 def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
     """Make a node: write DIR/node.toml.
 
@@ -51,7 +50,7 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
 @click.command()
 @folder_argument
 @click.option("--verbose", "-v", is_flag=True, help="Log every link that comes and goes.")
-@json_option
+@output_options
 def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
     """Run the node in DIR until it is told to stop (Ctrl-C, SIGTERM).
 
@@ -85,7 +84,7 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
 @click.argument("record", metavar="CATEGORY/KEY")
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
 @store_option
-@json_option
+@output_options
 def set_(
     folder: Path, record: str, assignments: tuple[str, ...], store: str | None, *, as_json: bool
 ) -> None:
@@ -99,7 +98,7 @@ def set_(
     if not key:
         raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
     asked = {"category": category, "key": key, "assignments": list(assignments), "store": store}
-    written = asyncio.run(ask(folder, "set", set_record, **asked))
+    written = asyncio.run(ask(folder, "set", **asked))
     if as_json:
         print_json(written)
     else:

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from crdtsync import limits
+from crdtsync.cli.words import _, lang_option
 from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.control import call
+from crdtsync.node.verbs import BUILT_IN
 
 FINDING = 1
 USAGE = 2
 FAULT = 3
 COMMANDS = "crdtsync.commands"
+F = TypeVar("F", bound=Callable[..., Any])
 _AS_JSON = "crdtsync.as_json"
 _POLL_SECONDS = 0.05
 _PIPE_COLUMNS = 500
@@ -39,9 +43,15 @@ folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_t
 store_option = click.option(
     "--store", help="The store whose record it is, at a node that has several stores'."
 )
-json_option = click.option(
+_json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_note_json, help="Print one JSON object as the last line."
 )
+
+
+def output_options(command: F) -> F:
+    """Give a command ``--json`` (its argument ``as_json``) and ``--lang``."""
+    marked: F = _json_option(lang_option(command))
+    return marked
 
 
 class Group(click.Group):
@@ -97,29 +107,48 @@ def _broken(point: EntryPoint, why: str) -> click.Command:
     return click.Command(point.name, callback=fail, help=f"Broken: {why}", context_settings=settings)
 
 
-async def ask(
-    folder: Path, verb: str, function: Callable[[Node, dict[str, Any]], Awaitable[Any]], **args: Any
-) -> Any:
-    """Ask the running node of a folder, or open its store without a network and ask that.
+class Ask(Protocol):
+    """Asks one node for one verb."""
+
+    async def __call__(self, verb: str, /, **args: Any) -> Any:
+        """Return what the verb answers."""
+        ...
+
+
+@asynccontextmanager
+async def asking(folder: Path) -> AsyncIterator[Ask]:
+    """Ask the running node of a folder, or open its store without a network, once, and ask that.
 
     Raises:
         StoreLocked: another program kept the store open and no node answered for it.
     """
     config = load_config(folder)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limits.STORE_WAIT_SECONDS_MAX
-    while True:
-        answer = await call(folder, verb, **args)
-        if answer is not None:
-            return answer
-        try:
-            async with Node(offline(config)) as node:
-                return await function(node, args)
-        except StoreLocked:
-            # A node that is starting or stopping, or another command: both are over soon.
-            if loop.time() > deadline:
-                raise
-            await asyncio.sleep(_POLL_SECONDS)
+    async with AsyncExitStack() as stack:
+        opened: list[Node] = []
+
+        async def ask(verb: str, /, **args: Any) -> Any:
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + limits.STORE_WAIT_SECONDS_MAX
+            while not opened:
+                answer = await call(folder, verb, **args)
+                if answer is not None:
+                    return answer
+                try:
+                    opened.append(await stack.enter_async_context(Node(offline(config))))
+                except StoreLocked:
+                    # A node that is starting or stopping, or another command: both are over soon.
+                    if loop.time() > deadline:
+                        raise
+                    await asyncio.sleep(_POLL_SECONDS)
+            return await BUILT_IN[verb](opened[0], args)
+
+        yield ask
+
+
+async def ask(folder: Path, verb: str, /, **args: Any) -> Any:
+    """Ask a node one thing; see `asking`."""
+    async with asking(folder) as asked:
+        return await asked(verb, **args)
 
 
 def offline(config: NodeConfig) -> NodeConfig:
@@ -127,7 +156,7 @@ def offline(config: NodeConfig) -> NodeConfig:
     return replace(config, upstream=None, port=0, listen=False)
 
 
-def _console() -> Console:
+def console() -> Console:
     """The terminal as it is; a file or a pipe gets lines wide enough that nothing is cut off."""
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS)
 
@@ -143,16 +172,16 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else value
         table.add_row(name.replace("_", " "), "-" if shown in (None, "", []) else str(shown))
-    _console().print(table)
+    console().print(table)
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print records as a table."""
     if not rows:
-        click.echo("no records")
+        click.echo(_("no records"))
         return
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value is not None))
     table = Table(*names)
     for row in rows:
         table.add_row(*(("" if row.get(name) is None else str(row[name])) for name in names))
-    _console().print(table)
+    console().print(table)

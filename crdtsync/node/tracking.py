@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DAYS = 4
 _DAYS_MAX = 3660
+# One is going on; those that a kill cut have no end.
+_NEWEST_RUNS = 10
 
 
 async def sync(node: Node, args: dict[str, Any]) -> dict[str, Any]:
@@ -63,8 +65,23 @@ async def queue(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "next": agenda.next_check(),
         "running": agenda.running(),
         "first": uplink.memory.first,
+        "last": await _last(node),
         "above": uplink.above,
         "categories": [_entry(node, entry) for entry in entries],
+    }
+
+
+async def _last(node: Node) -> dict[str, Any] | None:
+    """The newest run that ended."""
+    rows = await node.ledger.storage.read(lambda view: view.runs(limit=_NEWEST_RUNS))
+    ended = next((row for row in rows if row.ended_ms is not None), None)
+    if ended is None:
+        return None
+    return {
+        "id": ended.id,
+        "trigger": ended.trigger,
+        "ended_ms": ended.ended_ms,
+        "result": ended.result,
     }
 
 
@@ -199,6 +216,7 @@ def _entry(node: Node, entry: Entry) -> dict[str, Any]:
         "cause": entry.why.cause.value,
         "turn": entry.why.turn.value,
         "waits_for": list(entry.why.waits_for),
+        "waits_for_titles": [node.schema.shape(name).title for name in entry.why.waits_for],
         "paused": entry.paused,
         "since_ms": entry.since_ms,
         "as_of_ms": entry.as_of_ms,
