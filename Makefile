@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := $(wildcard crdtsync adapters tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench-quick clean
+.PHONY: help demo test lint format simulate bench-quick clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: .venv/installed ## ruff and mypy over everything, tests included
 format: .venv/installed ## Write the code the way lint wants it
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+simulate: .venv/installed ## Run 500 simulated clusters over the retail adapters
+	$(BIN)/crdtsync simulate --schedules 500 --seed 1
 
 bench-quick: .venv/installed ## Measure how fast and how small, with small sizes
 	$(BIN)/python -m benchmarks --quick

@@ -10,6 +10,7 @@ nothing of links, frames or schedules.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,7 +89,8 @@ class Ledger:
     """See the module. ``on_change`` and ``on_pendencies`` are called after each durable change, in order.
 
     ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
-    counted since the node was opened.
+    counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
+    when there is no node above.
     """
 
     def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
@@ -105,6 +107,7 @@ class Ledger:
         self.on_pendencies: list[Callable[[PendencyChanges], None]] = []
         self.pendencies_opened = 0
         self.pendencies_closed = 0
+        self.copied_by: str | None = None
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -517,7 +520,9 @@ class Ledger:
     async def compact(self, doc: str) -> bool:
         """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
 
-        A document that holds batches waiting for their transaction is left for later: what they replace must stay.
+        A document that holds batches waiting for their transaction is left for later: what they replace must stay. So
+        is one that the node above does not hold whole: if this disk were lost while the compaction is on its way, what
+        arrived of it could never be shown, and what it replaces would be nowhere.
         """
         return await self._rewrite(doc, compact=True)
 
@@ -531,7 +536,7 @@ class Ledger:
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
             own = document.heads.get(self.replica)
-            if document.unfinished() or (compact and (own is None or not own.seq)):
+            if document.unfinished() or (compact and not await self._copied(doc, own)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
             document.log = Log(doc, self.replica, await self._stored(doc))
@@ -548,6 +553,16 @@ class Ledger:
 
         await self._submit(self._local, prepare)
         return bool(done)
+
+    async def _copied(self, doc: str, own: Head | None) -> bool:
+        """Tell whether the own log of a document has anything, and the node above, where there is one, has it all."""
+        if own is None or not own.seq:
+            return False
+        link = self.copied_by
+        if link is None:
+            return True
+        acked = await self.storage.read(lambda view: view.acked(link))
+        return acked.get((doc, self.replica), 0) >= own.seq
 
     async def tidy(self) -> None:
         """Compact and squash what is worth it, and drop documents from memory that were not used since the last time."""

@@ -460,12 +460,18 @@ class Link:
             await self._send(Kind.DONE, category=category)
         while self.session.in_flight:
             await self._wait_for_room()
+        for doc, vector in fence.items():
+            # All of it is acknowledged now, and so it is durable there.
+            self._theirs[doc] = self._theirs.get(doc, {}) | {r: (seq, b"") for r, seq in vector.items()}
         if self.side is Side.UP:
             await self._send(Kind.FENCE, docs=fence)
         else:
             await self._send(Kind.END)
 
     async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
+        if not self._lacks(doc):
+            # The plan names it because the peer has more of it; it need not be loaded for that.
+            return {replica: head.seq for replica, head in self.ledger.heads.get(doc, {}).items() if head.seq}
         diff = await self.ledger.pieces(doc, self._theirs.get(doc, {}))
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
@@ -586,9 +592,8 @@ class Link:
 
     def _lacks(self, doc: str) -> bool:
         theirs = self._theirs.get(doc, {})
-        return any(
-            head.seq > theirs.get(replica, (0, b""))[0] for replica, head in self.ledger.heads[doc].items()
-        )
+        heads = self.ledger.heads.get(doc, {})
+        return any(head.seq > theirs.get(replica, (0, b""))[0] for replica, head in heads.items())
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
         if self.run_now is not None:

@@ -16,6 +16,7 @@ from crdtsync.errors import ChannelClosed, CrdtsyncError, LinkBroken
 from crdtsync.node import tracking
 from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
+from crdtsync.node.history import LINK
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
 from crdtsync.node.resolution import Resolutions
@@ -101,6 +102,7 @@ class Node:
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
         clock = clock or SystemClock(ZoneInfo(config.time_zone))
         self.ledger = Ledger(config.identity, self.schema, store, clock)
+        self.ledger.copied_by = LINK if config.upstream else None
         self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or WebSocketTransport()
         self.server: Server | None = None

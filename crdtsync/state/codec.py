@@ -99,21 +99,21 @@ def _expect(condition: object, what: str) -> None:
 def _pairs(value: Any, key_type: type, what: str) -> dict[Any, int]:
     if value is None:
         return {}
-    _expect(
-        type(value) is tuple and len(value) <= limits.VECTOR_ENTRIES_MAX, f"{what} is not a list of pairs"
-    )
+    if type(value) is not tuple or len(value) > limits.VECTOR_ENTRIES_MAX:
+        raise BatchInvalid(f"{what} is not a list of pairs")
     result: dict[Any, int] = {}
     for pair in value:
-        _expect(
+        if not (
             type(pair) is tuple
             and len(pair) == 2
             and type(pair[0]) is key_type
             and type(pair[1]) is int
-            and 0 < pair[1] <= limits.SEQ_MAX,
-            f"{what} holds a malformed entry",
-        )
+            and 0 < pair[1] <= limits.SEQ_MAX
+        ):
+            raise BatchInvalid(f"{what} holds a malformed entry")
         result[pair[0]] = pair[1]
-    _expect(len(result) == len(value), f"{what} names an entry twice")
+    if len(result) != len(value):
+        raise BatchInvalid(f"{what} names an entry twice")
     return result
 
 
@@ -163,7 +163,8 @@ def decode_batch(data: bytes) -> Batch:
         raise BatchInvalid(f"not msgpack: {error}") from error
     _expect(type(raw) is tuple and len(raw) == 9, "a batch is not a list of nine")
     form, seq, hlc, prev, txid, parts, actor, groups, compaction = raw
-    _expect(form == FORMAT and type(form) is int, f"batch format {form!r} is not {FORMAT}")
+    if form != FORMAT or type(form) is not int:
+        raise BatchInvalid(f"batch format {form!r} is not {FORMAT}")
     _expect(type(seq) is int and 0 < seq <= limits.SEQ_MAX, "the sequence is out of range")
     _expect(type(hlc) is int and 0 < hlc < 1 << 63, "the clock is out of range")
     _expect(type(prev) is bytes and len(prev) == HASH_BYTES, "the previous hash is malformed")

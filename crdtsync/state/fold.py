@@ -31,6 +31,9 @@ ReadRow = tuple[Any, ...]
 
 # The end of a read-model row: not deleted, no conflicts.
 _ALIVE = (0, None)
+# (replica, group, row, batch) of a record that lives packed in the batch that brought it.
+_Packed = tuple[int, Group, tuple[Any, ...], Batch]
+
 _DECODED_BATCHES_MAX = 32
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
@@ -142,7 +145,7 @@ class Fold:
         self._cells: dict[str, Record] = {}
         self._sources: dict[int, tuple[int, bytes]] = {}
         self._next_source = 0
-        self._decoded: OrderedDict[int, dict[str, tuple[int, Group, tuple[Any, ...], Batch]]] = OrderedDict()
+        self._decoded: OrderedDict[int, dict[str, _Packed]] = OrderedDict()
         # The fields of a batch whose rows are read-model rows already, or None where no batch's are.
         kinds = {field.kind for field in shape.fields.values()}
         packed = len(shape.keys) == 1 and kinds.isdisjoint({Kind.COUNTER, Kind.SET})
@@ -177,6 +180,16 @@ class Fold:
         if used:
             self._sources[token] = (replica, data)
             self._next_source += 1
+            if sum(len(group.rows) for group in batch.groups) < _BULK_ROWS_MIN:
+                # What was just written is usually read next; a bulk load is not.
+                self._keep(token, replica, batch)
+
+    def _keep(self, token: int, replica: int, batch: Batch) -> dict[str, _Packed]:
+        rows = {row[0]: (replica, group, row, batch) for group in batch.groups for row in group.rows}
+        self._decoded[token] = rows
+        if len(self._decoded) > _DECODED_BATCHES_MAX:
+            self._decoded.popitem(last=False)
+        return rows
 
     def _add_bulk(self, group: Group, token: int) -> bool:
         fresh = dict.fromkeys([row[0] for row in group.rows], token)
@@ -226,15 +239,11 @@ class Fold:
                 break
         return record
 
-    def _packed(self, key: str, token: int) -> tuple[int, Group, tuple[Any, ...], Batch]:
+    def _packed(self, key: str, token: int) -> _Packed:
         rows = self._decoded.get(token)
         if rows is None:
             replica, data = self._sources[token]
-            batch = decode_batch(data)
-            rows = {row[0]: (replica, group, row, batch) for group in batch.groups for row in group.rows}
-            self._decoded[token] = rows
-            if len(self._decoded) > _DECODED_BATCHES_MAX:
-                self._decoded.popitem(last=False)
+            rows = self._keep(token, replica, decode_batch(data))
         return rows[key]
 
     def cells(self, key: str) -> Record:
@@ -329,6 +338,9 @@ def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]
     slot = record.get(name)
     if slot is None:
         return field.default_wire, []
+    if len(slot) == 1:
+        (cell,) = slot.values()
+        return cell.value, []
     if field.kind is Kind.ONCE:
         values = list(
             dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0])))

@@ -61,15 +61,17 @@ class _Reader:
         self.pos = 0
 
     def uint(self) -> int:
+        data, pos = self.data, self.pos
         result = shift = 0
         while True:
-            if self.pos >= len(self.data) or shift > 56:
+            if pos >= len(data) or shift > 56:
                 raise UpdateInvalid("a number is cut off or too long")
-            byte = self.data[self.pos]
-            self.pos += 1
-            result |= (byte & 0x7F) << shift
+            byte = data[pos]
+            pos += 1
             if byte < 0x80:
-                return result
+                self.pos = pos
+                return result | byte << shift
+            result |= (byte & 0x7F) << shift
             shift += 7
 
     def byte(self) -> int:

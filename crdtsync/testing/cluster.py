@@ -213,6 +213,10 @@ class Cluster:
         """Members that run."""
         return [member for member in self.members.values() if member.node is not None and not member.died]
 
+    def writing(self) -> set[int]:
+        """Replicas that members write as; the others ended when a disk was replaced."""
+        return {member.running.ledger.replica for member in self.members.values()}
+
     # -- power -------------------------------------------------------------------------------------------------
 
     async def start(self, member: Member) -> None:

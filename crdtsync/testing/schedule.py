@@ -36,6 +36,7 @@ _PAUSE_SECONDS = 0.5
 _FORCED = 0.5
 _NAMES = ("ajuste-1", "ajuste-2")
 _NAMED_AMOUNT = Decimal(5)
+_VERBS = (1, 2, 4, 8, 12)
 
 
 class Schedule:
@@ -242,7 +243,7 @@ class Schedule:
         if not mine:
             return
         chosen = self.dice.sample(mine, min(len(mine), self.dice.choice((1, 1, 2, 3))))
-        for _ in range(self.dice.choice((1, 2, 3, 5, 8))):
+        for _ in range(self.dice.choice(_VERBS)):
             try:
                 await self._verb(tx, member, self.dice.choice(chosen))
             except SchemaError:

@@ -69,7 +69,14 @@ async def _agree(
     for member in members:
         ledger = member.running.ledger
         heads = ledger.heads.get(doc, {})
-        late = sorted(r for r, head in heads.items() if head.visible < head.seq)
+        waiting = (await ledger.document(doc)).waiting()
+        late = sorted(
+            r
+            for r, head in heads.items()
+            # The rest of a compaction went down with the disk that made it: what it would replace is still shown, and
+            # compared with the model like everything else.
+            if head.visible < head.seq and (r in waiting or r in cluster.writing())
+        )
         if late:
             cluster.found(
                 "lost", f"{member.name} holds batches of {doc} that it never shows ({len(late)} replicas)"

@@ -17,13 +17,20 @@ from crdtsync.errors import CrdtsyncError
 from crdtsync.node import load_config
 from crdtsync.node.runner import run_node
 
+PATIENCE_SECONDS = 20.0
+
 
 class CompactingHost(Host):
     async def compact(self, _args: dict[str, Any]) -> list[str]:
-        """Compact every document that this node has written to; return their names."""
-        ledger = self._opened().ledger
+        """Compact every document that this node has written to; return their names, once the node above has some."""
+        node = self._opened()
+        ledger = node.ledger
         own = [doc for doc, heads in sorted(ledger.heads.items()) if ledger.replica in heads]
-        return [doc for doc in own if await ledger.compact(doc)]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (done := [doc for doc in own if await ledger.compact(doc)]):
+                node.request_check()
+                await asyncio.sleep(0.2)
+        return done
 
 
 def main() -> int:

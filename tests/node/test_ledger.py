@@ -17,12 +17,12 @@ from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Sche
 from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
 from crdtsync.state.update import read_update, split_update, write_update
-from crdtsync.storage import MemoryStorage
+from crdtsync.storage import Commit, MemoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from crdtsync.storage import Commit, View
+    from crdtsync.storage import View
 
 
 class Item(Entity, category="items", writers=set(Role)):
@@ -155,6 +155,16 @@ async def test_half_of_a_received_compaction_leaves_the_document_as_it_is(
         assert await ledger.squash("items") == (received == 3)
         assert len((await ledger.pieces("items", {})).updates) == 1
     assert await ledger.state_digest("items") == other.fold.digest()
+
+
+async def test_a_log_is_compacted_when_the_node_above_has_all_of_it(ledger: Ledger) -> None:
+    ledger.copied_by = "upstream"
+    await move(ledger, 20)
+    assert not await ledger.compact("items")
+    await ledger.commit(Commit(acked=[("upstream", "items", ledger.replica, 19)]))
+    assert not await ledger.compact("items")
+    await ledger.commit(Commit(acked=[("upstream", "items", ledger.replica, 20)]))
+    assert await ledger.compact("items")
 
 
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ HELLO: dict[str, Any] = {
     "store": STORE,
     "replica": 12345,
     "categories": load_installed().categories(),
-    "clock_ms": 1_800_000_000_000,
+    "clock_ms": time.time_ns() // 1_000_000,
     "software": "a test",
     "live": False,
 }

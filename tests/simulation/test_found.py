@@ -103,6 +103,24 @@ def test_a_restored_lane_that_crashes_again_stays_silent_until_its_upstream_has_
     run_virtual(story(), VirtualLoop(10_000))
 
 
+def test_what_was_uploaded_is_not_waiting_any_more() -> None:
+    async def story() -> None:
+        cluster = Cluster(Random(3), shop(), lanes=1, faults=Faults(), live=False)
+        for member in cluster.members.values():
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        lane = cluster.members["caixa1"].running
+        async with lane.transaction() as tx:
+            tx.create(Article, code="a1", name="x")
+        assert await lane.waiting() == {"articles": 1}
+        await asyncio.sleep(10)
+
+        assert await lane.waiting() == {}
+        assert await lane.ledger.compact("articles")
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
 def test_a_session_ticked_at_its_deadline_never_asks_for_the_same_instant_again() -> None:
     for sevenths in range(1, 500):
         session = Session(Side.UP, sevenths / 7, {}, {})
