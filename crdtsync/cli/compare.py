@@ -26,7 +26,7 @@ from crdtsync.cli.output import (
     store_option,
 )
 from crdtsync.cli.track import print_cursor
-from crdtsync.cli.words import N_, _, ngettext
+from crdtsync.cli.words import N_, _, named, ngettext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -95,7 +95,7 @@ def _print_log(facts: dict[str, Any]) -> None:
             change["value"] = _("(empty)")
         text, style = STATES[change["state"]]
         who = change["device"] or _("above ({replica})").format(replica=change["replica"][:6])
-        said = Text(_(KINDS[change["kind"]]))
+        said = Text(named(KINDS, change["kind"]))
         if change["value"] is not None:
             said.append(f" {change['value']}", style="bold")
         if change["name"]:
@@ -103,7 +103,7 @@ def _print_log(facts: dict[str, Any]) -> None:
         actor = f" · {change['actor']}" if change["actor"] else ""
         situation = Text(_(text), style=style)
         if change["compacted"]:
-            situation.append(f" · {_('compacted')}", style="dim")
+            situation.append(" · " + _("compacted"), style="dim")
         when = words.moment(change["at_ms"], facts["time_zone"])
         table.add_row(when, Text(f"{who}{actor}"), Text(change["field"] or ""), said, situation)
     out.print(table)

@@ -20,7 +20,7 @@ from rich.text import Text
 from crdtsync.cli import words
 from crdtsync.cli.output import FINDING, ask, asking, console, folder_argument, output_options, print_json
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
-from crdtsync.cli.words import N_, _, ngettext
+from crdtsync.cli.words import N_, _, named, ngettext
 from crdtsync.schema import Role, Severity
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ _COLUMNS = (
 
 
 def _cells(row: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    status, _colour = STATUSES[row["status"]]
     since = datetime.fromtimestamp(row["opened_ms"] / 1000, UTC).astimezone(zone)
     return [
         row["severity"],
@@ -217,8 +218,8 @@ def _cells(row: dict[str, Any], zone: ZoneInfo) -> list[str]:
         row["category_title"],
         " ".join(row["keys"]),
         OWNERS[row["owner"]],
-        _(STATUSES[row["status"]][0]),
-        _(DIRECTIONS[row["direction"]]),
+        _(status),
+        named(DIRECTIONS, row["direction"]),
         "" if row["run"] is None else str(row["run"]),
         since.strftime("%Y-%m-%d %H:%M"),
         row["id"],
@@ -276,9 +277,9 @@ def _print_card(card: dict[str, Any], folder: Path) -> None:
 
 def _card_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
     run = card["synchronization"]
-    came = _(DIRECTIONS[card["direction"]])
+    came = named(DIRECTIONS, card["direction"])
     if run is not None:
-        trigger = _(TRIGGERS.get(run["trigger"], run["trigger"]))
+        trigger = named(TRIGGERS, run["trigger"])
         when = words.moment(run["started_ms"], card["time_zone"], card["now_ms"])
         came += f" · #{run['id']} {trigger}, {when}"
     elif card["run"] is not None:
@@ -308,7 +309,7 @@ def _shown(record: dict[str, Any]) -> Text:
     ]
     line = Text.assemble((f"{record['category_title']} {record['key']}", "bold"))
     if record["deleted"]:
-        line.append(f" ({_('deleted')})", style="red")
+        line.append(" " + _("(deleted)"), style="red")
     line.append(f"  {record['doc']}", style="dim")
     if values:
         line.append("\n" + " · ".join(values[:_FIELDS_SHOWN]))
@@ -330,7 +331,7 @@ def _option(option: dict[str, Any]) -> Text:
 
 
 def _done(act: dict[str, Any], zone: str, now_ms: int) -> Text:
-    who = _(ACTS[act["act"]]).format(name=act["person_name"])
+    who = named(ACTS, act["act"]).format(name=act["person_name"])
     line = Text.assemble((who, "bold"), f" · {words.moment(act['at_ms'], zone, now_ms)}")
     if act["option"]:
         line.append(f" · {act['option_title'] or act['option']}")
@@ -338,9 +339,9 @@ def _done(act: dict[str, Any], zone: str, now_ms: int) -> Text:
     if act["why"]:
         line.append(f"\n“{act['why']}”")
     if act["withdrawn"]:
-        line.append(f"  {_('withdrawn')}", style="yellow")
+        line.append("  " + _("withdrawn"), style="yellow")
     if not act["this_episode"]:
-        line.append(f"  {_('about an earlier case')}", style="dim")
+        line.append("  " + _("about an earlier case"), style="dim")
     line.append(f"  {act['id']}", style="dim cyan")
     return line
 
@@ -524,6 +525,6 @@ def person(
         print_json(facts)
         return
     pin = _("with a PIN") if facts["has_pin"] else _("without a PIN")
-    active = "" if facts["active"] else f", {_('inactive')}"
+    active = "" if facts["active"] else ", " + _("inactive")
     job = f", {facts['job']}" if facts["job"] else ""
     click.echo(f"{facts['id']}: {facts['name']}{job}, {pin}{active}")

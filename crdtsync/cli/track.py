@@ -23,7 +23,7 @@ from crdtsync.cli.output import (
     output_options,
     print_json,
 )
-from crdtsync.cli.words import N_, _, ngettext
+from crdtsync.cli.words import N_, _, named, ngettext
 from crdtsync.errors import ControlError
 from crdtsync.node import load_config
 from crdtsync.node.control import call
@@ -161,16 +161,12 @@ def _print_sync(answer: dict[str, Any]) -> None:
             out.print(Text(run["detail"], style="dim"))
     above = answer["above"]
     if above is not None:
-        told = (
-            _("synchronizing too")
-            if above["accepted"]
-            else _(REASONS.get(above["reason"] or "", above["reason"]))
-        )
+        told = _("synchronizing too") if above["accepted"] else named(REASONS, above["reason"] or "")
         out.print(Text(f"{above['device']}: {told}", style="dim"))
 
 
 def _refusal(answer: dict[str, Any]) -> str:
-    text = _(REASONS.get(answer["reason"] or "", answer["reason"]))
+    text = named(REASONS, answer["reason"] or "")
     text = text[:1].upper() + text[1:]
     seconds = answer["available_seconds"]
     if seconds:
@@ -230,7 +226,7 @@ def _print_queue(facts: dict[str, Any]) -> None:
             _situation(entry, facts),
         )
     out.print(table)
-    out.print(Text(f"↓ {_(DIRECTIONS['download'])}   ↑ {_(DIRECTIONS['upload'])}", style="dim"))
+    out.print(Text(f"↓ {named(DIRECTIONS, 'download')}   ↑ {named(DIRECTIONS, 'upload')}", style="dim"))
 
 
 def _headlines(facts: dict[str, Any]) -> list[tuple[str, Text]]:
@@ -250,12 +246,14 @@ def _headlines(facts: dict[str, Any]) -> list[tuple[str, Text]]:
     running, following = facts["running"], facts["next"]
     if running is not None:
         done = "" if running["percent"] is None else f" · {words.percent(running['percent'])}"
-        phase = _(DIRECTIONS[running["phase"]]) if running["phase"] else _(TRIGGERS[running["trigger"]])
-        lines.append((_("In progress"), Text(f"{phase}{done}, {_('in the background')}", style="cyan")))
+        phase = (
+            named(DIRECTIONS, running["phase"]) if running["phase"] else named(TRIGGERS, running["trigger"])
+        )
+        lines.append((_("In progress"), Text(f"{phase}{done}, " + _("in the background"), style="cyan")))
     elif following["at_ms"] is not None:
         when = words.clock(following["at_ms"], zone)
         left = words.countdown((following["at_ms"] - now) / 1000)
-        trigger = _(TRIGGERS.get(following["trigger"] or "routine", ""))
+        trigger = named(TRIGGERS, following["trigger"] or "routine")
         lines.append(
             (
                 _("Next check"),
@@ -283,7 +281,7 @@ def _situation(entry: dict[str, Any], facts: dict[str, Any]) -> Text:
         return Text(text + at, style="yellow")
     if cause == "schedule":
         return Text((_("Waiting to be sent") if up else _("Waiting to be received")) + at)
-    return Text(_(CAUSES.get(cause, cause)), style="yellow")
+    return Text(named(CAUSES, cause), style="yellow")
 
 
 CAUSES = {
@@ -307,13 +305,13 @@ def _print_records(page: dict[str, Any]) -> None:
     for name in ("", _("Record"), _("Situation"), _("Whose turn")):
         table.add_column(name)
     for record in page["records"]:
-        why = _(CAUSES.get(record["cause"], record["cause"]))
+        why = named(CAUSES, record["cause"])
         told = f"{why} ({record['detail']})" if record["detail"] else why
         table.add_row(
             _ARROWS[record["direction"]],
             Text(f"{record['doc']}/{record['key']}"),
             Text(told),
-            _(TURNS[record["turn"]]),
+            named(TURNS, record["turn"]),
         )
     out.print(table)
     out.print(Text(ngettext("{n} record waits", "{n} records wait", page["total"]), style="dim"))
@@ -339,9 +337,7 @@ def print_cursor(out: Console, after: str | None) -> None:
 @click.option("--before", type=int, metavar="RUN", help="Only runs before this one: the next page.")
 @click.option("--detail", is_flag=True, help="Show each category of each run.")
 @output_options
-def history(
-    folder: Path, days: int, limit: int, before: int | None, *, detail: bool, as_json: bool
-) -> None:
+def history(folder: Path, days: int, limit: int, before: int | None, *, detail: bool, as_json: bool) -> None:
     """Show the history of synchronizations (Histórico de sincronizações), newest first.
 
     Example: crdtsync history loja1 --days 7
@@ -358,9 +354,9 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(_("Time"), no_wrap=True)
-    table.add_column(_("Start"))
-    table.add_column(f"↓ {_('Records')}", justify="right")
-    table.add_column(f"↑ {_('Records')}", justify="right")
+    table.add_column(_("Started by"))
+    table.add_column("↓ " + _("Records"), justify="right")
+    table.add_column("↑ " + _("Records"), justify="right")
     table.add_column(_("Duration"), justify="right")
     table.add_column(_("Result"))
     table.add_column(_("Pendencies"), justify="right")
@@ -396,7 +392,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
 
 
 def _trigger(run: dict[str, Any]) -> str:
-    text = _(TRIGGERS.get(run["trigger"], run["trigger"]))
+    text = named(TRIGGERS, run["trigger"])
     return f"{text} ×{run['gathered']}" if run["gathered"] > 1 else text
 
 
@@ -434,7 +430,7 @@ def _print_alerts(found: list[dict[str, Any]], zone: str) -> None:
         return
     for alert in found:
         text, style = SEVERITIES[alert["severity"]]
-        line = Text.assemble((f" {_(text)} ", style), " ", _(ALERTS.get(alert["code"], alert["code"])))
+        line = Text.assemble((f" {_(text)} ", style), " ", named(ALERTS, alert["code"]))
         line.append(f" · {alert['subject']}")
         if alert["since_ms"] is not None:
             line.append(f" · {words.moment(alert['since_ms'], zone)}", style="dim")

@@ -80,6 +80,11 @@ def N_(message: str) -> str:  # noqa: N802 - gettext's name for "a text, transla
     return message
 
 
+def named(table: Mapping[str, str], code: str) -> str:
+    """Return what a table of ``N_()`` texts says of a code; the code itself when it says nothing."""
+    return _(table[code]) if code in table else code
+
+
 def ngettext(one: str, many: str, number: int) -> str:
     """Return the text for a number; ``{n}`` in it becomes the number."""
     return catalogue(locale()).ngettext(one, many, number).format(n=count(number))
@@ -136,7 +141,11 @@ def day(text: str, today: str) -> str:
 def age(seconds: float) -> str:
     """Return how long ago something was, as people say it."""
     return format_timedelta(
-        timedelta(seconds=-max(1.0, seconds)), locale=locale(), add_direction=True, threshold=1.5
+        timedelta(seconds=-max(1.0, seconds)),
+        locale=locale(),
+        add_direction=True,
+        threshold=1.5,
+        format="short",
     )
 
 
