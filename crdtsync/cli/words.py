@@ -139,14 +139,11 @@ def day(text: str, today: str) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return how long ago something was, as people say it."""
-    return format_timedelta(
-        timedelta(seconds=-max(1.0, seconds)),
-        locale=locale(),
-        add_direction=True,
-        threshold=1.5,
-        format="short",
-    )
+    """Return how long ago something was, as people say it: há 3 min."""
+    ago = timedelta(seconds=-max(1.0, seconds))
+    # Babel abbreviates "min." with a period, which would end the sentence that it is part of.
+    said: str = format_timedelta(ago, locale=locale(), add_direction=True, threshold=1.5, format="short")
+    return said.replace("min.", "min")
 
 
 def span(seconds: float) -> str:
