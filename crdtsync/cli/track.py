@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_SECONDS = 0.2
+_TRIGGER_COLUMNS = 15
 
 DIRECTIONS = {
     "download": N_("Download of records"),
@@ -74,7 +75,7 @@ LINKS = {
 SEVERITIES = {
     "B": (N_("Blocks"), "bold white on red"),
     "A": (N_("Decide"), "bold red"),
-    "M": (N_("Merged"), "yellow"),
+    "M": (N_("Check"), "yellow"),
     "I": (N_("Information"), "cyan"),
 }
 ALERTS = {
@@ -354,7 +355,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(_("Time"), no_wrap=True)
-    table.add_column(_("Started by"))
+    table.add_column(_("Started by"), min_width=_TRIGGER_COLUMNS)
     table.add_column("↓ " + _("Records"), justify="right")
     table.add_column("↑ " + _("Records"), justify="right")
     table.add_column(_("Duration"), justify="right")
@@ -374,7 +375,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
             _trigger(run),
             _moved(run["records_down"], run["bytes_down"]),
             _moved(run["records_up"], run["bytes_up"]),
-            "" if run["seconds"] is None else words.span(run["seconds"]),
+            "" if run["seconds"] is None else words.countdown(run["seconds"]),
             result,
             _opened(run),
         )
@@ -383,7 +384,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
             down = part["direction"] == "download"
             title = Text(f"  {part['title']}", style="dim")
             table.add_row(
-                "", title, moved if down else "", "" if down else moved, words.span(part["seconds"])
+                "", title, moved if down else "", "" if down else moved, words.countdown(part["seconds"])
             )
     out.print(table)
     print_cursor(out, None)
@@ -399,7 +400,7 @@ def _trigger(run: dict[str, Any]) -> str:
 def _moved(records: int, size: int) -> Text:
     if not records and not size:
         return Text("–", style="dim")
-    return Text.assemble(words.count(records), (f" {words.size(size)}", "dim"))
+    return Text.assemble(words.count(records), (f" · {words.size(size)}", "dim"))
 
 
 def _opened(run: dict[str, Any]) -> Text:

@@ -142,8 +142,8 @@ def age(seconds: float) -> str:
     """Return how long ago something was, as people say it: há 3 min."""
     ago = timedelta(seconds=-max(1.0, seconds))
     # Babel abbreviates "min." with a period, which would end the sentence that it is part of.
-    said: str = format_timedelta(ago, locale=locale(), add_direction=True, threshold=1.5, format="short")
-    return said.replace("min.", "min")
+    said: str = format_timedelta(ago, locale=locale(), add_direction=True, threshold=1.0, format="short")
+    return said.replace(".", "")
 
 
 def span(seconds: float) -> str:
