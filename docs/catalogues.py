@@ -5,6 +5,8 @@ again. English needs none: its texts are those of the source. The compiled catal
 clone and a wheel work alike without a step of their own; `tests/cli/test_words.py` fails when any of it is out of date.
 """
 
+# ruff: noqa: INP001 - a script beside the catalogues that it brings up to date, not a package.
+
 from __future__ import annotations
 
 import io
