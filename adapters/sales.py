@@ -234,6 +234,8 @@ class Sale(
     )
     def was_sent_once(self, others: Sequence[Self]) -> Verdict:
         """A mesma estação registrou duas vendas iguais em poucos segundos."""
+        if not others:
+            return True
         sales = sorted(once([self, *others]), key=lambda sale: (sale.sold_at, sale.id))
         again = [
             [first.id, second.id]

@@ -122,7 +122,10 @@ class TillOperation(
     )
     def closing_summed_all(self, others: Sequence[Self]) -> Verdict:
         """O turno foi fechado enquanto uma estação sem rede ainda tinha operações dele."""
-        operations = once([self, *others])
+        members = [self, *others]
+        if not any(one.counted is not None for one in members):
+            return True
+        operations = once(members)
         closings = [one for one in standing_closings(operations) if one.counted is not None]
         if not closings:
             return True

@@ -142,9 +142,10 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
     number = 0
     async with asyncio.timeout(_WAIT_SECONDS):
         while not ended:
+            over = bool(ended)
             took = await _sell(caixa, number, keys)
             number += 1
-            if began and not ended:
+            if began and not over:
                 busy.append(took)
             await asyncio.sleep(_EVERY_SECONDS)
         for _ in range(_QUIET_SALES):
@@ -157,6 +158,9 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
 
 
 def _percentile(values: list[float], part: float) -> float:
+    """In milliseconds; 0 of nothing: a download may be over before the next sale."""
+    if not values:
+        return 0.0
     return sorted(values)[min(len(values) - 1, int(part * len(values)))] * 1e3
 
 

@@ -55,8 +55,16 @@ class Figure:
         return {**asdict(self), "met": self.met}
 
 
-def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, float]:
-    """Run every case `repetitions` times and return the median of what each returned (seconds).
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """What the repetitions of one case took: the median to quote, the minimum that other load disturbed least."""
+
+    median: float
+    minimum: float
+
+
+def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Seconds]:
+    """Run every case `repetitions` times and return the median and the minimum of what each returned (seconds).
 
     The cases take turns, and each repetition begins with another one, so that a slow moment of the machine falls on
     all of them alike.
@@ -68,4 +76,4 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
         for name in names[first:] + names[:first]:
             gc.collect()
             found[name].append(cases[name]())
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: Seconds(statistics.median(values), min(values)) for name, values in found.items()}

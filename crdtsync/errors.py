@@ -270,7 +270,9 @@ class NotAllowed(SchemaError):
 
     def __init__(self, category: str, field: str | None, role: str) -> None:
         what = f"{category}.{field}" if field else category
-        super().__init__(f"{what}: a node of role {role} may not write it; write it at a node that may")
+        super().__init__(
+            f"{what}: a node of role {role} may not write it; write it at a node that may (`crdtsync adapters` names the writers)"
+        )
         self.category = category
         self.role = role
 

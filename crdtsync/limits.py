@@ -20,6 +20,9 @@ SEQ_MAX = 1 << 40
 BATCH_BYTES_MAX = 128 * 1024
 """Encoded size of one transaction in one document, bytes."""
 
+BATCH_READ_BYTES_MAX = 240 * 1024
+"""Encoded size of a batch that is read, bytes: one written again after a fork names one more replica in each group."""
+
 ROWS_PER_BATCH = 64
 """Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
 
@@ -122,6 +125,9 @@ LOCAL_TURN_SECONDS_MAX = 0.05
 
 REMOTE_WAIT_SECONDS_MAX = 0.2
 """How long local transactions, however many, keep remote work from being started, seconds."""
+
+LOAD_SLICE_SECONDS = 0.001
+"""How long a document is loaded at a stretch before others have their turn, seconds; one batch at least."""
 
 READ_ROWS = 128
 """Rows of the by-sequence index read at a time: a local write waits no longer than that."""
@@ -227,3 +233,6 @@ CONTROL_CALLERS_MAX = 64
 
 STORE_WAIT_SECONDS_MAX = 10.0
 """How long a command waits for a store that another command, or a node that starts or stops, has open."""
+
+LOAD_BYTES_LARGE = 4 << 20
+"""A document of this size, as stored, leaves enough free memory behind its loading to give it back to the system."""

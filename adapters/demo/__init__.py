@@ -36,7 +36,10 @@ _WORK_SECONDS_MAX = 600.0
 @click.option("--keep-open", is_flag=True, help="Leave the nodes running until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool, as_json: bool) -> None:
-    """Sell a real week offline in N lanes, synchronize, and recount everything with plain Python.
+    """Sell a real week offline, synchronize, and recount it.
+
+    One Gestão, one Loja and N Caixas as processes; the network is cut, the lanes sell, the network returns. Then plain Python
+    compares every node's SQL views with the CSV files; exit 1 when they differ.
 
     Example: crdtsync demo --lanes 8
     """

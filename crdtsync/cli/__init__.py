@@ -16,24 +16,27 @@ from crdtsync.cli.simulate import simulate
 from crdtsync.cli.track import alerts, first, history, pause, queue, resume, sync
 from crdtsync.cli.words import lang_option
 
+# Not a docstring: click's mark for "keep these lines" is the character \b, not the two of a raw string.
+_HELP = """Offline-first replication for retail: Gestão, Loja and Caixa.
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+Make a node with `init`, run it with `run`, look at it with `status` and `show`; `demo` shows the whole.
+
+\b
+  crdtsync init gestao --role gestao --port 7400
+  crdtsync set gestao products/7891 name=Café price=12.90
+  crdtsync show gestao products
+  crdtsync run gestao
+  crdtsync queue gestao
+  crdtsync pendencies gestao
+
+Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
+"""
+
+
+@click.group(cls=Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @lang_option
 def main() -> None:
-    r"""Offline-first replication for retail: Gestão, Loja and Caixa.
-
-    Make a node with `init`, run it with `run`, look at it with `status` and `show`; `demo` shows the whole.
-
-    \b
-    crdtsync init gestao --role gestao --port 7400
-    crdtsync set gestao products/7891 name=Café price=12.90
-    crdtsync show gestao products
-    crdtsync run gestao
-    crdtsync queue gestao
-    crdtsync pendencies gestao
-
-    Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
-    """
+    """See ``_HELP``."""
 
 
 COMMANDS = (

@@ -53,7 +53,10 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
     """
     if what is None:
         facts = asyncio.run(ask(folder, "status"))["records"]
-        (print_json if as_json else print_facts)(facts)
+        if facts or as_json:
+            (print_json if as_json else print_facts)(facts)
+        else:
+            print_rows([])
         return
     category, _, key = what.partition("/")
     asked = {"category": category, "key": key or None, "limit": limit, "store": store}
@@ -68,7 +71,10 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
 @folder_argument
 @output_options
 def status(folder: Path, *, as_json: bool) -> None:
-    """Say who the node is, its link, what waits to be sent, and open pendencies.
+    """Say who the node is, what waits, and what needs a person.
+
+    Its link to the node above, records held and records waiting to be sent, open pendencies, alerts. Works whether or
+    not the node runs; the link is only known while it does.
 
     Example: crdtsync status loja1
     """
@@ -82,13 +88,13 @@ def status(folder: Path, *, as_json: bool) -> None:
 @folder_argument
 @output_options
 def verify(folder: Path, *, as_json: bool) -> None:
-    """Check every row's checksum, fold every document again and compare it with what is shown; exit 1 on a finding.
+    """Check a stopped node's store; exit 1 on a finding.
 
-    The node must not be running.
+    Every row's checksum, and every document folded again and compared with what is shown.
 
     Example: crdtsync verify loja1
     """
-    with Progress(transient=True, disable=as_json) as bars:
+    with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bars:
         task = bars.add_task("documents", total=None)
         report = asyncio.run(
             _verify(folder, lambda done, total: bars.update(task, completed=done, total=total))
@@ -99,7 +105,11 @@ def verify(folder: Path, *, as_json: bool) -> None:
         print_facts({"documents": len(report["digests"]), "records": report["records"]})
         for finding in report["findings"]:
             click.echo(f"  {finding}")
-        click.echo("all is well" if not report["findings"] else f"{len(report['findings'])} findings")
+        click.echo(
+            f"findings: {len(report['findings'])}; see above, and move the store away to synchronize it again"
+            if report["findings"]
+            else "all is well"
+        )
     sys.exit(FINDING if report["findings"] else 0)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--store", help="The store's name; required for loja and caixa.")
 @click.option("--account", default="main", show_default=True, help="The account that all its nodes share.")
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
-@click.option("--port", default=0, help="Port where nodes below connect; 0: none do.")
+@click.option("--port", default=0, show_default=True, help="Port where nodes below connect; 0: none do.")
 @click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
 @output_options
 def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
@@ -88,7 +88,9 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
 def set_(
     folder: Path, record: str, assignments: tuple[str, ...], store: str | None, *, as_json: bool
 ) -> None:
-    """Create or edit one record, in one transaction; works whether or not the node runs.
+    """Create or edit one record.
+
+    One transaction; works whether or not the node runs. A field set to nothing (note=) is emptied.
 
     Counters: balance+=3, balance-=1, balance=12 (an inventory count). Sets: tags+=new, tags-=old.
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from crdtsync import limits
 from crdtsync.cli.words import _, lang_option
@@ -44,7 +45,12 @@ store_option = click.option(
     "--store", help="The store whose record it is, at a node that has several stores'."
 )
 _json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=_note_json, help="Print one JSON object as the last line."
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,  # so that a wrong option beside it is answered in JSON too
+    callback=_note_json,
+    help="Print one JSON object as the last line.",
 )
 
 
@@ -78,6 +84,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except CrdtsyncError as error:
             _fail(ctx, str(error), USAGE if error.usage else FAULT)
+        except click.ClickException as error:
+            if ctx.meta.get(_AS_JSON):
+                print_json({"error": error.format_message(), "exit": error.exit_code})
+            raise
         except BrokenPipeError:
             # The reader of our output has seen enough; click ends quietly.
             raise
@@ -168,20 +178,37 @@ def print_json(value: Any) -> None:
 
 def print_facts(facts: Mapping[str, Any]) -> None:
     """Print names and values."""
+    _print_pairs({name.replace("_", " "): value for name, value in facts.items()})
+
+
+def _print_pairs(pairs: Mapping[str, Any]) -> None:
     table = Table(box=None, show_header=False)
-    for name, value in facts.items():
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else value
-        table.add_row(name.replace("_", " "), "-" if shown in (None, "", []) else str(shown))
+    for name, value in pairs.items():
+        table.add_row(name, Text(_fact(value) or "-"))
     console().print(table)
 
 
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(_fact, value))
+    if isinstance(value, bool):
+        # The words that `set` takes.
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
 def print_rows(rows: list[dict[str, Any]]) -> None:
-    """Print records as a table."""
+    """Print records as a table, a single one line by line."""
     if not rows:
         click.echo(_("no records"))
         return
+    if len(rows) == 1:
+        _print_pairs({name.strip("_"): value for name, value in rows[0].items() if value is not None})
+        return
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if value is not None))
-    table = Table(*names)
+    table = Table(*(name.strip("_") for name in names))
     for row in rows:
-        table.add_row(*(("" if row.get(name) is None else str(row[name])) for name in names))
+        table.add_row(*(Text(_fact(row.get(name))) for name in names))
     console().print(table)

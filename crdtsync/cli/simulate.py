@@ -36,10 +36,10 @@ _FOUND_MAX = 8
 )
 @output_options
 def simulate(schedules: int, seed: int, jobs: int, *, as_json: bool) -> None:
-    """Run a simulated cluster over the installed adapters, with everything that can go wrong.
+    """Run simulated clusters in which everything goes wrong.
 
-    Each schedule has one Gestão, one Loja and one to three Caixas, at least 200 operations, partitions, crashes,
-    restarts, a restored backup, lost, repeated and reordered messages. Exit code 1 when anything diverged, was lost or
+    The installed adapters' categories, the real code, simulated time, network and disks. Each schedule has one Gestão,
+    one Loja and one to three Caixas, at least 200 operations, partitions, crashes, restarts, a restored backup, lost, repeated and reordered messages. Exit code 1 when anything diverged, was lost or
     was counted twice.
 
     Example: crdtsync simulate --schedules 500 --seed 1

@@ -75,7 +75,9 @@ class NodeConfig:
                     f"{self.path}: {key} = {value!r} is not a name; use lower-case letters, digits, '.', '_' and '-'"
                 )
         if self.role is not Role.GESTAO and self.store is None:
-            raise ConfigError(f"{self.path}: store is missing; a {self.role} belongs to a store")
+            raise ConfigError(
+                f'{self.path}: store is missing; a {self.role} belongs to a store: name it (`--store loja1`, in the file store = "loja1")'
+            )
         if self.role is Role.GESTAO and self.upstream is not None:
             raise ConfigError(f"{self.path}: upstream is set, but nothing is above a gestao; remove it")
         if not 0 <= self.port <= 65535:
@@ -149,7 +151,7 @@ def load_config(folder: Path) -> NodeConfig:
         _check_type(path, key, value, hints[key])
     for key in ("device", "role"):
         if key not in raw:
-            raise ConfigError(f"{path}: {key} is missing")
+            raise ConfigError(f"{path}: {key} is missing; write it, as `crdtsync init` does")
     raw["role"] = Role(raw["role"])
     return NodeConfig(folder=folder, **raw)
 

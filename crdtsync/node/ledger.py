@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +19,23 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
-from crdtsync.errors import BatchInvalid, CrdtsyncError, RecordExists, StoreClosed
+from crdtsync.errors import (
+    BatchInvalid,
+    CrdtsyncError,
+    RecordExists,
+    StorageError,
+    StoreClosed,
+    UpdateInvalid,
+)
+from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
+from crdtsync.node.memory import give_back
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
 from crdtsync.schema.roles import Role
 from crdtsync.state.ceilings import KEY as CEILINGS
 from crdtsync.state.ceilings import Ceiling, stamps_of
 from crdtsync.state.codec import decode_batch
-from crdtsync.state.document import Change, Document, Head, Heads, Op, heads_digest
+from crdtsync.state.document import Change, Document, Head, Heads, Op, Parked, heads_digest
 from crdtsync.state.fold import Fold, check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
@@ -45,10 +55,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import date
 
+    from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
 
+_HAIR_SECONDS = 1e-4
+
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
+log = logging.getLogger("crdtsync")
 
 
 class Clock(Protocol):
@@ -82,6 +96,7 @@ class _Job:
     done: asyncio.Future[list[Change]]
     origin: Origin = LOCAL
     due: list[DueRow] = field(default_factory=list)
+    alone: bool = False
     changes: list[Change] = field(default_factory=list)
 
 
@@ -91,13 +106,23 @@ class Ledger:
     ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
     counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
     when there is no node above.
+
+    ``nonce`` is where the value is kept that tells this store from an older copy of itself; None keeps none.
     """
 
-    def __init__(self, identity: Identity, schema: Schema, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        schema: Schema,
+        storage: Storage,
+        clock: Clock,
+        nonce: NoncePlace | None = None,
+    ) -> None:
         self.identity = identity
         self.schema = schema
         self.storage = storage
         self.clock = clock
+        self.nonce = nonce
         self.hlc = HybridClock()
         self.replica = 0
         self.heads: dict[str, Heads] = {}
@@ -108,6 +133,10 @@ class Ledger:
         self.pendencies_opened = 0
         self.pendencies_closed = 0
         self.copied_by: str | None = None
+        self.doubts: dict[str, set[int]] = {}
+        """Logs that are to be compared with the upstream's from their first element: document -> replicas."""
+        self.examined: set[bytes] = set()
+        """Heads of branches that were compared with the log here: looking again would find nothing new."""
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -119,6 +148,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
+        self._warming = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
         # Held by a transaction while its entities complete it (`Entity.before_write`).
@@ -142,7 +172,28 @@ class Ledger:
             await self.new_incarnation()
         else:
             self.replica = int.from_bytes(raw, "big")
+            await self._mistrust_copies()
+        await self._renew_nonce()
         await self._follow_schema(parked)
+
+    async def _mistrust_copies(self) -> None:
+        """Take a new incarnation, before the first write, when the store is not the one that wrote last."""
+        why = await why_restored(self.nonce, self.storage) if self.nonce is not None else None
+        if why is not None:
+            former = self.replica
+            await self.new_incarnation()
+            name = self.identity.device
+            log.warning(
+                "%s: the store was restored or copied, %s; replica %x begins, %x is never written again",
+                name,
+                why,
+                self.replica,
+                former,
+            )
+
+    async def _renew_nonce(self) -> None:
+        if self.nonce is not None:
+            await renew(self.nonce, self.storage, self.clock.random_bytes(NONCE_BYTES))
 
     async def _follow_schema(self, parked: list[ParkedRow]) -> None:
         """Fold parked batches that are valid now; after an upgrade of the adapters, write every row again."""
@@ -174,20 +225,26 @@ class Ledger:
 
     async def new_incarnation(self) -> None:
         """Take a fresh replica number; the old log is never written again."""
+        commit = Commit()
+        row = self.fresh_replica(commit)
+        await self.storage.commit(commit)
+        self.take_replica(row)
+
+    def fresh_replica(self, commit: Commit) -> ReplicaRow:
+        """Return a fresh replica of this node, which a commit makes its current one."""
         replica = 0
         while not 0 < replica <= limits.REPLICA_MAX or replica in self.registry:
             replica = int.from_bytes(self.clock.random_bytes(7), "big") >> 3
-        row = ReplicaRow(
-            replica,
-            self.identity.device,
-            self.identity.role.value,
-            self.identity.store,
-            self.identity.account,
-        )
-        commit = Commit(meta={"replica": replica.to_bytes(7, "big")}, replicas=[row])
-        await self.storage.commit(commit)
-        self.replica = replica
-        self.registry[replica] = row
+        me = self.identity
+        row = ReplicaRow(replica, me.device, me.role.value, me.store, me.account)
+        commit.meta["replica"] = replica.to_bytes(7, "big")
+        commit.replicas.append(row)
+        return row
+
+    def take_replica(self, row: ReplicaRow) -> None:
+        """Write as this replica from now on. No document stays in memory: each knows who writes."""
+        self.replica = row.replica
+        self.registry[row.replica] = row
         self._documents.clear()
 
     async def close(self) -> None:
@@ -196,6 +253,9 @@ class Ledger:
         self._wake.set()
         if self._writer is not None:
             await self._writer
+            with contextlib.suppress(StorageError):
+                # A store that cannot take a new value is still known by the one that it has.
+                await self._renew_nonce()
         await self.storage.close()
 
     def abort(self) -> None:
@@ -320,9 +380,52 @@ class Ledger:
         if document is None:
             shape = self.schema.shape(doc.partition("/")[0])
             document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
-            document.load(await self._stored(doc), self._parked.get(doc, ()))
+            stored = await self.stored(doc)
+            document.load(stored, self._parked.get(doc, ()))
+            large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
+            del stored
+            if large:
+                give_back()
             self._documents[doc] = document
         return document
+
+    async def _warm(self, doc: str) -> None:
+        """Load a document beside the writer, a little at a time: a local write to another one does not wait for it."""
+        async with self._warming:
+            heads = self._working.get(doc)
+            if heads is None or doc in self._documents or self.shape_of(doc) is None:
+                return
+            at = _positions(heads)
+            shape = self.schema.shape(doc.partition("/")[0])
+            document = Document(doc, shape, self.replica, heads)
+            now = asyncio.get_running_loop().time
+            try:
+                steps = document.loading(await self.stored(doc), self._parked.get(doc, ()))
+                began = now()
+                for _ in steps:
+                    if now() - began > limits.LOAD_SLICE_SECONDS:
+                        await self._stand_aside()
+                        began = now()
+            except UpdateInvalid:
+                # A write came between the heads and the journal: the writer loads it, in its turn.
+                return
+            same = (
+                self._working.get(doc) is heads
+                and document.replica == self.replica
+                and at == _positions(heads)
+            )
+            if same and doc not in self._documents:
+                self._documents[doc] = document
+                self._used.add(doc)
+                self.in_use.set()
+
+    async def _stand_aside(self) -> None:
+        """Let others run; while a local transaction is being made or written, wait for it, but not for long."""
+        now = asyncio.get_running_loop().time
+        until = now() + limits.LOCAL_TURN_SECONDS_MAX
+        await asyncio.sleep(0)
+        while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
+            await asyncio.sleep(limits.LOAD_SLICE_SECONDS)
 
     async def fold(self, doc: str) -> Fold:
         """Return a document's fold, only to be read; load the document when it is not in memory."""
@@ -336,7 +439,8 @@ class Ledger:
             await self._submit(self._local, prepare)
         return found[0].fold
 
-    async def _stored(self, doc: str) -> list[bytes]:
+    async def stored(self, doc: str) -> list[bytes]:
+        """Return what the store holds of a document, in the order in which it is applied."""
         snapshot, journal = await self.storage.read(lambda view: (view.snapshot(doc), view.journal(doc)))
         self._journal_rows[doc] = len(journal)
         return ([snapshot[0]] if snapshot else []) + [update for _, update in journal]
@@ -344,11 +448,12 @@ class Ledger:
     async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
         """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
         result = Diff()
+        await self._warm(doc)
 
         async def cut(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
             if document.log is None:
-                document.log = Log(doc, self.replica, await self._stored(doc))
+                document.log = Log(doc, self.replica, await self.stored(doc))
             clocks = {replica: seq for replica, (seq, _) in theirs.items()}
             result.updates.extend(document.diff(clocks, limits.CHUNK_BYTES_MAX))
             result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
@@ -357,6 +462,54 @@ class Ledger:
 
         await self._submit(self._remote, cut)
         return result
+
+    async def is_on_chain(self, doc: str, replica: int, seq: int, chain: bytes) -> bool | None:
+        """Tell whether a head that a peer names is on the chain of the log here; None where it was compacted away."""
+        found: list[bool | None] = []
+
+        async def look(_commit: Commit) -> list[Change]:
+            head = self.heads.get(doc, {}).get(replica, Head())
+            if seq >= head.seq:
+                found.append(seq == head.seq and chain == head.hash)
+                return []
+            document = await self.document(doc)
+            if document.log is None:
+                document.log = Log(doc, self.replica, await self.stored(doc))
+            after = document.log.element(replica, head.seq - seq)
+            found.append(None if after is None else decode_batch(after).prev == chain)
+            return []
+
+        await self._submit(self._remote, look)
+        return found[0]
+
+    @property
+    def working(self) -> dict[str, Heads]:
+        """The heads that the writer works on; for the writer's own steps alone."""
+        return self._working
+
+    async def install(self, doc: str, update: bytes, commit: Commit) -> None:
+        """Let a document be this update from the commit on; its heads are to be set before."""
+        encoded = Log(doc, self.replica, [update]).encode()
+        covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
+        commit.snapshots[doc] = (encoded, covers)
+        document = Document(doc, self.schema.shape(doc.partition("/")[0]), self.replica, self.working[doc])
+        document.load([encoded], self._parked.get(doc, ()))
+        self._documents[doc] = document
+        self._journal_rows[doc] = 0
+        for docs in self._waiting.values():
+            docs.discard(doc)
+        for replica in document.waiting():
+            self._waiting.setdefault(replica, set()).add(doc)
+
+    def repark(self, doc: str, replica: int, upto: int, fresh: Iterable[Parked], commit: Commit) -> None:
+        """Let these batches be the parked ones of a log after ``upto``."""
+        kept = self._parked.setdefault(doc, set())
+        added = [entry for entry in fresh if entry.seq > upto]
+        gone = {(r, s) for r, s in kept if r == replica and s > upto} - {(replica, p.seq) for p in added}
+        kept -= gone
+        kept |= {(replica, entry.seq) for entry in added}
+        commit.unparked += [(doc, r, s) for r, s in sorted(gone)]
+        commit.parked += [_parked_row(doc, entry) for entry in added]
 
     async def state_digest(self, doc: str) -> bytes:
         """Return the canonical digest of a document's folded state."""
@@ -456,11 +609,12 @@ class Ledger:
             for replica in document.waiting():
                 self._waiting.setdefault(replica, set()).add(doc)
             for replica in list(change.heads):
-                await self._show(replica, changes, absent)
+                await self.show(replica, changes, absent)
             if cut:
                 document.promise(cut, change)
             return [*changes.values(), *self._bound_stamps(document, change, skew_ms)]
 
+        await self._warm(doc)
         return await self._submit(self._remote, prepare, origin)
 
     def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
@@ -485,7 +639,7 @@ class Ledger:
         ops = [Op("write", c.slot, (c.hlc, c.shift_ms)) for c in ceilings]
         return [document.write({CEILINGS: ops}, hlc=now, txid=self.clock.random_bytes(16))]
 
-    async def _show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
+    async def show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
         documents = {doc: await self.document(doc) for doc in sorted(self._waiting.get(replica, ()))}
         upto: dict[str, int] = {}
@@ -539,7 +693,7 @@ class Ledger:
             if document.unfinished() or (compact and not await self._copied(doc, own)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
-            document.log = Log(doc, self.replica, await self._stored(doc))
+            document.log = Log(doc, self.replica, await self.stored(doc))
             change = Change(doc, document.shape.category)
             encoded = document.log.encode()
             if compact:
@@ -551,7 +705,7 @@ class Ledger:
             done.append(True)
             return [change]
 
-        await self._submit(self._local, prepare)
+        await self.submit_alone(prepare)
         return bool(done)
 
     async def _copied(self, doc: str, own: Head | None) -> bool:
@@ -604,16 +758,22 @@ class Ledger:
 
     # -- the writer --------------------------------------------------------------------------------------------
 
+    async def submit_alone(self, prepare: Callable[[Commit], Awaitable[list[Change]]]) -> list[Change]:
+        """Let the writer do a step that reads the store: it shares its commit with no other, before or after it."""
+        return await self._submit(self._local, prepare, alone=True)
+
     async def _submit(
         self,
         queue: deque[_Job],
         prepare: Callable[[Commit], Awaitable[list[Change]]],
         origin: Origin = LOCAL,
         due: list[DueRow] | None = None,
+        *,
+        alone: bool = False,
     ) -> list[Change]:
         if self._closing or self._writer is None or self._writer.done():
             raise StoreClosed("the node")
-        job = _Job(prepare, asyncio.get_running_loop().create_future(), origin, due or [])
+        job = _Job(prepare, asyncio.get_running_loop().create_future(), origin, due or [], alone)
         queue.append(job)
         self._wake.set()
         return await job.done
@@ -635,18 +795,22 @@ class Ledger:
         A transaction that stays open does not hold it up for long, and neither do many short ones.
         """
         now = asyncio.get_running_loop().time
-        while self._remote and not self._local and not self._closing:
-            if self._passed_over is None:
-                self._passed_over = now()
-            until = min(
-                max(self._turns.values(), default=0.0), self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
-            )
-            if until <= now():
-                self._passed_over = None
+        while self._remote and not self._local and not self._closing and not self._overdue():
+            until = min(max(self._turns.values(), default=0.0), self._due())
+            if until - now() < _HAIR_SECONDS:
                 return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), until - now())
+
+    def _due(self) -> float:
+        """When the remote work that waits now goes before anything else."""
+        if self._passed_over is None:
+            self._passed_over = asyncio.get_running_loop().time()
+        return self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+
+    def _overdue(self) -> bool:
+        return bool(self._remote) and self._due() - asyncio.get_running_loop().time() < _HAIR_SECONDS
 
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
@@ -664,9 +828,14 @@ class Ledger:
         group: list[_Job] = []
         refused: list[tuple[_Job, Exception]] = []
         failed = False
-        local = bool(self._local)
+        local = bool(self._local) and not self._overdue()
         while self._local or (self._remote and not group):
-            job = self._local.popleft() if self._local else self._remote.popleft()
+            if group and self._local and self._local[0].alone:
+                break
+            if self._local and (local or not self._remote):
+                job = self._local.popleft()
+            else:
+                job, self._passed_over = self._remote.popleft(), None
             try:
                 job.changes = await job.prepare(commit)
             except RecordExists as error:
@@ -681,7 +850,7 @@ class Ledger:
             for change in job.changes:
                 self._gather(change, commit)
             group.append(job)
-            if not local or commit.snapshots:
+            if not local or job.alone:
                 break
         await self._finish(commit, group)
         if failed:
@@ -704,9 +873,7 @@ class Ledger:
             commit.recompacted.append((doc, replica, upto, kept))
         if change.rows:
             commit.records.setdefault(change.category, []).extend(change.rows)
-        commit.parked += [
-            ParkedRow(doc, p.replica, p.seq, "invalid", p.detail, p.data) for p in change.parked
-        ]
+        commit.parked += [_parked_row(doc, entry) for entry in change.parked]
 
     async def _finish(self, commit: Commit, group: list[_Job]) -> None:
         if not group:
@@ -774,7 +941,12 @@ class Ledger:
     async def _reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""
         self._documents.clear()
-        self._take_stored(*await self.storage.read(lambda view: (view.heads(), view.parked())))
+        rows, parked, registry, raw = await self.storage.read(
+            lambda view: (view.heads(), view.parked(), view.replicas(), view.meta("replica"))
+        )
+        self.registry = {row.replica: row for row in registry}
+        self.replica = int.from_bytes(raw or b"", "big")
+        self._take_stored(rows, parked)
 
     def _take_stored(self, rows: list[HeadRow], parked: list[ParkedRow]) -> None:
         for known in (self.heads, self._working):
@@ -804,8 +976,16 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
             task.result()
 
 
+def _positions(heads: Heads) -> list[tuple[int, int, int]]:
+    return [(replica, head.seq, head.visible) for replica, head in sorted(heads.items())]
+
+
 def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
     return view.change_rows(doc, replica, after, limits.READ_ROWS)
+
+
+def _parked_row(doc: str, entry: Parked) -> ParkedRow:
+    return ParkedRow(doc, entry.replica, entry.seq, "invalid", entry.detail, entry.data)
 
 
 def _last_journal_id(view: View, doc: str) -> int:

@@ -14,8 +14,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, Fork, LinkBroken, StorageError, UpdateGap
+from crdtsync.errors import (
+    ChannelClosed,
+    CompactionLoss,
+    CrdtsyncError,
+    Fork,
+    LinkBroken,
+    StorageError,
+    UpdateGap,
+)
+from crdtsync.node.history import LINK
 from crdtsync.node.pace import Pace
+from crdtsync.node.recovery import Quarantine, Recovery, written_again
 from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Trigger
 from crdtsync.pendencies.evaluate import Origin
@@ -27,7 +37,7 @@ from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -38,7 +48,11 @@ SOFTWARE = "crdtsync 0.1.0"
 
 
 class Link:
-    """See the module. ``observer`` is told what happens; ``heard_ms`` is when the peer last said anything."""
+    """See the module.
+
+    ``observer`` is told what happens, ``greeted`` is awaited when a peer below was let in; ``heard_ms`` is when the peer
+    last said anything. ``upstream_first`` tells that a doubt about an own log must wait until the upstream was heard.
+    """
 
     def __init__(
         self,
@@ -49,12 +63,17 @@ class Link:
         live: bool = False,
         observer: Observer | None = None,
         ready: bool = True,
+        greeted: Callable[[Link], Awaitable[None]] | None = None,
+        upstream_first: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger = ledger
         self.channel = channel
         self.side = side
         self.live = live
         self._ready = ready
+        self._on_greeted = greeted
+        self._upstream_first = upstream_first
+        self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
         self.peer_live = False
         self.run_now: Run | None = None
@@ -89,13 +108,16 @@ class Link:
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def acknowledged(self) -> list[tuple[str, int, int]]:
-        """Return (document, replica, sequence) of everything held here that the peer is known to hold too."""
+        """Return (document, replica, sequence) of what this end may send and the peer is known to hold too."""
+        sendable = self._sendable()
         found: list[tuple[str, int, int]] = []
         for doc, theirs in self._theirs.items():
             mine = self.ledger.heads.get(doc, {})
+            # What the peer holds of a log in doubt is not known to be what is held here.
+            doubtful = self._quarantine.doubts.get(doc, ())
             for replica, (seq, _) in theirs.items():
                 head = mine.get(replica)
-                if head is not None:
+                if head is not None and replica in sendable and replica not in doubtful:
                     found.append((doc, replica, min(seq, head.seq)))
         return found
 
@@ -164,7 +186,8 @@ class Link:
 
     async def leave(self, why: str) -> None:
         """Say goodbye and hang up; the peer may be called again."""
-        self.session.bye(why)
+        with contextlib.suppress(CrdtsyncError):
+            self.session.bye(why)
         with contextlib.suppress(ChannelClosed):
             await self._flush()
         await self.channel.close()
@@ -212,9 +235,14 @@ class Link:
         handler: Callable[[dict[str, Any]], Awaitable[None]] = getattr(self, f"_on_{event.kind.value}")
         try:
             await handler(event.payload)
-        except (UpdateGap, Fork, StorageError) as error:
-            code = {UpdateGap: "gap", Fork: "fork"}.get(type(error), "store")
-            await self._refuse(code, str(error), terminal=isinstance(error, Fork))
+        except (Fork, CompactionLoss) as error:
+            if self.side is Side.DOWN:
+                # What the upstream holds stands: the next run asks for that log from its first element.
+                self.ledger.doubts.setdefault(error.doc, set()).add(error.replica)
+            await self._refuse("fork", str(error), terminal=False)
+        except (UpdateGap, StorageError) as error:
+            code = "gap" if isinstance(error, UpdateGap) else "store"
+            await self._refuse(code, str(error), terminal=False)
         except (LinkBroken, ChannelClosed):
             raise
         except CrdtsyncError as error:
@@ -275,12 +303,16 @@ class Link:
         }
 
     def _vouched(self) -> list[list[Any]]:
-        own = self.ledger.identity
+        """Say whose logs this end may bring: its own, those below it, and those that the upstream may have lost."""
+        own, upstream = self.ledger.identity, self.peer.device if self.peer else None
         return [
             [row.replica, row.device, row.role, row.store]
             for row in self.ledger.registry.values()
-            if row.role != Role.GESTAO and (row.device == own.device or own.role is Role.LOJA)
+            if row.device in {own.device, upstream} or (own.role is Role.LOJA and row.role != Role.GESTAO)
         ]
+
+    def _sendable(self) -> set[int]:
+        return {entry[0] for entry in self._vouched()}
 
     async def _on_hello(self, hello: dict[str, Any]) -> None:
         await self._meet(hello, upstream=False)
@@ -291,6 +323,8 @@ class Link:
         self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
+        if self._on_greeted is not None:
+            await self._on_greeted(self)
         await self._send(Kind.WELCOME, **self._identity())
         self.greeted = True
         self._observer.greeted(self)
@@ -305,8 +339,14 @@ class Link:
                 await self._refuse(
                     "not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True
                 )
+            me = self.ledger.identity
             alone = self.peer.role is Role.CAIXA and device != self.peer.device
-            if alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}:
+            if device == me.device:
+                # A log of this very node, which it may have lost: it is given back.
+                refused = (role, store) != (me.role, me.store)
+            else:
+                refused = alone or store != self.peer.store or role not in {Role.LOJA, Role.CAIXA}
+            if refused:
                 await self._refuse(
                     "not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True
                 )
@@ -319,6 +359,10 @@ class Link:
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)
         await self.ledger.follow_clock(welcome["clock_ms"])
+        if welcome["replica"] not in self.ledger.registry:
+            # Should the upstream lose its store, this node can say whose log it gives back.
+            row = ReplicaRow(*(welcome[name] for name in ("replica", "device", "role", "store", "account")))
+            await self.ledger.commit(Commit(replicas=[row]))
         self._idle.set()
         self.greeted = True
         self._observer.greeted(self)
@@ -328,6 +372,9 @@ class Link:
         if who["protocol"] != PROTOCOL:
             text = f"this node speaks protocol {PROTOCOL}, {who['device']} speaks {who['protocol']}; install one version"
             await self._refuse("incompatible_version", text, terminal=True)
+        if who["device"] == me.device:
+            text = f"two nodes call themselves {me.device}; give one of them another name in its node.toml"
+            await self._refuse("not_allowed", text, terminal=True)
         if who["account"] != me.account:
             await self._refuse("wrong_account", f"{who['device']} belongs to another account", terminal=True)
         try:
@@ -403,41 +450,58 @@ class Link:
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
         docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
         self.run_now = Run(self._now(), self.trigger)
-        await self._send(Kind.HEADS, docs=_wire(self.ledger.vectors(docs)), vouched=self._vouched())
+        self._quarantine.doubt({doc: replicas for doc, replicas in self.ledger.doubts.items() if doc in docs})
+        self.ledger.doubts.clear()
+        await self._send(Kind.HEADS, docs=_wire(self._told(docs)), vouched=self._vouched())
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
         await self._admit([tuple(row) for row in heads["vouched"]])
         self._theirs = _vectors(heads["docs"])
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
-        self._refuse_forks(docs)
+        await self._doubt_own(docs)
         counts = await self.ledger.missing(self._theirs, docs)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
-        await self._send(Kind.PLAN, docs=_wire(self.ledger.vectors(docs)), counts=counts)
+        await self._send(Kind.PLAN, docs=_wire(self._told(docs)), counts=counts)
         self.spawn(self._transfer, docs)
 
-    def _refuse_forks(self, docs: list[str]) -> None:
-        mine = self.ledger.vectors(docs)
+    def _told(self, docs: Iterable[str]) -> Vectors:
+        """Return the heads here without the logs in doubt: the peer sends those from their first element."""
+        vectors = self.ledger.vectors(docs)
+        for doc, replicas in self._quarantine.doubts.items():
+            vectors[doc] = {r: head for r, head in vectors[doc].items() if r not in replicas}
+        return vectors
+
+    async def _doubt_own(self, docs: list[str]) -> None:
+        """Find this node's logs of which the peer below holds more, or something else: this store was restored."""
+        doubts: dict[str, set[int]] = {}
+        ledger = self.ledger
         for doc in docs:
-            for replica, (seq, chain) in self._theirs[doc].items():
-                known = mine[doc].get(replica)
-                if known is not None and known[0] == seq and known[1] != chain:
-                    raise Fork(doc, replica, seq)
+            for replica, (seq, chain) in sorted(self._theirs[doc].items()):
+                row, head = ledger.registry.get(replica), ledger.heads.get(doc, {}).get(replica)
+                if row is None or row.device != ledger.identity.device or chain in ledger.examined:
+                    continue
+                held = head is not None and seq <= head.seq
+                if held and await ledger.is_on_chain(doc, replica, seq, chain) is not False:
+                    continue
+                again = await ledger.storage.read(partial(written_again, doc=doc, replica=replica))
+                if chain not in again:
+                    doubts.setdefault(doc, set()).add(replica)
+        if doubts and self._upstream_first():
+            name = ledger.identity.device
+            text = f"{name} was restored and waits for its upstream, which may know what it lost"
+            await self._refuse("too_busy", text, terminal=False)
+        self._quarantine.doubt(doubts)
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
         vectors = _vectors(plan["docs"])
+        doubts = await self._find_doubts(vectors)
+        if doubts:
+            # The next run asks for those logs from their first element.
+            self.ledger.doubts = doubts
+            text = "a log here is not the one that the upstream holds; they are brought together"
+            await self._refuse("fork", text, terminal=False)
         self._theirs = {**self._baseline, **vectors}
-        self._refuse_forks(list(vectors))
-        own = self.ledger.replica
-        mine = self.ledger.vectors(vectors)
-        if any(
-            theirs.get(own, (0, b""))[0] > mine[doc].get(own, (0, b""))[0] for doc, theirs in vectors.items()
-        ):
-            # The upstream holds more of this node's log than the node itself: the store was restored from a backup.
-            await self.ledger.new_incarnation()
-            raise LinkBroken(
-                "restored", "the store is older than what was sent; a new incarnation begins", terminal=False
-            )
         if self.run_now is not None:
             self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
             # What this end will send is known only at the fence: more may be written, or come from below, until then.
@@ -446,6 +510,53 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             await self._observer.began(self, self.run_now)
             self._observer.moved(self.run_now)
+
+    async def _find_doubts(self, vectors: Vectors) -> dict[str, set[int]]:
+        """Find the logs that are not a part, or a continuation, of what the upstream holds."""
+        ledger, known = self.ledger, self._quarantine.doubts
+        doubts: dict[str, set[int]] = {doc: set(replicas) for doc, replicas in known.items()}
+        suspect: set[int] = set()
+        for doc, theirs in vectors.items():
+            for replica, (seq, chain) in sorted(theirs.items()):
+                head = ledger.heads.get(doc, {}).get(replica)
+                if replica in known.get(doc, ()):
+                    continue
+                if await self._is_doubtful(doc, replica, (seq, chain), head.seq if head else 0):
+                    doubts.setdefault(doc, set()).add(replica)
+                    suspect.add(replica)
+        for doc, theirs in vectors.items():
+            # A transaction is settled over all its documents.
+            mine = ledger.vectors([doc])[doc]
+            more = {r for r in suspect & theirs.keys() if theirs[r] != mine.get(r)}
+            if more:
+                doubts.setdefault(doc, set()).update(more)
+        return doubts if suspect else {}
+
+    async def _is_doubtful(self, doc: str, replica: int, theirs: tuple[int, bytes], held: int) -> bool:
+        seq, chain = theirs
+        if seq > held:
+            # A log that this node still writes is nowhere longer, unless the store was put back from a backup.
+            return replica == self.ledger.replica
+        found = await self.ledger.is_on_chain(doc, replica, seq, chain)
+        row = self.ledger.registry.get(replica)
+        if found is None and row is not None and row.device == self.ledger.identity.device:
+            acked = await self.ledger.storage.read(lambda view: view.acked(LINK))
+            return seq > acked.get((doc, replica), 0)
+        return found is False
+
+    async def _settle(self) -> None:
+        """Bring together what is in doubt, when all of it has arrived; a link whose logs changed starts over."""
+        if not self._quarantine.doubts:
+            return
+        above = self.side is Side.DOWN
+        recovery = Recovery(self.ledger, self._quarantine, self._theirs, above=above, absent=self._absent)
+        changed = await recovery.settle()
+        for doc, replicas in self._quarantine.doubts.items():
+            self.ledger.examined |= {self._theirs[doc][r][1] for r in replicas & self._theirs[doc].keys()}
+        self._quarantine.doubt({})
+        if changed:
+            text = "two branches of a log are one again; the next handshake goes on"
+            await self._refuse("restored", text, terminal=False)
 
     async def _transfer(self, docs: list[str]) -> None:
         """Send what the peer lacks, category by category in order, then the fence or the end."""
@@ -471,8 +582,9 @@ class Link:
     async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
         if not self._lacks(doc):
             # The plan names it because the peer has more of it; it need not be loaded for that.
-            return {replica: head.seq for replica, head in self.ledger.heads.get(doc, {}).items() if head.seq}
-        diff = await self.ledger.pieces(doc, self._theirs.get(doc, {}))
+            heads = self.ledger.heads.get(doc, {})
+            return self._promised(doc, {replica: head.seq for replica, head in heads.items() if head.seq})
+        diff = await self.ledger.pieces(doc, self._needs(doc))
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():
@@ -488,7 +600,12 @@ class Link:
             await self._flush()
             self._count(self._moved(self.side, category), records, len(update), began)
             began = self._now()
-        return diff.vector
+        return self._promised(doc, diff.vector)
+
+    def _promised(self, doc: str, vector: dict[int, int]) -> dict[int, int]:
+        """Leave out of a fence what is in doubt here: the peer is to send its own copy of that."""
+        doubts = self._quarantine.doubts.get(doc, ())
+        return {replica: seq for replica, seq in vector.items() if replica not in doubts}
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -512,11 +629,16 @@ class Link:
         assert self.peer is not None
         if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
-        cut = data["cut"] if data["final"] else None
+        cut, update = data["cut"] if data["final"] else None, data["update"]
+        if doc in self._quarantine.doubts:
+            update = self._quarantine.split(doc, update, self._forbidden(category))
+            if cut is not None:
+                # It says what was seen of the logs in doubt, too.
+                self._quarantine.cuts[doc], cut = cut, None
         origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
         changes = await self.ledger.receive(
             doc,
-            data["update"],
+            update,
             self._may_write(category),
             cut,
             self._forbidden(category),
@@ -543,7 +665,9 @@ class Link:
 
         def allowed(replica: int) -> bool:
             row = self.ledger.registry.get(replica)
-            return replica in self._allowed and row is not None and Role(row.role) in shape.writers
+            # Nobody continues the log that this node itself writes.
+            known = replica in self._allowed and replica != self.ledger.replica
+            return known and row is not None and Role(row.role) in shape.writers
 
         return allowed
 
@@ -577,13 +701,17 @@ class Link:
             heads = self.ledger.heads.get(doc, {})
             for replica, seq in vector.items():
                 head = heads.get(replica)
-                if head is None or head.seq < seq:
+                held = head.seq if head is not None else 0
+                if replica in self._quarantine.doubts.get(doc, ()):
+                    held = self._quarantine.end(doc, replica)
+                if held < seq:
                     await self._refuse("gap", f"{doc} did not arrive whole", terminal=False)
                 known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))
                 self._theirs[doc][replica] = max(known, (seq, b""))
+        await self._settle()
         scope = self._scope()
         docs = [doc for doc in scope if self._lacks(doc)]
-        counts = await self.ledger.missing(self._theirs, docs)
+        counts = await self.ledger.missing({doc: self._needs(doc) for doc in docs}, docs)
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             self.run_now.phase = "upload"
@@ -591,15 +719,29 @@ class Link:
         self.spawn(self._transfer, docs)
 
     def _lacks(self, doc: str) -> bool:
-        theirs = self._theirs.get(doc, {})
+        theirs = self._needs(doc)
         heads = self.ledger.heads.get(doc, {})
         return any(head.seq > theirs.get(replica, (0, b""))[0] for replica, head in heads.items())
+
+    def _needs(self, doc: str) -> dict[int, tuple[int, bytes]]:
+        """Return the peer's heads of a document, as if it held all that this end may not send."""
+        theirs = self._theirs.get(doc, {})
+        if self.side is Side.UP:
+            return theirs
+        sendable = self._sendable()
+        held = {
+            r: (head.seq, head.hash)
+            for r, head in self.ledger.heads.get(doc, {}).items()
+            if r not in sendable
+        }
+        return {**theirs, **held}
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
         if self.run_now is not None:
             self.run_now.up = {name: Moved(total=count) for name, count in fenced["counts"].items()}
 
     async def _on_end(self, _: dict[str, Any]) -> None:
+        await self._settle()
         await self._send(Kind.ENDED)
         await self._finish_run()
         if self._clock_ran_ahead:

@@ -17,6 +17,7 @@ from crdtsync.node import tracking
 from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
 from crdtsync.node.history import LINK
+from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
 from crdtsync.node.resolution import Resolutions
@@ -84,7 +85,8 @@ class Node:
     """Use as ``async with Node(config) as node``.
 
     ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
-    in the node's folder, websockets, the machine's clock and random source.
+    in the node's folder, websockets, the machine's clock and random source. ``nonce`` is where a copy of the store is
+    recognized by: a file in the node's folder, or nothing when a ``storage`` is given without it.
     """
 
     def __init__(
@@ -96,12 +98,15 @@ class Node:
         transport: Transport | None = None,
         clock: Clock | None = None,
         dice: random.Random | None = None,
+        nonce: NoncePlace | None = None,
     ) -> None:
         self.config = config
         self.schema = schema or load_installed()
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
+        if nonce is None and storage is None:
+            nonce = NonceFile(config.folder / INCARNATION_NAME)
         clock = clock or SystemClock(ZoneInfo(config.time_zone))
-        self.ledger = Ledger(config.identity, self.schema, store, clock)
+        self.ledger = Ledger(config.identity, self.schema, store, clock, nonce)
         self.ledger.copied_by = LINK if config.upstream else None
         self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or WebSocketTransport()
@@ -345,9 +350,19 @@ class Node:
 
     async def _serve(self, channel: Channel) -> None:
         ready = self.initial_done or self.config.upstream is None
-        below = Below(self.uplink)
-        link = Link(self.ledger, channel, Side.UP, live=self.config.live, ready=ready, observer=below)
+        link = Link(
+            self.ledger,
+            channel,
+            Side.UP,
+            live=self.config.live,
+            ready=ready,
+            observer=Below(self.uplink),
+            greeted=self._replace_older,
+            upstream_first=lambda: not self.uplink.heard,
+        )
         self.downstream[link] = None
+        log.info("link below from %s begins", channel.peer)
+        replica = self.ledger.replica
         try:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
@@ -357,6 +372,16 @@ class Node:
         finally:
             self.uplink.note_heard(link)
             self.downstream.pop(link, None)
+            await self.uplink.reintroduce(replica)
+
+    async def _replace_older(self, newest: Link) -> None:
+        """One connection a device: the newest wins. Usually the older one is a dead socket of the same machine."""
+        for link in list(self.downstream):
+            if link is newest or link.peer is None or newest.peer is None:
+                continue
+            if link.peer.device == newest.peer.device:
+                log.warning("%s connected again; its older connection is closed", link.peer.device)
+                await link.leave(f"a newer connection of {link.peer.device} took this one's place")
 
     async def _tidy_routinely(self) -> None:
         while True:

@@ -84,7 +84,7 @@ class Transaction:
         role = self._ledger.identity.role
         if not shape.may_write(role):
             raise NotAllowed(shape.category, None, role)
-        known = {field.name: field for field in (*shape.keys, *shape.fields.values())}
+        known = {*shape.fields, *(field.name for field in shape.keys)}
         for name in values:
             if name not in known:
                 raise FieldError(shape.category, name, "there is no such field" + hint(name, known))
@@ -103,13 +103,19 @@ class Transaction:
             doc,
             key,
             *self._key_columns(entity, key),
-            *(wires.get(n, f.default_wire) for n, f in shape.fields.items()),
+            *(
+                # Not wires.get(): the default of a field that has a value is not worth computing.
+                wires[name] if name in wires else field.default_wire  # noqa: SIM401
+                for name, field in shape.fields.items()
+            ),
         )
         record = self._enlist(entity._load((*row, 0, None)), dict)
         recorder = self._records[doc, key][1]
         for name, wire in wires.items():
             # A field that this role may not write keeps its default; naming it is refused by the recorder.
-            if name in values or shape.may_write(role, name):
+            if shape.may_write(role, name):
+                recorder.ops.append(Op("write", name, wire))
+            elif name in values:
                 recorder.write(name, wire)
         if not wires:
             recorder.write("~", 0)

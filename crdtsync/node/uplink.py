@@ -80,6 +80,8 @@ class Uplink(Observer):
         self.link: Link | None = None
         self.trouble: str | None = None
         self.initial_done = False
+        self.heard = config.upstream is None
+        """Whether a run or check with the node above ended since this node was opened; true when there is none."""
         self.retry_at: float | None = None
         self.above: dict[str, Any] | None = None
         self.totals: dict[tuple[str, str], Moved] = {}
@@ -393,6 +395,7 @@ class Uplink(Observer):
 
     async def _attempt(self, url: str) -> float | None:
         """Connect and talk until the link ends; return the seconds to wait before the next attempt, or None."""
+        replica = self.ledger.replica
         try:
             channel = await self._transport.connect(url)
             self._leaving = False
@@ -400,6 +403,7 @@ class Uplink(Observer):
                 await channel.close()
                 return None
             self.link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, observer=self)
+            log.info("link to %s begins", url)
             await self.link.run()
         except LinkBroken as reason:
             return await self._broke(url, reason.code, str(reason), terminal=reason.terminal)
@@ -413,7 +417,14 @@ class Uplink(Observer):
         finally:
             self.link = None
             self._checked = None
+            await self.reintroduce(replica)
         return 0.0
+
+    async def reintroduce(self, replica: int) -> None:
+        """After a new incarnation every neighbour is greeted anew: it must know whose log the new one is."""
+        if replica != self.ledger.replica:
+            for link in [*self._below(), *([self.link] if self.link else [])]:
+                await link.leave("this node has a new incarnation")
 
     async def _broke(self, url: str, code: str, detail: str, *, terminal: bool) -> float | None:
         if self._leaving:
@@ -551,6 +562,7 @@ class Uplink(Observer):
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer: one commit for all that a complete check or run means."""
+        self.heard = True
         # Not when the connection stands: what was refused is refused again, and stays to be seen between.
         self.trouble = None
         self.backoff.worked()

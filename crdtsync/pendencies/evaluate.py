@@ -116,8 +116,8 @@ class _Evaluation:
 
     def _own_rules(self, category: str, changed: list[Row]) -> None:
         shape = self.schema.shape(category)
+        self._file_paths(shape, changed)
         for rule in self._rules[category].values():
-            self._file_paths(shape, rule, changed)
             if rule.kind is RuleKind.GROUP:
                 self._file_groups(shape, rule, changed)
                 continue
@@ -157,20 +157,18 @@ class _Evaluation:
         for value in filed:
             self._subjects[_Subject(shape.category, rule.code, shape.category, value)] = None
 
-    def _file_paths(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
-        """File the changed records under what their rows refer to ("lines.product")."""
+    def _file_paths(self, shape: Shape, changed: list[Row]) -> None:
+        """File the changed records under what their rows refer to ("lines.product"), once for all rules that watch it."""
         entity = self.schema.entities[shape.category]
-        for path in rule.watch:
+        rules = self._rules[shape.category].values()
+        for path in sorted({path for rule in rules for path in rule.watch if "." in path}):
             name, _, inner = path.partition(".")
-            if inner:
-                fresh: dict[tuple[str, str], set[str]] = {}
-                for row in changed:
-                    if not row[-2] and row[shape.fields[name].place] is not None:
-                        found = {
-                            str(getattr(one, inner)) for one in _structs(getattr(entity._load(row), name))
-                        }
-                        fresh[row[0], row[1]] = found - {"None"}
-                self._refile(shape.category, f"{rule.code} {path}", changed, fresh)
+            fresh: dict[tuple[str, str], set[str]] = {}
+            for row in changed:
+                if not row[-2] and row[shape.fields[name].place] is not None:
+                    found = {str(getattr(one, inner)) for one in _structs(getattr(entity._load(row), name))}
+                    fresh[row[0], row[1]] = found - {"None"}
+            self._refile(shape.category, path, changed, fresh)
 
     def _refile(
         self, category: str, rule: str, changed: list[Row], fresh: Mapping[tuple[str, str], set[str]]
@@ -221,7 +219,7 @@ class _Evaluation:
                     rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
                 keys = {row[1] for row in rows}
                 for path in watched if keys else ():
-                    for doc, key in self._watching(shape, rule, path, keys):
+                    for doc, key in self._watching(shape, path, keys):
                         subject = self._subject(other, rule, doc, key)
                         if subject is not None:
                             self._subjects[subject] = None
@@ -234,11 +232,9 @@ class _Evaluation:
         value = None if row is None or row[-2] else rule.group(self.schema.entities[category]._load(row))
         return None if value is None else _Subject(category, rule.code, category, value)
 
-    def _watching(
-        self, shape: Shape, rule: Invariant, path: str, keys: set[str]
-    ) -> Iterable[tuple[str, str]]:
+    def _watching(self, shape: Shape, path: str, keys: set[str]) -> Iterable[tuple[str, str]]:
         if "." in path:
-            return sorted(self._under(shape.category, f"{rule.code} {path}", keys))
+            return sorted(self._under(shape.category, path, keys))
         fields = {field.name: field for field in (*shape.keys, *shape.fields.values())}
         if fields[path] in shape.keys and len(shape.keys) == 1:
             docs = self.records.documents(shape.category)

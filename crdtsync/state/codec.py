@@ -153,8 +153,8 @@ def decode_batch(data: bytes) -> Batch:
     Raises:
         BatchInvalid: the bytes are not a batch of a format this version knows; the message says what is wrong.
     """
-    if len(data) > limits.BATCH_BYTES_MAX:
-        raise BatchInvalid(f"a batch of {len(data)} bytes exceeds the limit of {limits.BATCH_BYTES_MAX}")
+    if len(data) > limits.BATCH_READ_BYTES_MAX:
+        raise BatchInvalid(f"a batch of {len(data)} bytes exceeds the limit of {limits.BATCH_READ_BYTES_MAX}")
     try:
         raw = msgpack.unpackb(data, use_list=False, strict_map_key=False, ext_hook=_refuse_ext)
     except BatchInvalid:

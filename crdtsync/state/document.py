@@ -115,12 +115,18 @@ class Document:
 
     def load(self, updates: Iterable[bytes], parked: Iterable[tuple[int, int]] = ()) -> None:
         """Fold stored updates: what the heads call visible is folded, the rest waits for its transaction."""
+        for _ in self.loading(updates, parked):
+            pass
+
+    def loading(self, updates: Iterable[bytes], parked: Iterable[tuple[int, int]] = ()) -> Iterator[None]:
+        """Do what ``load`` does, a batch at a step, for who has something else to do in between."""
         self._parked = set(parked)
         for data in updates:
             for replica, runs in read_update(data).runs.items():
                 for run in runs:
                     for element in run.elements:
                         self._load_element(replica, element)
+                        yield
 
     def _load_element(self, replica: int, data: bytes) -> None:
         batch = decode_batch(data)

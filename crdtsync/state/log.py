@@ -64,6 +64,12 @@ class Log:
         array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
         return [bytes(element) for element in array]
 
+    def element(self, replica: int, back: int) -> bytes | None:
+        """Return the element that stands ``back`` before the end of a replica's log; None when it is compacted away."""
+        array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
+        at = len(array) - back
+        return bytes(array[at]) if at >= 0 else None
+
     def compact(self, batches: list[bytes]) -> None:
         """Replace the whole log of the own replica by ``batches``, in one yrs transaction.
 

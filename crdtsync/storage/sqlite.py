@@ -74,14 +74,18 @@ class SqliteStorage:
         self._waiting.append((commit, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting(self._connection))
-        # A caller that is cancelled stops waiting; the write goes on.
-        return await asyncio.shield(done)
+        # A caller that is cancelled cancels only this future: it stops waiting, and the write goes on.
+        return await done
 
     async def read(self, fn: Callable[[View], T]) -> T:
         """See Storage.read. `fn` runs in the store's thread."""
         if self._connection is None or self._database is None:
             raise StoreClosed(self.path)
-        return await asyncio.shield(_in_thread(self._connection, partial(self._database.read, fn)))
+        # In a list, emptied here: the thread holds on to what its last call returned, and that may be a whole journal.
+        answer: list[T] = []
+        database = self._database
+        await asyncio.shield(_in_thread(self._connection, lambda: answer.append(database.read(fn))))
+        return answer.pop()
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -40,18 +40,21 @@ class Documents:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
+        self.by_category: dict[str, list[str]] = {}
 
     def add(self, doc: str) -> int:
         """Give `doc` the next number."""
         self.names.append(doc)
         self.numbers[doc] = len(self.names)
+        self.by_category.setdefault(doc.partition("/")[0], []).append(doc)
         return len(self.names)
 
     def truncate(self, length: int) -> None:
         """Forget the documents after the first `length`: their transaction was rolled back."""
-        for doc in self.names[length:]:
+        while len(self.names) > length:
+            doc = self.names.pop()
             del self.numbers[doc]
-        del self.names[length:]
+            self.by_category[doc.partition("/")[0]].pop()
 
     def name(self, number: int) -> str:
         """The id of document `number`, or a placeholder that names the number when the store lost it."""
@@ -84,10 +87,10 @@ class SqlView:
 
     def documents(self, category: str | None = None) -> list[str]:
         """See View."""
+        # Not a query: opening the store has read and checked them, and every transaction asks.
         if category is None:
-            return [doc for _, doc, *_ in self._own("SELECT * FROM documents ORDER BY id", "documents")]
-        sql = "SELECT * FROM documents WHERE category = ? ORDER BY id"
-        return [doc for _, doc, *_ in self._own(sql, "documents", category)]
+            return list(self._documents.names)
+        return list(self._documents.by_category.get(category, ()))
 
     def heads(self) -> list[HeadRow]:
         """See View."""
@@ -110,6 +113,9 @@ class SqlView:
             if checksum(row[:-1]) != row[-1]:
                 raise JournalCorrupt(self._path, doc, row[1])
             updates.append((row[1], row[2]))
+        if sum(len(update) for _, update in updates) >= limits.LOAD_BYTES_LARGE:
+            # What was read stays in memory as a document; SQLite's pages of it are of no more use.
+            self._execute("PRAGMA shrink_memory")
         return updates
 
     def changes(self, doc: str, replica: int, after: int) -> int:

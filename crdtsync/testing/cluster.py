@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from crdtsync import limits
 from crdtsync.errors import StoreClosed
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.incarnation import NonceMemory
 from crdtsync.node.node import table_specs
 from crdtsync.protocol.frames import decode_frame
 from crdtsync.schema.roles import Role
+from crdtsync.state.fork import Branch
+from crdtsync.state.log import Log
+from crdtsync.state.update import read_update
 from crdtsync.storage.memory import MemoryStorage, _connect
 from crdtsync.testing.model import Model, Written
 from crdtsync.testing.samples import EPOCH
@@ -119,6 +123,16 @@ class _Pending:
     written: Written
 
 
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of a lane's store: its bytes, how many transactions the model had, the own heads, the nonce beside it."""
+
+    image: bytes
+    kept: int
+    heads: dict[str, int]
+    nonce: frozenset[bytes]
+
+
 @dataclass(slots=True)
 class Member:
     """One machine of the cluster: a node that runs or not, its disk, its clock."""
@@ -131,8 +145,14 @@ class Member:
     died: bool = False
     work: asyncio.Task[None] | None = None
     pending: _Pending | None = None
-    backup: tuple[bytes, int] | None = None
-    muzzled: bool = False
+    nonce: NonceMemory = field(default_factory=NonceMemory)
+    backup: Backup | None = None
+    doubtful: int | None = None
+    """The replica that a restored store may still write though its log has gone on elsewhere."""
+    early: dict[str, int] = field(default_factory=dict)
+    """Its heads in the backup."""
+    afresh: list[Written] = field(default_factory=list)
+    """What the restored store wrote under that replica: it must come back under another one."""
     shown: dict[tuple[str, int], int] = field(default_factory=dict)
     acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -228,6 +248,7 @@ class Cluster:
             transport=self.network.endpoint(member.name),
             clock=member.clock,
             dice=self.dice,
+            nonce=member.nonce,
         )
         member.died = False
         await node.open()
@@ -237,9 +258,10 @@ class Cluster:
             for doc, heads in node.ledger.heads.items()
             for replica, head in heads.items()
         }
+        await self.follow(member)
         self._resolve(member)
         for replica, doc, seq in self._wholes:
-            if member.shown.get((doc, replica), 0) >= seq:
+            if member.shown.get((doc, replica), 0) >= seq and replica != member.doubtful:
                 self._check_whole(member, replica, doc, seq)
         node.ledger.on_change.append(lambda changes: self._changed(member, changes))
 
@@ -256,7 +278,7 @@ class Cluster:
             ]
             if held:
                 written.stamp = member.running.ledger.hlc.last
-                self.acknowledge(written)
+                self.acknowledge(member, written)
                 if len(held) < len(written.parts):
                     self.found(
                         "lost",
@@ -295,10 +317,25 @@ class Cluster:
         """Shut down cleanly."""
         node, member.node = member.running, None
         await node.close()
+        if member.died:
+            # The power went at the last commit of all.
+            member.died = False
+            member.disk = member.disk.reopen()
 
-    async def restore(self, member: Member) -> bool:
-        """Put a backup on a lane's disk; what only that disk held is gone with it. False when it cannot be done now."""
-        if member.backup is None:
+    def back_up(self, member: Member) -> None:
+        """Copy a lane's store, and what stands beside it."""
+        ledger = member.running.ledger
+        own = {
+            doc: heads[ledger.replica].seq for doc, heads in ledger.heads.items() if ledger.replica in heads
+        }
+        member.backup = Backup(member.disk.copy(), len(self.model.transactions), own, member.nonce.values)
+
+    async def restore(self, member: Member, *, whole: bool) -> bool:
+        """Put a backup on a lane's disk; what only that disk held is gone with it. False when it cannot be done now.
+
+        ``whole`` puts the nonce back too, so that the store is not told from the one that wrote last.
+        """
+        if member.backup is None or member.doubtful is not None:
             return False
         replica = member.running.ledger.replica
         await self.kill(member)
@@ -307,10 +344,10 @@ class Cluster:
         if len(self.up()) < len(self.members) - 1:
             # Another one died meanwhile, and cannot be asked what it holds.
             return False
-        image, kept = member.backup
+        backup = member.backup
         others = [m.running.ledger.heads for m in self.up()]
         gone: list[Written] = []
-        for written in self.model.transactions[kept:]:
+        for written in self.model.transactions[backup.kept :]:
             if written.replica == replica:
                 held = [
                     any(r in h.get(doc, {}) and h[doc][r].seq >= seq for h in others)
@@ -327,14 +364,105 @@ class Cluster:
             for doc, seq in written.parts.items():
                 self._wholes.pop((replica, doc, seq), None)
         member.backup = None
-        member.disk = Disk.restored(self._specs, image)
-        member.muzzled = True
+        member.disk = Disk.restored(self._specs, backup.image)
+        if whole:
+            member.nonce.values = backup.nonce
+        known = [(doc, h[replica].seq) for heads in others for doc, h in heads.items() if replica in h]
+        if any(seq > backup.heads.get(doc, 0) for doc, seq in known):
+            member.doubtful, member.early = replica, backup.heads
         return True
+
+    async def follow(self, member: Member) -> None:
+        """Give the writes of a restored store their new replica in the model, once it has one.
+
+        The new log keeps each write's clock, so the model finds them by it, and needs to be told nothing.
+        """
+        old, ledger = member.doubtful, member.running.ledger
+        if old is None or ledger.replica == old:
+            return
+        found = await self._stamps(member, old)
+        early = [written for written in self.model.transactions if written.replica == old]
+        early = [
+            w
+            for w in early
+            if w.parts and all(seq <= member.early.get(doc, 0) for doc, seq in w.parts.items())
+        ]
+        moved = [*(w for w in early if all((doc, w.stamp) in found for doc in w.parts)), *member.afresh]
+        self.model.transactions[:] = [w for w in self.model.transactions if w not in moved]
+        for doc, seq in ((doc, seq) for written in moved for doc, seq in written.parts.items()):
+            if self._wholes.get((old, doc, seq)) in [written.parts for written in moved]:
+                del self._wholes[old, doc, seq]
+        exact = [all((doc, written.stamp) in found for doc in written.parts) for written in moved]
+        known = {(doc, written.stamp) for written in moved for doc in written.parts}
+        self._move(member, moved, old, found)
+        member.doubtful, member.afresh = None, []
+        for written, whole in zip(moved, exact, strict=True):
+            if whole:
+                self.acknowledge(member, written)
+            else:
+                self.model.transactions.append(written)
+        if member.pending is not None and member.pending.written.replica == old:
+            # It died while it wrote: what is in the new log and nobody knows of is that write.
+            pending, member.pending = member.pending.written, None
+            rest = {doc: hlc for doc, hlc in found if (doc, hlc) not in known}
+            if set(rest) == set(pending.parts) and len(set(rest.values())) == 1:
+                pending.stamp = next(iter(rest.values()))
+                self._move(member, [pending], old, found)
+                self.acknowledge(member, pending)
+
+    async def _stamps(self, member: Member, old: int) -> dict[tuple[str, int], tuple[int, int]]:
+        """(document, clock) -> (replica, sequence) of what a member wrote under other replicas than the old one.
+
+        A log that did not go on elsewhere keeps its writes; so those of the old one count where nothing else is found.
+        """
+        ledger = member.running.ledger
+        found: dict[tuple[str, int], tuple[int, int]] = {}
+        own = {r for r, row in ledger.registry.items() if row.device == member.name} - {old}
+        kept = {(doc, seq): w.stamp for w in member.afresh for doc, seq in w.parts.items()}
+        for doc, heads in ledger.heads.items():
+            update = read_update(Log(doc, 0, await ledger.stored(doc)).encode())
+            for replica in own & heads.keys() & update.runs.keys():
+                for write in Branch.of(update.runs[replica]).writes:
+                    found.setdefault((doc, write.hlc), (replica, write.seq))
+            for write in Branch.of(update.runs.get(old, ())).writes:
+                if kept.get((doc, write.seq)) == write.hlc:
+                    found.setdefault((doc, write.hlc), (old, write.seq))
+        return found
+
+    def _move(
+        self, member: Member, moved: list[Written], old: int, found: dict[tuple[str, int], tuple[int, int]]
+    ) -> None:
+        """Rewrite replicas, sequences and vectors; a write that a compaction replaced is in the next one that is kept."""
+        forks: dict[str, int] = {}
+        places: dict[str, list[tuple[int, tuple[int, int]]]] = {}
+        for written in moved:
+            for doc, seq in written.parts.items():
+                if found.get((doc, written.stamp), (0, 0))[0] != old:
+                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1)
+                if (doc, written.stamp) in found:
+                    places.setdefault(doc, []).append((seq, found[doc, written.stamp]))
+        for written in moved:
+            replicas: set[int] = set()
+            for doc, seq in written.parts.items():
+                for vector in (written.closed[doc], written.shown[doc]):
+                    if old in vector and doc in forks:
+                        vector[old] = min(vector[old], forks[doc])
+                later = [place for at, place in sorted(places.get(doc, [])) if at >= seq]
+                if later:
+                    replicas.add(later[0][0])
+                    written.replica, written.parts[doc] = later[0]
+                else:
+                    self.found("lost", f"{member.name} wrote in {doc} after its restore, it is not there")
+            if len(replicas) > 1:
+                self.found("diverged", f"{member.name}: a transaction over {sorted(written.parts)} was torn")
 
     # -- promises kept while it runs ---------------------------------------------------------------------------
 
-    def acknowledge(self, written: Written) -> None:
+    def acknowledge(self, member: Member, written: Written) -> None:
         """Take a durable transaction into the model."""
+        if written.replica == member.doubtful:
+            member.afresh.append(written)
+            return
         self.model.transactions.append(written)
         if len(written.parts) > 1:
             for doc, seq in written.parts.items():
@@ -351,7 +479,7 @@ class Cluster:
                     own.setdefault(change.hlc, {})[change.doc] = seq
                     member.acknowledged[change.doc] = (seq, change.hlc)
         for parts in own.values():
-            if len(parts) > 1:
+            if len(parts) > 1 and ledger.replica != member.doubtful:
                 self._wholes.update({(ledger.replica, doc, seq): parts for doc, seq in parts.items()})
         fresh: list[tuple[int, str, int]] = []
         for change in changes:
@@ -361,7 +489,7 @@ class Cluster:
                 member.shown[change.doc, replica] = visible
                 fresh += [(replica, change.doc, seq) for seq in range(before + 1, visible + 1)]
         for at in fresh:
-            if at in self._wholes:
+            if at in self._wholes and at[0] != member.doubtful:
                 self._check_whole(member, *at)
 
     def _check_whole(self, member: Member, replica: int, doc: str, seq: int) -> None:

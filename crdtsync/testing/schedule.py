@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from random import Random
 
+    from crdtsync.node.ledger import Ledger
     from crdtsync.node.transaction import Transaction
     from crdtsync.schema import Entity
     from crdtsync.testing.cluster import Cluster
@@ -81,7 +82,7 @@ class Schedule:
             await self._revive()
             if trouble and (dice.random() < 0.3 or self.done >= self.operations):
                 await self._break(trouble.pop())
-            free = [member for member in cluster.up() if not self._muzzled(member)]
+            free = cluster.up()
             if free:
                 await self._operate(dice.choice(free))
             self._force_faults()
@@ -173,7 +174,7 @@ class Schedule:
     async def _backup(self, _: Member) -> bool:
         lanes = [lane for lane in self.cluster.up() if lane.config.role is Role.CAIXA]
         for lane in lanes[:1]:
-            lane.backup = (lane.disk.copy(), len(self.cluster.model.transactions))
+            self.cluster.back_up(lane)
         return bool(lanes)
 
     async def _restore(self, _: Member) -> bool:
@@ -181,12 +182,17 @@ class Schedule:
             # Who holds what only the lost disk had written can be told when everybody can be asked.
             return False
         keepers = [lane for lane in self.cluster.up() if lane.backup is not None]
-        return bool(keepers) and await self.cluster.restore(keepers[0])
+        if not keepers:
+            return False
+        whole = self.dice.random() < 0.5
+        done = await self.cluster.restore(keepers[0], whole=whole)
+        self.injected["restored whole"] += done and whole
+        return done
 
     async def _compact(self, member: Member) -> bool:
         ledger = member.running.ledger
         own = [doc for doc in sorted(ledger.heads) if ledger.replica in ledger.heads[doc]]
-        if not own or self._muzzled(member):
+        if not own:
             return False
 
         async def compact() -> None:
@@ -207,13 +213,6 @@ class Schedule:
                 await self.cluster.kill(member)
             elif member.node is None and self.dice.random() < 1 / _DOWN_STEPS:
                 await self.cluster.start(member)
-
-    def _muzzled(self, member: Member) -> bool:
-        """After a restore a node writes again when its upstream has told it what it had sent."""
-        if member.muzzled:
-            upstream = member.running.upstream
-            member.muzzled = upstream is None or not upstream.runs_ended
-        return member.muzzled
 
     # -- work --------------------------------------------------------------------------------------------------
 
@@ -237,6 +236,7 @@ class Schedule:
 
     async def _transact(self, member: Member) -> None:
         ledger = member.running.ledger
+        await self.cluster.follow(member)
         tx = member.running.transaction("simulation")
         role = member.config.role
         mine = [name for name in self._categories if role in self.cluster.schema.shapes[name].writers]
@@ -255,12 +255,7 @@ class Schedule:
         for (doc, key), writes in ops.items():
             by_doc.setdefault(doc, {})[key] = writes
         written = Written(ledger.replica, 0, {}, by_doc, {}, {})
-        for doc in by_doc:
-            heads = ledger.heads.get(doc, {})
-            own = heads.get(ledger.replica)
-            written.parts[doc] = (own.seq if own else 0) + 1
-            written.closed[doc] = {r: head.cut for r, head in heads.items()}
-            written.shown[doc] = {r: head.visible for r, head in heads.items()}
+        _look(written, ledger, ahead=1)
         member.pending = _Pending(written)
         try:
             await tx.commit()
@@ -270,11 +265,16 @@ class Schedule:
             self.injected["refused"] += 1
             raise
         member.pending = None
+        await self.cluster.follow(member)
+        if written.replica != ledger.replica:
+            # A fork was settled between the look and the write.
+            written.replica = ledger.replica
+            _look(written, ledger, ahead=0)
         stamps = {member.acknowledged[doc] for doc in by_doc}
         written.stamp = next(iter(stamps))[1]
         if {(doc, member.acknowledged[doc][0]) for doc in by_doc} != set(written.parts.items()):
             self.cluster.found("diverged", f"{member.name} wrote {sorted(written.parts)} at other sequences")
-        self.cluster.acknowledge(written)
+        self.cluster.acknowledge(member, written)
         self.done += len(ops)
         for doc, key in ops:
             known = self._known.setdefault(doc.partition("/")[0], [])
@@ -346,3 +346,13 @@ class Schedule:
             once = self.dice.choice(_NAMES) if self.dice.random() < 0.2 else None
             amount = _NAMED_AMOUNT if once and self.dice.random() < 0.5 else amount
             (bound.add if roll < 0.5 else bound.subtract)(amount, cause=f"cause-{self._number}", once=once)
+
+
+def _look(written: Written, ledger: Ledger, *, ahead: int) -> None:
+    """Note what the writer has seen of each document, and where its write goes: ``ahead`` of the newest of its own."""
+    for doc in written.ops:
+        heads = ledger.heads.get(doc, {})
+        own = heads.get(ledger.replica)
+        written.parts[doc] = (own.seq if own else 0) + ahead
+        written.closed[doc] = {r: head.cut for r, head in heads.items()}
+        written.shown[doc] = {r: head.visible for r, head in heads.items()}

@@ -21,6 +21,8 @@ Rows = dict[str, tuple[Any, ...]]
 
 async def judge(cluster: Cluster) -> None:
     """Compare everything; what is wrong becomes findings of the cluster."""
+    for member in cluster.members.values():
+        await cluster.follow(member)
     holders = {doc: _holders(cluster, doc) for doc in _documents(cluster)}
     seen: dict[tuple[str, str], bytes] = {}
     grown = {name: set(member.running.ledger.loaded()) for name, member in cluster.members.items()}

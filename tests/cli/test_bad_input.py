@@ -138,3 +138,44 @@ def test_an_address_that_is_not_this_machines_is_a_fault(cli: Cli, gestao: Path)
     # TEST-NET-1 (RFC 5737): no machine has it.
     path.write_text(path.read_text(encoding="utf-8") + 'host = "192.0.2.1"\nport = 7400\n', encoding="utf-8")
     assert "crdtsync: " in cli("run", gestao, code=3).err
+
+
+def test_a_store_cut_in_half_is_refused_and_left_as_it_is(cli: Cli, gestao: Path) -> None:
+    cli("set", gestao, "products/1", "name=Pão")
+    whole = (gestao / "store.db").read_bytes()
+    (gestao / "store.db").write_bytes(whole[: len(whole) // 2])
+    for verb in ("run", "show", "verify"):
+        assert "move the file away" in cli(verb, gestao, code=3).err
+    assert (gestao / "store.db").read_bytes() == whole[: len(whole) // 2]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("init", "loja1", "--role", "loja"), "name it (`--store loja1`"),
+        (("init", "x", "--role", "lojo"), "not one of 'gestao', 'loja', 'caixa'"),
+        (("set", "gestao", "products/1"), "Missing argument"),
+        (("show", "gestao", "--limit", "many"), "not a valid integer"),
+        (("shwo", "gestao"), "No such command"),
+    ],
+)
+def test_wrong_usage_is_answered_in_json_where_json_is_asked_for(
+    cli: Cli, tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    answer = cli(*args, "--json", code=2)
+    assert said in answer.err
+    if args[0] != "shwo":  # without a command nobody knows what --json means
+        assert (said in answer.json["error"], answer.json["exit"]) == (True, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_person_wrote_is_shown_as_it_is_and_not_as_markup(cli: Cli, gestao: Path) -> None:
+    assert cli("show", gestao).out == "no records\n"
+    cli("set", gestao, "products/1", "name=[red]Pão", "active=false")
+    for shown in (
+        cli("show", gestao, "products/1").out,
+        cli("set", gestao, "products/2", "name=[red]Pão").out,
+    ):
+        assert "[red]Pão" in shown
+        assert "controls_stock" in shown
+    assert "[red]Pão" in cli("show", gestao, "products").out

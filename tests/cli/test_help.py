@@ -51,3 +51,9 @@ def test_a_broken_command_of_another_package_breaks_only_itself(
     said = cli("ruin", "--fast", "x", code=3).err
     assert "ruin" in said
     assert "No module named 'not_there'" in said
+
+
+def test_the_first_help_keeps_its_examples_apart_and_cuts_no_sentence_short(cli: Cli) -> None:
+    said = cli("--help").out.splitlines()
+    assert "    crdtsync set gestao products/7891 name=Café price=12.90" in said
+    assert not [line for line in said if line.endswith("...") and line.startswith("  ")]

@@ -108,14 +108,16 @@ class Shop:
         await self.nodes.pop(name).close()
 
     async def even(self, among: Collection[str] | None = None) -> None:
-        """Ask for checks until every node, or each of these, is even with the one above it."""
+        """Ask for checks until every node, or each of these, is even with the one above it, where that one is open."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WAIT_SECONDS_MAX
         while True:
             pairs = [
                 (self.nodes[node.config.upstream.removeprefix("memory://")], node)
                 for name, node in self.nodes.items()
-                if node.config.upstream and (among is None or name in among)
+                if node.config.upstream
+                and node.config.upstream.removeprefix("memory://") in self.nodes
+                and (among is None or name in among)
             ]
             if all(lower.initial_done and is_even(upper, lower) for upper, lower in pairs):
                 return

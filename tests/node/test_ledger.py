@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crdtsync import limits
 from crdtsync.errors import RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
+from crdtsync.node.memory import give_back
 from crdtsync.node.node import table_specs
 from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
@@ -97,6 +99,19 @@ async def test_compaction_shrinks_the_store_and_keeps_the_state(ledger: Ledger) 
     assert [row[-3] for row in await rows(ledger)] == [203]
     _, digest = await ledger.refold("items")
     assert digest == await ledger.state_digest("items")
+
+
+async def test_a_compaction_behind_a_write_that_waits_for_its_commit_keeps_that_write(ledger: Ledger) -> None:
+    await move(ledger, 20)
+    await asyncio.gather(move(ledger, 1), move(ledger, 1), ledger.compact("items"), move(ledger, 1))
+    assert [row[-3] for row in await rows(ledger)] == [23]
+    _, digest = await ledger.refold("items")
+    assert digest == await ledger.state_digest("items")
+    peer = await opened(MemoryStorage(table_specs(SCHEMA)))
+    for update, _ in (await ledger.pieces("items", {})).updates:
+        await peer.receive("items", update, lambda _replica: True)
+    assert await peer.state_digest("items") == digest
+    await peer.close()
 
 
 async def test_squashing_keeps_the_log_whole(ledger: Ledger) -> None:
@@ -337,3 +352,23 @@ async def test_a_creation_is_one_commit_and_reads_nothing(ledger: Ledger) -> Non
     ledger.storage.read = reads.append  # type: ignore[method-assign, assignment]
     await create(ledger, "b")
     assert reads == []
+
+
+async def test_what_loading_a_large_document_freed_goes_back_to_the_system(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(ledger, "a")
+    given: list[bool] = []
+    monkeypatch.setattr("crdtsync.node.ledger.give_back", lambda: given.append(True))
+    ledger.unload()
+    await ledger.document("items")
+    assert given == []
+    monkeypatch.setattr(limits, "LOAD_BYTES_LARGE", 1)
+    ledger.unload()
+    assert "a" in (await ledger.document("items")).fold
+    assert given == [True]
+
+
+def test_memory_can_be_given_back_at_any_time() -> None:
+    give_back()
+    give_back()

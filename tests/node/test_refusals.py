@@ -11,10 +11,12 @@ import pytest
 from adapters.products import Product
 from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvalid
 from crdtsync.node import load_config
+from crdtsync.node.link import Link
 from crdtsync.node.verbs import status
 from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role, load_installed
+from crdtsync.state.document import Op
 from tests.node.shop import STORE, add_product, balance, receive_units, told, until
 
 if TYPE_CHECKING:
@@ -74,6 +76,11 @@ async def open_store(shop: Shop) -> None:
         ({"role": "loja", "device": "loja9"}, "wrong_role", "a loja does not synchronize with a loja"),
         ({"role": "manager"}, "wrong_role", "unknown role 'manager'"),
         ({"store": "loja2"}, "wrong_store", "caixa9 belongs to store loja2"),
+        (
+            {"device": STORE},
+            "not_allowed",
+            "two nodes call themselves loja1; give one of them another name in its node.toml",
+        ),
     ],
 )
 async def test_a_greeting_of_somebody_else_is_refused_and_says_why(
@@ -120,6 +127,27 @@ async def test_the_refused_node_says_what_is_wrong_with_it(
     assert not caixa.initial_done
     assert await caixa.count(Product) == 0
     assert [line for line in told(caixa) if trouble in line]
+
+
+async def test_a_node_of_another_protocol_version_is_told_both_versions_and_works_on_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_store(shop)
+    honest = Link._identity
+
+    def newer(self: Link) -> dict[str, Any]:
+        said = honest(self)
+        return said | {"protocol": PROTOCOL + 1} if self.ledger.identity.device == "caixa1" else said
+
+    monkeypatch.setattr(Link, "_identity", newer)
+    caixa = await shop.open("caixa1")
+    await until(lambda: caixa.trouble is not None, "the node hears the refusal")
+    (alert,) = caixa.alerts()
+    assert f"incompatible_version: this node speaks version {PROTOCOL} of the protocol" in alert
+    assert f"the other end speaks version {PROTOCOL + 1}; install the same crdtsync on both" in alert
+    await receive_units(caixa, 1)
+    assert await balance(caixa) == 1
+    assert shop.nodes[STORE].alerts() == []
 
 
 async def test_a_refused_upload_stays_an_alert_until_a_run_ends_well(
@@ -175,10 +203,22 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
 
 async def test_a_lane_may_not_write_what_only_gestao_writes(shop: Shop) -> None:
     await open_store(shop)
-    with pytest.raises(NotAllowed, match="products.name: a node of role loja may not write it"):
+    with pytest.raises(NotAllowed, match=r"products\.name: a node of role loja may not write it"):
         async with shop.nodes[STORE].transaction() as tx:
             tx.create(Product, id="p2", name="Feijão")
     assert await shop.nodes[STORE].count(Product) == 1
+
+
+async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(shop: Shop) -> None:
+    await open_store(shop)
+    loja = shop.nodes[STORE]
+    with pytest.raises(NotAllowed, match="products"):
+        async with loja.transaction() as tx:
+            (await tx.get(Product, "p1")).delete()
+    await loja.ledger.write({"products": {"p1": [Op("write", "~", 1)]}})
+    loja.request_check()
+    await until(lambda: "may not write this field" in str(loja.trouble), "gestao refuses it")
+    assert await shop.nodes["gestao"].count(Product) == 1
 
 
 @pytest.mark.parametrize(

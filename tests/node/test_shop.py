@@ -1,9 +1,8 @@
-"""A shop's nodes: the last unit sold twice, transactions whole at every node, restored stores."""
+"""A shop's nodes: the last unit sold twice, transactions whole at every node."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -149,63 +148,6 @@ async def test_a_transaction_that_fails_in_its_last_category_writes_none(shop: S
     assert await sales_of(caixa) == {"s1"}
     assert caixa.ledger.digest(caixa.ledger.heads) == before
     assert await balance(caixa) == 4
-
-
-async def test_a_restored_store_takes_a_new_incarnation_and_loses_nothing_that_the_store_above_has(
-    shop: Shop,
-) -> None:
-    await open_all(shop, 10)
-    await sell(shop.nodes["caixa1"], "s1")
-    await shop.even()
-    old = shop.nodes["caixa1"].ledger.replica
-    await shop.close("caixa1")
-    store = shop.folder / "caixa1" / "store.db"
-    shutil.copy(store, store.with_suffix(".backup"))
-    caixa = await shop.open("caixa1")
-    assert caixa.ledger.replica == old
-    await sell(caixa, "s2")
-    await shop.even()
-    await shop.close("caixa1")
-
-    shutil.copy(store.with_suffix(".backup"), store)
-    caixa = await shop.open("caixa1")
-    assert await sales_of(caixa) == {"s1"}
-    await shop.even()
-    assert caixa.ledger.replica != old
-    assert await sales_of(caixa) == {"s1", "s2"}
-    await sell(caixa, "s3")
-    await shop.even()
-    for name in ("gestao", STORE, "caixa1"):
-        assert await sales_of(shop.nodes[name]) == {"s1", "s2", "s3"}
-    assert [await balance(shop.nodes[name]) for name in EVERYWHERE] == [7] * 4
-
-
-async def test_a_restored_store_that_sold_before_it_was_seen_is_refused_as_a_fork_and_spoils_nothing(
-    shop: Shop,
-) -> None:
-    await open_all(shop, 10)
-    await shop.close("caixa1")
-    store = shop.folder / "caixa1" / "store.db"
-    shutil.copy(store, store.with_suffix(".backup"))
-    await sell(await shop.open("caixa1"), "s1")
-    await shop.even()
-    await shop.close("caixa1")
-
-    shutil.copy(store.with_suffix(".backup"), store)
-    shop.network.partition("caixa1")
-    caixa = await shop.open("caixa1")
-    await sell(caixa, "s2")
-    shop.network.heal("caixa1")
-    caixa.request_check()
-    await until(lambda: "fork" in (caixa.trouble or ""), "the fork is noticed")
-    assert "was cloned or restored and needs a new incarnation" in str(caixa.trouble)
-    assert await sales_of(caixa) == {"s2"}
-    await sell(shop.nodes["caixa2"], "s3")
-    await shop.close("caixa1")
-    await shop.even()
-    for name in ("gestao", STORE):
-        assert await sales_of(shop.nodes[name]) == {"s1", "s3"}
-        assert await balance(shop.nodes[name]) == 8
 
 
 async def test_documents_that_leave_memory_come_back_as_they_were(shop: Shop) -> None:

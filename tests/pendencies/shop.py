@@ -44,9 +44,10 @@ START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
 class Shelf(Entity, category="shelves", writers=ALL):
-    """What products stand on."""
+    """What products stand on; `room` is how many products fit."""
 
     id = Key()
+    room = Register(int, optional=True)
     active = Register(bool, default=True)
 
     @invariant("T07", title="Excluída em uso", owner=Role.LOJA, referred=True)
@@ -78,6 +79,12 @@ class Product(Entity, category="products", writers=ALL):
     def only_one_has_the_code(self, others: Sequence[Self]) -> Verdict:
         """Two products have one code."""
         return not others
+
+    @invariant("T11", title="Prateleira cheia", owner=Role.LOJA, watch=("shelf",), group=("shelf",))
+    def fits_on_its_shelf(self, others: Sequence[Self], records: Records) -> Verdict:
+        """More products stand on a shelf than it has room for."""
+        shelf = records.get(Shelf, self.shelf or "")
+        return shelf is None or shelf.room is None or len(others) < shelf.room
 
 
 class Step(Entity, category="steps", writers=ALL):

@@ -35,6 +35,18 @@ async def test_a_group_is_looked_at_again_when_a_record_enters_changes_or_leaves
         assert await codes(shop) == []
 
 
+async def test_a_group_is_looked_at_again_when_what_its_records_watch_changes() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            tx.create(Shelf, id="s", room=2)
+            tx.create(Product, id="a", shelf="s")
+            tx.create(Product, id="b", shelf="s")
+        for room, found in ((1, ["products/s#T11"]), (2, [])):
+            async with shop.transaction() as tx:
+                (await tx.get(Shelf, "s")).room = room
+            assert await codes(shop) == found
+
+
 async def test_two_records_that_meet_in_one_transaction_are_a_group() -> None:
     async with node() as shop:
         async with shop.transaction() as tx:

@@ -82,27 +82,6 @@ def test_a_node_closes_although_its_connection_ended_in_the_same_instant() -> No
     run_virtual(story(), VirtualLoop(10_000))
 
 
-def test_a_restored_lane_that_crashes_again_stays_silent_until_its_upstream_has_spoken() -> None:
-    async def story() -> None:
-        cluster = Cluster(Random(3), shop(), lanes=1, faults=Faults(), live=False)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
-        lane = cluster.members["caixa1"]
-        lane.backup = (lane.disk.copy(), 0)
-        cluster.network.partition("caixa1")
-
-        assert await cluster.restore(lane)
-        await cluster.start(lane)
-        await cluster.kill(lane)
-        await cluster.start(lane)
-
-        assert lane.muzzled
-        assert lane.running.upstream is None
-
-    run_virtual(story(), VirtualLoop(10_000))
-
-
 def test_what_was_uploaded_is_not_waiting_any_more() -> None:
     async def story() -> None:
         cluster = Cluster(Random(3), shop(), lanes=1, faults=Faults(), live=False)

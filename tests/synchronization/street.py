@@ -6,7 +6,6 @@ Every story runs on a loop whose time costs nothing; waiting a day takes no day.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,8 @@ from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.transport.memory import MemoryNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from crdtsync.node.run import Run
 
 MINUTE = 60.0

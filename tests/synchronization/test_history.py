@@ -109,7 +109,7 @@ async def test_a_run_cut_by_a_crash_appears_as_interrupted_with_what_was_stored(
     street.network.faults.delay = 1.0
     loja = await street.open(STORE)
     await until(lambda: loja.ledger.heads.get("products") is not None, 10 * MINUTE)
-    while (await loja.count(Product)) < 1000:
+    while (await loja.count(Product)) < 1000:  # noqa: ASYNC110 - looked at from outside
         await asyncio.sleep(0.1)
     await street.kill(STORE)
     street.network.faults.delay = 0.001

@@ -32,6 +32,7 @@ from tests.synchronization.street import (
 
 if TYPE_CHECKING:
     from crdtsync.node import Node
+    from crdtsync.node.history import Result
     from crdtsync.node.link import Link
     from crdtsync.node.run import Run
     from crdtsync.state.document import Change
@@ -129,9 +130,9 @@ class Month:
             self.end(name, node, run)
             await ended(link, run)
 
-        async def breaking(*about: Any) -> None:
+        async def breaking(result: Result, detail: str) -> None:
             self.break_off(name, node)
-            await broken(*about)
+            await broken(result, detail)
 
         uplink._check = checking  # type: ignore[method-assign]
         uplink.began, uplink.ended = beginning, ending  # type: ignore[method-assign]
@@ -273,8 +274,7 @@ async def shop_for_a_month(month: Month) -> None:
             if name not in apart:
                 street.network.partition(name, ABOVE[name])
                 apart[name] = loop.time() + dice.uniform(0, 2 * HOUR)
-        while not month.quiet():
-            await asyncio.sleep(0.05)
+        await until(month.quiet, HOUR)
         chance = dice.random()
         if chance < 0.8:
             lane = street.nodes[dice.choice(LANES)]
@@ -291,8 +291,7 @@ async def shop_for_a_month(month: Month) -> None:
             await press(month, name)
             if dice.random() < 0.5:
                 await asyncio.sleep(dice.uniform(0, 2 * COOLDOWN))
-                while not month.quiet():
-                    await asyncio.sleep(0.05)
+                await until(month.quiet, HOUR)
                 await press(month, name)
 
 
@@ -339,8 +338,7 @@ async def a_month(street: Street) -> None:
     for name in BELOW:
         street.network.heal(name, ABOVE[name])
     await asyncio.sleep(2 * CHECK)
-    while not month.quiet():
-        await asyncio.sleep(1)
+    await until(month.quiet, HOUR)
     for name in BELOW:
         await compare(month, name)
     assert not any(month.owed.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,7 +73,7 @@ async def test_a_routine_check_comes_every_fifteen_minutes_and_runs_only_if_ther
     street.nodes["gestao"].ledger.unload()
     loja.ledger.unload()
     await asyncio.sleep(4 * CHECK + 60)
-    assert [round(b - a) for a, b in zip(checks, checks[1:], strict=False)] == [CHECK] * 3
+    assert [round(b - a) for a, b in pairwise(checks)] == [CHECK] * 3
     assert loja.ledger.loaded() == street.nodes["gestao"].ledger.loaded() == []
     assert await triggers(loja) == ["initial"]
 
@@ -100,7 +102,7 @@ def test_a_date_set_forward_or_back_moves_no_routine_check(days: int) -> None:
         await asyncio.sleep(3 * CHECK)
         street.clocks[STORE].shift = 0
         await asyncio.sleep(3 * CHECK)
-        assert [round(b - a) for a, b in zip(checks, checks[1:], strict=False)] == [CHECK] * 5
+        assert [round(b - a) for a, b in pairwise(checks)] == [CHECK] * 5
 
     story()
 
@@ -141,10 +143,12 @@ async def test_an_initial_synchronization_that_is_cut_goes_on_where_it_was_and_i
             got.append(moved.records)
             street.network.cut(STORE)
 
+    def over_or_cut_again(cuts: int) -> bool:
+        return loja.initial_done or len(got) > cuts
+
     watch(loja, cut_in_the_middle)
     while not loja.initial_done:
-        cuts = len(got)
-        await until(lambda cuts=cuts: loja.initial_done or len(got) > cuts, 10 * MINUTE)  # type: ignore[misc]
+        await until(partial(over_or_cut_again, len(got)), 10 * MINUTE)
         assert loja.initial_done is (await loja.count(Product) == 3000)
     history = await runs(loja)
     assert len(history) > 2
@@ -284,6 +288,7 @@ async def test_the_cooldown_survives_restarts_and_no_date_shortens_it(street: St
     await loja.sync(wait=True)
     await sell(loja, "s2")
     street.network.partition(STORE)
+    answer: dict[str, Any] = {}
     for shift in (0, DAY, -DAY, 400 * DAY):
         street.clocks[STORE].shift = shift
         await street.kill(STORE)
@@ -562,7 +567,7 @@ def test_a_limit_holds_in_both_directions_and_not_for_a_live_link(live: bool) ->
             await loja.resume()
             await asyncio.sleep(1)
             want = await writer.count(Product)
-            while await reader.count(Product) < want:
+            while await reader.count(Product) < want:  # noqa: ASYNC110 - looked at from outside
                 await asyncio.sleep(1)
             size = max((await runs(loja))[-1][f"bytes_{'down' if writer is gestao else 'up'}"], 1_000_000)
             seconds = loop.time() - began

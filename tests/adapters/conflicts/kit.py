@@ -57,10 +57,6 @@ class StoreClock:
         """The calendar day."""
         return self.now().date()
 
-    def uptime(self) -> float:
-        """Seconds of the machine: setting the clock does not move it."""
-        return time.monotonic()
-
     def random_bytes(self, size: int) -> bytes:
         """Random bytes."""
         return os.urandom(size)

@@ -122,6 +122,12 @@ async def test_each_answer_to_a_payment_of_a_renegotiated_receivable_keeps_it_ac
     assert await credit(store) == credited
 
 
+async def test_two_people_who_undo_the_same_renegotiation_undo_it_once(store: Store) -> None:
+    await store.settle_apart(await pay_while_renegotiating(store), "desfazer", at=OFFICE)
+    states = [(await everywhere(store, Receivable, key)).status for key in ("old", "new")]
+    assert states == [ReceivableStatus.PARCIAL, ReceivableStatus.CANCELADO]
+
+
 async def test_a_payment_of_a_receivable_that_was_cancelled_meanwhile_is_found(store: Store) -> None:
     await trade.customer(store.gestao)
     await trade.owe(store.loja, "r1")
@@ -166,6 +172,11 @@ async def test_each_answer_to_a_credit_limit_exceeded_settles_it(
     assert "Ana deve R$ 200,00 nesta loja; o limite é R$ 150,00" in found.message
     await store.settle(found, option, at=GESTAO)
     assert (await everywhere(store, Customer, "ana")).credit_blocked is blocked
+
+
+async def test_two_people_who_block_the_same_customer_agree(store: Store) -> None:
+    await store.settle_apart(await exceed_the_limit(store), "bloquear", at=OFFICE)
+    assert (await everywhere(store, Customer, "ana")).credit_blocked
 
 
 async def test_a_payment_that_was_asked_for_settles_the_limit_when_it_comes(store: Store) -> None:

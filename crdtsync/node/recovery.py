@@ -1,0 +1,443 @@
+"""Recovery: a log that went on in two places becomes one again, with nothing lost and nothing twice.
+
+When two neighbours hold different continuations of one log, the upper one's stands, and the owner of the log writes
+what only the other one holds again under a new incarnation. A link keeps the other branch beside the store
+(`Quarantine`) until all of it has arrived; then one storage transaction settles it (`Recovery`). Nothing here speaks
+frames; the link decides when.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from crdtsync.state.document import Change, Document, Head
+from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
+from crdtsync.state.log import Log
+from crdtsync.state.update import Run, Update, read_update, write_update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from crdtsync.node.ledger import Ledger, Vectors
+    from crdtsync.state.document import Parked
+    from crdtsync.storage.base import Commit, ReplicaRow, View
+
+log = logging.getLogger("crdtsync")
+_MARK_BYTES = 16
+Place = tuple[str, int]
+"""A document and a replica: one log."""
+
+
+def marks_key(doc: str, replica: int) -> str:
+    """Return the small value that names what was written again of a log."""
+    return f"again/{doc}/{replica:x}"
+
+
+def written_again(view: View, doc: str, replica: int) -> frozenset[bytes]:
+    """Return the marks of all batches of a log that its owner wrote again under another replica."""
+    data = view.meta(marks_key(doc, replica)) or b""
+    return frozenset(data[at : at + _MARK_BYTES] for at in range(0, len(data), _MARK_BYTES))
+
+
+class _Held:
+    """A peer's branch of one log, checked as every update is, and kept out of the document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.journal: list[bytes] = []
+        self.parked: list[Parked] = []
+
+    def take(self, update: bytes, forbidden: Callable[[int], frozenset[str]]) -> None:
+        change = self.document.receive(update, lambda _replica: True, forbidden)
+        self.journal += change.journal
+        self.parked += change.parked
+
+
+class Quarantine:
+    """What one link received of logs in doubt. ``doubts`` names them: document -> replicas."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.doubts: dict[str, set[int]] = {}
+        self.held: dict[Place, _Held] = {}
+        self.cuts: dict[str, Mapping[int, int]] = {}
+
+    def doubt(self, doubts: Mapping[str, set[int]]) -> None:
+        """From now on keep these logs apart, from their first element."""
+        self.doubts = {doc: set(replicas) for doc, replicas in doubts.items()}
+        self.held.clear()
+        self.cuts.clear()
+
+    def split(self, doc: str, data: bytes, forbidden: Callable[[int], frozenset[str]]) -> bytes:
+        """Keep what is in doubt of an update; return the rest.
+
+        Raises:
+            UpdateInvalid, BatchInvalid, UpdateGap, Fork: as ``Document.receive``.
+        """
+        update = read_update(data)
+        for replica in sorted(self.doubts[doc] & update.runs.keys()):
+            held = self.held.get((doc, replica))
+            if held is None:
+                shape = self._ledger.schema.shape(doc.partition("/")[0])
+                held = self.held[doc, replica] = _Held(Document(doc, shape, 0, {}))
+            gone = {r: upto for r, upto in update.deleted.items() if r == replica}
+            held.take(write_update({replica: update.runs[replica]}, gone), forbidden)
+        others = {r: runs for r, runs in update.runs.items() if r not in self.doubts[doc]}
+        gone = {r: upto for r, upto in update.deleted.items() if r not in self.doubts[doc]}
+        return write_update(others, gone)
+
+    def end(self, doc: str, replica: int) -> int:
+        """Return the newest sequence kept of a log."""
+        held = self.held.get((doc, replica))
+        return held.document.heads[replica].seq if held else 0
+
+
+@dataclass(slots=True)
+class _Log:
+    """One log as both ends hold it: the same up to ``fork``, and what becomes of it here."""
+
+    doc: str
+    replica: int
+    mine: Branch
+    theirs: Branch
+    fork: int
+    final: Branch | None = None
+    again: list[Write] = field(default_factory=list)
+    source: Branch | None = None
+    since: int = 0
+    """Up to where the branch had been written again before."""
+
+    @property
+    def forked(self) -> bool:
+        return self.fork < min(self.mine.end, self.theirs.end)
+
+    @property
+    def longer(self) -> bool:
+        return self.fork == self.mine.end < self.theirs.end
+
+
+class Recovery:
+    """Settles the doubts of one link. ``above`` tells that the peer is the upstream, whose branches stand.
+
+    Args:
+        ledger: whose documents are changed.
+        quarantine: the peer's branches, whole.
+        theirs: the peer's heads, of every document that both hold.
+        above: whether the peer is above.
+        absent: categories that the peer cannot send.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        theirs: Vectors,
+        *,
+        above: bool,
+        absent: frozenset[str],
+    ) -> None:
+        self._ledger = ledger
+        self._quarantine = quarantine
+        self._theirs = theirs
+        self._above = above
+        self._absent = absent
+        self._acked: dict[Place, int] = {}
+        self._updates: dict[str, Update] = {}
+        self._logs: dict[Place, _Log] = {}
+        self._heirs: dict[int, ReplicaRow] = {}
+        self._docs: list[str] = []
+
+    async def settle(self) -> bool:
+        """Make the branches one, in one storage transaction; tell whether anything had to change.
+
+        Raises:
+            StorageError: nothing was changed.
+        """
+        await self._ledger.submit_alone(self._prepare)
+        for old, heir in self._heirs.items():
+            again = sum(len(entry.again) for entry in self._logs.values() if entry.replica == old)
+            log.warning(
+                "%s: the log of replica %x went on elsewhere; replica %x begins and writes %d batches again",
+                self._ledger.identity.device,
+                old,
+                heir.replica,
+                again,
+            )
+        return bool(self._docs)
+
+    async def _prepare(self, commit: Commit) -> list[Change]:
+        ledger = self._ledger
+        self._acked = await ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
+        for doc, replica in sorted(self._quarantine.held):
+            await self._compare(doc, replica)
+        self._sharpen()
+        own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
+        for replica in sorted({entry.replica for entry in self._logs.values()}):
+            await self._decide(replica, owned=replica in own)
+        await self._skip_known()
+        self._choose_heirs(commit, own)
+        self._docs = sorted({e.doc for e in self._logs.values() if e.final is not None or e.again})
+        changes = await self._rebuild(commit)
+        for doc in sorted(self._quarantine.cuts.keys() - changes.keys()):
+            changes[doc] = Change(doc, doc.partition("/")[0])
+            (await ledger.document(doc)).promise(self._quarantine.cuts[doc], changes[doc])
+        return list(changes.values())
+
+    # -- what is the same ----------------------------------------------------------------------------------------
+
+    async def _update(self, doc: str) -> Update:
+        """All logs of a document, as stored."""
+        if doc not in self._updates:
+            stored = await self._ledger.stored(doc)
+            self._updates[doc] = read_update(Log(doc, 0, stored).encode())
+        return self._updates[doc]
+
+    async def _mine(self, doc: str, replica: int) -> Branch:
+        return Branch.of((await self._update(doc)).runs.get(replica, ()))
+
+    async def _compare(self, doc: str, replica: int) -> None:
+        held = self._quarantine.held[doc, replica]
+        mine = await self._mine(doc, replica)
+        theirs = Branch.of(read_update(Log(doc, 0, held.journal).encode()).runs[replica])
+        fork = common_length(mine, theirs, self._acked.get((doc, replica), 0))
+        self._logs[doc, replica] = _Log(doc, replica, mine, theirs, fork)
+
+    def _sharpen(self) -> None:
+        """What both branches share of one document names parts in others, so they share those as well."""
+        shared: dict[Place, int] = {}
+        for entry in self._logs.values():
+            for write in entry.mine.writes:
+                if write.seq <= entry.fork and not write.merged:
+                    for doc, seq in write.parts.items():
+                        at = (doc, entry.replica)
+                        shared[at] = max(seq, shared.get(at, 0))
+        for at, entry in self._logs.items():
+            floor = max(shared.get(at, 0), self._acked.get(at, 0))
+            if entry.forked and floor > entry.fork:
+                entry.fork = common_length(entry.mine, entry.theirs, floor)
+
+    def _of(self, replica: int) -> list[_Log]:
+        return [entry for entry in self._logs.values() if entry.replica == replica]
+
+    # -- whose branch stands -------------------------------------------------------------------------------------
+
+    async def _decide(self, replica: int, *, owned: bool) -> None:
+        entries = self._of(replica)
+        forked = any(entry.forked for entry in entries)
+        if self._above or not forked:
+            for entry in entries:
+                if entry.forked or entry.longer:
+                    entry.final = entry.theirs
+        if not owned or not forked:
+            return
+        if self._above:
+            await self._cut(replica)
+        else:
+            self._take_over(entries)
+
+    def _take_over(self, entries: list[_Log]) -> None:
+        """The branch here stands; what only the peer below holds is written again, whole transactions only."""
+        reach = {entry.doc: entry.theirs.end for entry in entries}
+        forks = {entry.doc: entry.fork for entry in entries}
+        stable = False
+        while not stable:
+            stable = True
+            for entry in entries:
+                for write in entry.theirs.writes:
+                    whole = all(
+                        seq <= max(reach.get(doc, 0), forks.get(doc, 0)) or not self._peer_holds(doc)
+                        for doc, seq in write.parts.items()
+                    )
+                    if entry.fork < write.seq <= reach[entry.doc] and not whole:
+                        reach[entry.doc] = write.seq - 1
+                        stable = False
+        for entry in entries:
+            after = [write for write in entry.theirs.writes if entry.fork < write.seq <= reach[entry.doc]]
+            entry.again, entry.source = after, entry.theirs
+            if after and entry.longer and entry.mine.end and entry.mine.can_end_at(entry.mine.end):
+                entry.final = self._sealed(entry.mine, entry.mine.end)
+
+    def _peer_holds(self, doc: str) -> bool:
+        return doc in self._theirs
+
+    async def _cut(self, replica: int) -> None:
+        """The upstream's branch stands; of what it lacks, whole transactions are written again.
+
+        A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did. It
+        is never cut below what the upstream is known to hold.
+        """
+        await self._add_all_logs(replica)
+        entries = {entry.doc: entry for entry in self._of(replica)}
+        keep = {doc: entry.fork if entry.forked else entry.mine.end for doc, entry in entries.items()}
+        while self._cut_transactions(entries, keep):
+            pass
+        for doc, entry in entries.items():
+            if keep[doc] < entry.mine.end:
+                if not entry.forked:
+                    entry.final = self._cut_at(entry, keep[doc])
+                    entry.fork = entry.final.end - 1
+                entry.again = [write for write in entry.mine.writes if write.seq > entry.fork]
+                entry.source = entry.mine
+
+    async def _add_all_logs(self, replica: int) -> None:
+        """Look at every document that a replica wrote: its transactions may reach into any of them."""
+        for doc, heads in sorted(self._ledger.working.items()):
+            known_here = replica in heads and heads[replica].seq and self._ledger.shape_of(doc) is not None
+            if known_here and (doc, replica) not in self._logs:
+                mine = await self._mine(doc, replica)
+                told = self._theirs.get(doc, {}).get(replica, (0, b""))[0]
+                known = max(told, self._acked.get((doc, replica), 0))
+                self._logs[doc, replica] = _Log(doc, replica, mine, Branch(), min(known, mine.end))
+
+    def _cut_transactions(self, entries: Mapping[str, _Log], keep: dict[str, int]) -> bool:
+        """Give up the other parts of every transaction that is not kept whole; tell whether there were any."""
+        found = False
+        for doc, entry in entries.items():
+            lost = [write for write in entry.mine.writes if write.seq > keep[doc]]
+            for write, other, part in ((w, other, part) for w in lost for other, part in w.parts.items()):
+                if other in entries and part <= keep[other]:
+                    least = self._least(entries[other], part, merged=write.merged)
+                    found = found or least < keep[other]
+                    keep[other] = min(keep[other], least)
+        return found
+
+    @staticmethod
+    def _least(entry: _Log, part: int, *, merged: bool) -> int:
+        """Down to where a log must be given up for a transaction with this part in it, and may be."""
+        wanted = max(entry.fork, entry.fork if merged else part - 1)
+        if entry.mine.can_end_at(wanted):
+            return wanted
+        # Compacted here; the upstream's copy can take its place where it ends at the same point.
+        return entry.fork if entry.theirs.end == entry.fork else entry.mine.end
+
+    def _cut_at(self, entry: _Log, seq: int) -> Branch:
+        branch = entry.mine if entry.mine.can_end_at(seq) else entry.theirs
+        return self._sealed(branch, min(seq, branch.end))
+
+    def _sealed(self, branch: Branch, seq: int) -> Branch:
+        ledger = self._ledger
+        last = seal(branch, seq, ledger.hlc.tick(ledger.clock.now_ms()), ledger.clock.random_bytes(16))
+        return Branch(branch.gone, [*branch.elements[: seq - branch.gone], last])
+
+    async def _skip_known(self) -> None:
+        """Leave out what was written again before, when another neighbour brought the same branch."""
+        for entry in self._logs.values():
+            known = await self._known(entry)
+            before = [write.seq for write in entry.again if write.mark in known]
+            entry.since = max(entry.fork, *before, 0)
+            entry.again = [write for write in entry.again if write.seq > entry.since and write.groups]
+
+    async def _known(self, entry: _Log) -> frozenset[bytes]:
+        read = partial(written_again, doc=entry.doc, replica=entry.replica)
+        return await self._ledger.storage.read(read)
+
+    def _choose_heirs(self, commit: Commit, own: set[int]) -> None:
+        """A replica whose log went on elsewhere is never written again, and every branch written again has its heir."""
+        ledger = self._ledger
+        heirs: dict[int, ReplicaRow] = {}
+        for replica in sorted(own & {entry.replica for entry in self._logs.values()}):
+            entries = self._of(replica)
+            moved = any(entry.final is not None for entry in entries)
+            if any(entry.again for entry in entries) or (replica == ledger.replica and moved):
+                heirs[replica] = ledger.fresh_replica(commit)
+        self._heirs = heirs
+
+    # -- one transaction -----------------------------------------------------------------------------------------
+
+    def _place(self, old: int, doc: str, seq: int) -> int:
+        """Where a part of a transaction is in the heir's log; 0 when it stays where it was."""
+        entry = self._logs.get((doc, old))
+        if entry is None or seq <= entry.fork:
+            return 0
+        return bisect_right(entry.again, seq, key=lambda write: write.seq)
+
+    def _inherit(self, entry: _Log) -> list[tuple[bytes, tuple[str, ...]]]:
+        """Return the heir's log of one document: (element, keys)."""
+        assert entry.source is not None
+        shape = self._ledger.schema.shape(entry.doc.partition("/")[0])
+        other = entry.theirs if entry.source is entry.mine else entry.mine
+        totals = totals_at(shape, entry.fork, entry.since, entry.source, other)
+        heir = self._heirs[entry.replica].replica
+        place = partial(self._place, entry.replica)
+        written = Heir(shape, entry.replica, heir, entry.fork, totals, place).write(entry.again)
+        return [(data, batch.keys()) for batch, data in written]
+
+    async def _rebuild(self, commit: Commit) -> dict[str, Change]:
+        ledger, docs = self._ledger, self._docs
+        changes = {doc: Change(doc, doc.partition("/")[0]) for doc in docs}
+        updates: dict[str, Update] = {}
+        for doc in docs:
+            stored = await self._update(doc)
+            updates[doc] = Update(dict(stored.runs), dict(stored.deleted))
+        for entry in self._logs.values():
+            if entry.final is not None:
+                self._replace(entry, updates[entry.doc], changes[entry.doc], commit)
+            if entry.again:
+                self._bequeath(entry, updates[entry.doc], changes[entry.doc])
+            await self._remember(entry, commit)
+        for heir in self._heirs.values():
+            ledger.take_replica(heir)
+        for doc in docs:
+            await ledger.install(doc, write_update(updates[doc].runs, updates[doc].deleted), commit)
+        for replica in sorted({replica for change in changes.values() for replica in change.heads}):
+            await ledger.show(replica, changes, self._absent)
+        for doc, change in changes.items():
+            document = await ledger.document(doc)
+            if doc in self._quarantine.cuts:
+                document.promise(self._quarantine.cuts[doc], change)
+            change.rows = document.fold.rows(document.fold.keys())
+            if doc not in commit.dropped_docs:
+                commit.dropped_docs.append(doc)
+        return changes
+
+    def _replace(self, entry: _Log, update: Update, change: Change, commit: Commit) -> None:
+        """Let a log be another one from its fork on."""
+        assert entry.final is not None
+        doc, replica, final = entry.doc, entry.replica, entry.final
+        runs = [Run(0, gone=final.gone)] if final.gone else []
+        update.runs[replica] = [*runs, Run(final.gone, [data for _, data in final.elements])]
+        update.deleted.pop(replica, None)
+        if final.gone:
+            update.deleted[replica] = final.gone
+        heads = self._ledger.working.setdefault(doc, {})
+        head = heads.get(replica, Head())
+        chain = final.hash_at(final.end)
+        assert chain is not None
+        heads[replica] = Head(final.end, chain, min(head.visible, entry.fork), min(head.cut, entry.fork))
+        change.heads.add(replica)
+        change.hlc = max(change.hlc, *(batch.hlc for batch, _ in final.elements))
+        self._ledger.hlc.observe(change.hlc)
+        keys: dict[int, dict[str, None]] = defaultdict(dict)
+        for at, (seq, _) in final.newest.items():
+            keys[seq][at[0]] = None
+        rows = [(seq, tuple(names)) for seq, names in sorted(keys.items())]
+        change.recompacted.append((replica, max(head.seq, final.end), rows))
+        held = self._quarantine.held.get((doc, replica))
+        fresh = held.parked if held is not None and final is entry.theirs else []
+        self._ledger.repark(doc, replica, entry.fork, fresh, commit)
+
+    def _bequeath(self, entry: _Log, update: Update, change: Change) -> None:
+        written = self._inherit(entry)
+        heir = self._heirs[entry.replica].replica
+        update.runs[heir] = [Run(0, [data for data, _ in written])]
+        end = len(written)
+        last = Branch.of(update.runs[heir]).hash_at(end)
+        assert last is not None
+        self._ledger.working.setdefault(entry.doc, {})[heir] = Head(end, last, end, end)
+        change.heads.add(heir)
+        change.recompacted.append((heir, 0, [(seq, keys) for seq, (_, keys) in enumerate(written, 1)]))
+
+    async def _remember(self, entry: _Log, commit: Commit) -> None:
+        """Keep what tells the branch that was given up from others, should a neighbour bring it again."""
+        if not entry.again or entry.source is None:
+            return
+        known = await self._known(entry)
+        marks = [*(write.mark for write in entry.again), *entry.source.compaction_marks(entry.fork)]
+        fresh = [mark for mark in dict.fromkeys(marks) if mark not in known]
+        if fresh:
+            commit.meta[marks_key(entry.doc, entry.replica)] = b"".join([*sorted(known), *fresh])

@@ -1,0 +1,268 @@
+"""Forks: one replica's log that went on in two places. Where the branches part, and how one is written again.
+
+A store put back from a backup, or a cloned disk, writes under a replica whose log has gone on elsewhere. One branch
+keeps the replica; what only the other one holds is written again under another replica, its heir: registers, facts,
+elements, deletions and counts as they were, with the same clock, actor and transactions; a counter's total starts at
+zero where the branches part. Everything here is a pure function of the two branches; nothing reads a document, a store
+or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from crdtsync.schema.fields import Kind
+from crdtsync.state.cells import COUNT_MARK
+from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from crdtsync.schema.shape import Shape
+    from crdtsync.state.update import Run
+
+Slot = tuple[str, str]
+"""A record key and a slot of the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of a branch under its original sequence and clock.
+
+    ``merged`` tells that a compaction preserved it: it holds what no later write replaced, and ``parts`` are those of
+    every transaction that the compaction replaced. ``mark`` tells writes of two branches apart.
+    """
+
+    seq: int
+    hlc: int
+    txid: bytes
+    parts: Mapping[str, int]
+    actor: str
+    groups: tuple[Group, ...]
+    mark: bytes
+    merged: bool = False
+
+    def cells(self) -> Iterator[tuple[Slot, Any]]:
+        """Yield ((key, slot), value) of everything written."""
+        for group in self.groups:
+            for row in group.rows:
+                for slot, value in zip(group.fields, row[1:], strict=True):
+                    yield (row[0], slot), value
+
+
+@dataclass
+class Branch:
+    """One replica's log as one node holds it: ``gone`` elements compacted away, then ``elements``."""
+
+    gone: int = 0
+    elements: list[tuple[Batch, bytes]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Branch:
+        """Return the branch that the runs of one replica make."""
+        branch = cls()
+        for run in runs:
+            branch.gone += run.gone
+            branch.elements += [(decode_batch(element), element) for element in run.elements]
+        return branch
+
+    @property
+    def end(self) -> int:
+        """The newest sequence."""
+        return self.gone + len(self.elements)
+
+    @cached_property
+    def _hashes(self) -> list[bytes]:
+        return [batch_hash(data) for _, data in self.elements]
+
+    def hash_at(self, seq: int) -> bytes | None:
+        """Return the chain hash at a sequence; None where a compaction took it away."""
+        if seq == 0:
+            return GENESIS
+        if seq > self.gone:
+            return self._hashes[seq - self.gone - 1]
+        # The first batch of a compaction names the head of what it replaces.
+        return self.elements[0][0].prev if seq == self.gone and self.elements else None
+
+    def compaction_marks(self, after: int) -> list[bytes]:
+        """Return the chain hashes of compacting batches after a sequence, which are no writes of their own."""
+        pairs = zip(self.elements, self._hashes, strict=True)
+        return [mark for (batch, _), mark in pairs if batch.compaction and batch.seq > after]
+
+    @cached_property
+    def writes(self) -> list[Write]:
+        """Every write that can still be told, by sequence: of what a compaction replaced, what it preserves."""
+        kept: dict[tuple[int, int], list[Group]] = {}
+        origin: dict[tuple[int, int], Batch] = {}
+        result: list[Write] = []
+        for (batch, _), mark in zip(self.elements, self._hashes, strict=True):
+            if batch.compaction is None:
+                facts = (batch.seq, batch.hlc, batch.txid, batch.parts, batch.actor, batch.groups)
+                result.append(Write(*facts, mark))
+                continue
+            for group in batch.groups:
+                at = (group.seq or batch.seq, group.hlc or batch.hlc)
+                if at[0] <= self.gone:
+                    kept.setdefault(at, []).append(Group(group.fields, group.rows, group.seen))
+                    origin[at] = batch
+        for (seq, hlc), groups in kept.items():
+            batch = origin[seq, hlc]
+            mark = seq.to_bytes(8, "big") + hlc.to_bytes(8, "big")
+            result.append(
+                Write(seq, hlc, batch.txid, batch.parts, batch.actor, tuple(groups), mark, merged=True)
+            )
+        return sorted(result, key=lambda write: (write.seq, write.hlc))
+
+    @cached_property
+    def newest(self) -> dict[Slot, tuple[int, int]]:
+        """The sequence and clock of the newest write of every slot."""
+        return {at: (write.seq, write.hlc) for write in self.writes for at, _ in write.cells()}
+
+    def can_end_at(self, seq: int) -> bool:
+        """Tell whether the log can be cut after a sequence: not inside what was compacted, nor inside a compaction."""
+        if seq < self.gone:
+            return False
+        return not any(
+            batch.compaction and batch.compaction[0] <= seq < batch.compaction[1]
+            for batch, _ in self.elements
+        )
+
+
+def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
+    """Return up to which sequence two branches of a log are the same.
+
+    Where both hold their elements the hash chain says it exactly. Where one is compacted, the writes that it preserves
+    speak: without a contradiction the shorter branch is taken for a part of the longer one. With one, the branches are
+    the same up to the newest write that both show, or to ``floor`` (what is known to be shared). Writes between that
+    and the true fork, all replaced since, may be shared; they are taken for different, so that nothing is lost: a
+    movement of a counter among them counts twice.
+    """
+    limit = min(one.end, other.end)
+    certain, contradicted = 0, limit + 1
+    for seq in range(limit, -1, -1):
+        here, there = one.hash_at(seq), other.hash_at(seq)
+        if here is None or there is None:
+            continue
+        if here == there:
+            certain = seq
+            break
+        contradicted = seq
+    if contradicted == certain + 1:
+        return certain
+    for left, right in ((one, other), (other, one)):
+        for write in left.writes:
+            if certain < write.seq <= limit and not _is_in(write, right):
+                contradicted = min(contradicted, write.seq)
+    if contradicted > limit:
+        return limit
+    stamps = {(write.seq, write.hlc) for write in one.writes}
+    shown = [write.seq for write in other.writes if (write.seq, write.hlc) in stamps]
+    return max(certain, min(floor, contradicted - 1), *(seq for seq in shown if seq < contradicted), 0)
+
+
+def _is_in(write: Write, branch: Branch) -> bool:
+    """Whether a branch may have held a write: it has it, or a compacted one shows its cells, or what replaced them."""
+    if write.seq > branch.gone:
+        batch = branch.elements[write.seq - branch.gone - 1][0]
+        return batch.compaction is None and batch.hlc == write.hlc
+    for at, _ in write.cells():
+        known = branch.newest.get(at, (0, 0))
+        if known[0] < write.seq or (known[0] == write.seq and known[1] != write.hlc):
+            return False
+    return True
+
+
+def is_total(shape: Shape, slot: str) -> bool:
+    """Tell whether a slot holds a running total of a counter."""
+    declared = shape.fields.get(slot)
+    return declared is not None and declared.kind is Kind.COUNTER
+
+
+def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch) -> dict[Slot, int]:
+    """Return every counter's running total at the fork, or at ``since`` behind it on the source's branch.
+
+    When both branches compacted away what they share, the total of a counter that both have moved since is not known;
+    the other branch's newest one stands for it, so that nothing counts twice.
+    """
+    found: dict[Slot, tuple[int, int]] = {}
+    for branch in (source, other):
+        for write in branch.writes:
+            if write.seq > fork:
+                break
+            for at, value in write.cells():
+                if is_total(shape, at[1]) and write.seq >= found.get(at, (0, 0))[0]:
+                    found[at] = (write.seq, value[0])
+    if min(source.gone, other.gone) > fork:
+        for write in other.writes:
+            for at, value in write.cells():
+                if is_total(shape, at[1]) and (at not in found or found[at][0] > fork):
+                    found[at] = (write.seq, value[0])
+    for write in source.writes:
+        if fork < write.seq <= since:
+            found |= {at: (write.seq, value[0]) for at, value in write.cells() if is_total(shape, at[1])}
+    return {at: total for at, (_, total) in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """Who writes a branch again: ``heir`` instead of ``old``, from sequence ``fork`` of the document on."""
+
+    shape: Shape
+    old: int
+    heir: int
+    fork: int
+    totals: Mapping[Slot, int]
+    place: Callable[[str, int], int]
+    """Where a part of a transaction is now: (document, old sequence) -> new sequence, 0 if it is not written again."""
+
+    def write(self, writes: Iterable[Write]) -> list[tuple[Batch, bytes]]:
+        """Return the heir's log, from its first element on."""
+        result: list[tuple[Batch, bytes]] = []
+        head = GENESIS
+        for seq, write in enumerate(writes, 1):
+            places = {doc: self.place(doc, part) for doc, part in write.parts.items()}
+            parts = {doc: place for doc, place in places.items() if place}
+            groups = tuple(self._group(group) for group in write.groups)
+            batch = Batch(seq, write.hlc, head, write.txid, parts, write.actor, groups)
+            data = encode_batch(batch)
+            head = batch_hash(data)
+            # As a reader will find it, tuples for lists.
+            result.append((decode_batch(data), data))
+        return result
+
+    def _group(self, group: Group) -> Group:
+        rows = tuple(
+            (
+                row[0],
+                *(self._value(row[0], slot, v) for slot, v in zip(group.fields, row[1:], strict=True)),
+            )
+            for row in group.rows
+        )
+        seen = {**group.seen, self.old: self.fork} if self.fork else group.seen
+        return Group(group.fields, rows, seen)
+
+    def _value(self, key: str, slot: str, value: Any) -> Any:
+        if is_total(self.shape, slot):
+            before = self.totals.get((key, slot), 0)
+            # A mark names the count that the movement had seen and the writer's total then; that total moves as well.
+            marks = [(hlc, counter, total - before) for hlc, counter, total in value[2:]]
+            return (value[0] - before, value[1], *marks)
+        if slot.endswith(COUNT_MARK) and slot.removesuffix(COUNT_MARK) in self.shape.fields:
+            base = dict(value[1])
+            total = base.pop(self.old, None)
+            if total is not None:
+                # What the person who counted saw of this replica is now in two logs.
+                before = self.totals.get((key, slot.removesuffix(COUNT_MARK)), 0)
+                base |= {self.old: before, self.heir: total - before}
+            return (value[0], base, *value[2:])
+        return value
+
+
+def seal(branch: Branch, seq: int, hlc: int, txid: bytes) -> tuple[Batch, bytes]:
+    """Return an empty batch that ends a log after ``seq``: who holds more of the log sees that it goes on differently."""
+    head = branch.hash_at(seq)
+    assert head is not None
+    batch = Batch(seq + 1, hlc, head, txid, {}, "", ())
+    return batch, encode_batch(batch)
