@@ -14,10 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+
+from crdtsync.cli import main
+from crdtsync.cli.words import help_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +36,15 @@ KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
 
 
 def texts() -> Iterator[str | tuple[str, str]]:
-    """Every text of the source, once, by file and line; a pair is one and many."""
+    """Every text of the source, once, by file and line, then the help of the commands; a pair is one and many."""
     found: dict[str | tuple[str, str], None] = {}
     for _, _, message, _, _ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=KEYWORDS):
         found[message if isinstance(message, str) else (message[0], message[1])] = None
+    for command in (main, *main.commands.values()):
+        if not command.callback.__module__.startswith("crdtsync."):
+            continue
+        found |= {part: None for part, is_prose in help_parts(command.help or "") if is_prose}
+        found |= {one.help: None for one in command.params if isinstance(one, click.Option) and one.help}
     yield from found
 
 

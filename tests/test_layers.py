@@ -26,7 +26,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "storage": frozenset({"errors", "limits", "schema", "state"}),
     "protocol": frozenset({"errors", "limits", "schema"}),
     "transport": frozenset({"errors", "limits", "protocol"}),
-    "pendencies": frozenset({"errors", "limits", "schema", "storage"}),
+    "pendencies": frozenset({"errors", "limits", "schema", "state", "storage"}),
     "node": frozenset(
         {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
     ),

@@ -17,6 +17,7 @@ from rich.text import Text
 from crdtsync.cli import words
 from crdtsync.cli.output import (
     FINDING,
+    Verb,
     ask,
     asking,
     console,
@@ -57,7 +58,7 @@ KINDS = {
 }
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("record", metavar="CATEGORY/KEY")
 @click.option("--field", help="Only this field.")
@@ -68,9 +69,9 @@ KINDS = {
 @click.option("--after", metavar="CURSOR", help="Go on after this page.")
 @output_options
 def log(folder: Path, record: str, *, as_json: bool, **asked: Any) -> None:
-    """Show who changed what of a record and when, newest first, and the concurrent values that lost.
+    """Show who changed what of a record, and what lost.
 
-    It goes back as far as the log does: a compaction keeps what is alive and drops what was replaced.
+    Newest first, with the concurrent values that lost. It goes back as far as the log does: a compaction keeps what is alive and drops what was replaced.
 
     Example: crdtsync log loja1 products/7891 --field price
     """
@@ -110,7 +111,7 @@ def _print_log(facts: dict[str, Any]) -> None:
     print_cursor(out, facts["after"])
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("other", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -122,9 +123,9 @@ def _print_log(facts: dict[str, Any]) -> None:
 )
 @output_options
 def diff(folder: Path, other: Path, limit: int, *, as_json: bool) -> None:
-    """Compare two nodes, running or not: the documents that both hold, and the records that differ; exit 1 if any does.
+    """Compare two nodes, running or not; exit 1 if they differ.
 
-    Two nodes that synchronize may differ until the next run.
+    The documents that both hold, and the records that differ. Two nodes that synchronize may differ until the next run.
 
     Example: crdtsync diff gestao loja1
     """

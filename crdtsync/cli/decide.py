@@ -18,7 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from crdtsync.cli import words
-from crdtsync.cli.output import FINDING, ask, asking, console, folder_argument, output_options, print_json
+from crdtsync.cli.output import (
+    FINDING,
+    Verb,
+    ask,
+    asking,
+    console,
+    folder_argument,
+    output_options,
+    print_json,
+)
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
 from crdtsync.cli.words import N_, _, named, ngettext
 from crdtsync.schema import Role, Severity
@@ -80,7 +89,7 @@ def _person_options(command: F) -> F:
     return marked
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @_filters
 @click.option(
@@ -231,12 +240,14 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("pendency_id", metavar="ID")
 @output_options
 def pendency(folder: Path, pendency_id: str, *, as_json: bool) -> None:
-    """Show one pendency as a card: what happened, the records, the effect, the suggestion, and who did what.
+    """Show one pendency as a card.
+
+    What happened, the records, the effect if nothing is done, the suggestion, the other options, and who did what.
 
     Example: crdtsync pendency loja1 stock/loja1/834103#C01
     """
@@ -346,7 +357,7 @@ def _done(act: dict[str, Any], zone: str, now_ms: int) -> Text:
     return line
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("words_given", metavar="[ID] OPTION", nargs=-1, required=True)
 @_filters
@@ -365,7 +376,7 @@ def resolve(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Settle a pendency with one of its options; with --rule, all open ones of that rule.
+    """Settle a pendency, or all of a rule, with an option.
 
     Works offline; the decision reaches every node. Exit code 1 when some of many could not be settled.
 
@@ -452,14 +463,16 @@ def _print_bulk(answer: dict[str, Any]) -> None:
         click.echo("  " + ngettext("and {n} more", "and {n} more", more))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("decision")
 @click.option("--why", required=True, metavar="TEXT", help="Why it is taken back.")
 @_person_options
 @output_options
 def undo(folder: Path, decision: str, why: str, person: str, pin: str | None, *, as_json: bool) -> None:
-    """Take a decision back by a further fact; what its option wrote stays written.
+    """Take a decision back.
+
+    A further fact withdraws it; what its option wrote stays written.
 
     Example: crdtsync undo loja1 3f2a --why "era outro produto" --person maria
     """
@@ -467,7 +480,7 @@ def undo(folder: Path, decision: str, why: str, person: str, pin: str | None, *,
     print_json(answer) if as_json else click.echo(_("Taken back; what its option wrote stays written."))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("pendency_id", metavar="ID")
 @_person_options
@@ -481,7 +494,7 @@ def seen(folder: Path, pendency_id: str, person: str, pin: str | None, *, as_jso
     print_json(answer) if as_json else click.echo(_("Noted."))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("pendency_id", metavar="ID")
 @click.argument("text")
@@ -496,7 +509,7 @@ def note(folder: Path, pendency_id: str, text: str, person: str, pin: str | None
     print_json(answer) if as_json else click.echo(_("Noted."))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("person_id", metavar="ID")
 @click.option("--name", help="The person's name; adds them when they are new.")
@@ -515,7 +528,7 @@ def note(folder: Path, pendency_id: str, text: str, person: str, pin: str | None
 def person(
     folder: Path, person_id: str, name: str | None, new_pin: str | None, old_pin: str | None, *, as_json: bool
 ) -> None:
-    """Show a person, add one, or set their PIN: who decides about pendencies.
+    """Show a person, add one, or set their PIN.
 
     Example: crdtsync person loja1 maria --name "Maria Souza" --pin
     """

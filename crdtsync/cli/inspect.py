@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from crdtsync.cli.output import (
     FINDING,
+    Verb,
     ask,
     folder_argument,
     offline,
@@ -22,6 +23,7 @@ from crdtsync.cli.output import (
     print_rows,
     store_option,
 )
+from crdtsync.cli.words import N_, named
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
@@ -36,7 +38,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+_FACTS = {
+    "device": N_("Device"),
+    "role": N_("Role"),
+    "store": N_("Store"),
+    "account": N_("Account"),
+    "replica": N_("Replica"),
+    "upstream": N_("Node above"),
+    "connected": N_("Connected"),
+    "trouble": N_("Trouble"),
+    "initial_done": N_("Initial synchronization done"),
+    "below": N_("Nodes below"),
+    "alerts": N_("Alerts"),
+    "documents": N_("Documents"),
+    "loaded": N_("Documents in memory"),
+    "records": N_("Records"),
+    "waiting": N_("Waiting to be sent"),
+    "pendencies": N_("Pendencies"),
+    "pendencies_by_severity": N_("Pendencies by severity"),
+    "pendencies_by_owner": N_("Pendencies by owner"),
+}
+# What `queue` and `alerts` show in words.
+_ELSEWHERE = {"link", "heard_ms"}
+
+
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("what", metavar="CATEGORY[/KEY]", required=False)
 @click.option(
@@ -67,7 +93,7 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
         print_rows(rows)
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @output_options
 def status(folder: Path, *, as_json: bool) -> None:
@@ -81,10 +107,13 @@ def status(folder: Path, *, as_json: bool) -> None:
     facts = asyncio.run(ask(folder, "status"))
     # A store that was opened only to look at it has no link; the configuration still says where it would go.
     facts["upstream"] = load_config(folder).upstream
-    (print_json if as_json else print_facts)(facts)
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts({named(_FACTS, name): value for name, value in facts.items() if name not in _ELSEWHERE})
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @output_options
 def verify(folder: Path, *, as_json: bool) -> None:
@@ -121,7 +150,7 @@ async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, 
         return await verify_node(node, watch)
 
 
-@click.command()
+@click.command(cls=Verb)
 @output_options
 def adapters(*, as_json: bool) -> None:
     """List the installed categories in the order of a download.
@@ -150,7 +179,7 @@ def adapters(*, as_json: bool) -> None:
         print_rows(rows)
 
 
-@click.command()
+@click.command(cls=Verb)
 @output_options
 def version(*, as_json: bool) -> None:
     """Say which version this is.

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crdtsync.cli.output import ask, folder_argument, output_options, print_json, print_rows, store_option
+from crdtsync.cli.output import (
+    Verb,
+    ask,
+    folder_argument,
+    output_options,
+    print_json,
+    print_rows,
+    store_option,
+)
 from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option(
     "--role", required=True, type=click.Choice([role.value for role in Role]), help="Which program it is."
@@ -47,12 +55,12 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
         click.echo(f"wrote {config.path}; start the node with: crdtsync run {folder}")
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option("--verbose", "-v", is_flag=True, help="Log every link that comes and goes.")
 @output_options
 def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
-    """Run the node in DIR until it is told to stop (Ctrl-C, SIGTERM).
+    """Run the node in DIR; Ctrl-C or SIGTERM stops it.
 
     Example: crdtsync run caixa1
     """
@@ -79,7 +87,7 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
     asyncio.run(run_node(config, on_ready=ready))
 
 
-@click.command("set")
+@click.command("set", cls=Verb)
 @folder_argument
 @click.argument("record", metavar="CATEGORY/KEY")
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)

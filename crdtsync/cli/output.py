@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crdtsync import limits
+from crdtsync.cli import words
 from crdtsync.cli.words import _, lang_option
 from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import Node, NodeConfig, load_config
@@ -28,6 +30,7 @@ FINDING = 1
 USAGE = 2
 FAULT = 3
 COMMANDS = "crdtsync.commands"
+C = TypeVar("C", bound=click.Command)
 F = TypeVar("F", bound=Callable[..., Any])
 _AS_JSON = "crdtsync.as_json"
 _POLL_SECONDS = 0.05
@@ -60,6 +63,31 @@ def output_options(command: F) -> F:
     return marked
 
 
+class Verb(click.Command):
+    """A command whose help is in the language of the person."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        click.Command.format_help(_translated(self), ctx, formatter)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence of the help."""
+        return click.Command.get_short_help_str(_translated(self), limit)
+
+
+def _translated(command: C) -> C:
+    """A copy of a command with the texts of its help in the language of the person."""
+    twin = copy(command)
+    twin.help = words.help_text(command.help or "")
+    twin.params = []
+    for param in command.params:
+        told = copy(param)
+        if isinstance(told, click.Option) and told.help:
+            told.help = _(told.help)
+        twin.params.append(told)
+    return twin
+
+
 class Group(click.Group):
     """A group with the commands of installed packages, whose errors become one message and an exit code."""
 
@@ -77,6 +105,10 @@ class Group(click.Group):
         except Exception as error:  # noqa: BLE001 - another package's import may raise anything
             return _broken(point, f"{type(error).__name__}: {error}")
         return command if isinstance(command, click.Command) else _broken(point, "it is not a click command")
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, in the language of the person."""
+        click.Group.format_help(_translated(self), ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the module's exit codes."""

@@ -9,14 +9,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crdtsync.cli.output import FINDING, output_options, print_json
+from crdtsync.cli.output import FINDING, Verb, output_options, print_json
 from crdtsync.testing.simulation import Failure, Report
 from crdtsync.testing.simulation import simulate as run_schedules
 
 _FOUND_MAX = 8
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option(
     "--schedules",
     default=100,

@@ -17,6 +17,7 @@ from crdtsync.cli import words
 from crdtsync.cli.output import (
     FAULT,
     FINDING,
+    Verb,
     ask,
     console,
     folder_argument,
@@ -91,13 +92,13 @@ ALERTS = {
 }
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option("--wait", is_flag=True, help="Wait for the end of the synchronization and show its progress.")
 @click.option("--first", metavar="CATEGORY", help="Send this category first, as far as references allow.")
 @output_options
 def sync(folder: Path, first: str | None, *, wait: bool, as_json: bool) -> None:
-    """Synchronize now (Sincronizar agora); the node must be running.
+    """Synchronize now; the node must be running.
 
     Exit code 0 when it started, with --wait when it ended well, or when there was nothing to do; 1 when it was refused
     or ended badly; 3 when no node runs here or the node above does not answer.
@@ -175,7 +176,7 @@ def _refusal(answer: dict[str, Any]) -> str:
     return text + "."
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option("--records", is_flag=True, help="List the waiting records themselves, a page at a time.")
 @click.option("--category", help="With --records: of this category only.")
@@ -187,7 +188,9 @@ def _refusal(answer: dict[str, Any]) -> str:
 def queue(
     folder: Path, category: str | None, limit: int, after: str | None, *, records: bool, as_json: bool
 ) -> None:
-    """Show the next synchronizations (Próximas sincronizações): what waits, when it goes, and what it waits for.
+    """Show what waits to be sent or received, and for what.
+
+    Próximas sincronizações: by category, with how many records and when they go.
 
     Example: crdtsync queue caixa1
     """
@@ -325,7 +328,7 @@ def print_cursor(out: Console, after: str | None) -> None:
         out.print(Text(_("More: repeat with --after {cursor}").format(cursor=f"'{after}'"), style="dim"))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option(
     "--days",
@@ -339,7 +342,9 @@ def print_cursor(out: Console, after: str | None) -> None:
 @click.option("--detail", is_flag=True, help="Show each category of each run.")
 @output_options
 def history(folder: Path, days: int, limit: int, before: int | None, *, detail: bool, as_json: bool) -> None:
-    """Show the history of synchronizations (Histórico de sincronizações), newest first.
+    """Show the synchronizations of the last days.
+
+    Histórico de sincronizações: one row for each, the newest first.
 
     Example: crdtsync history loja1 --days 7
     """
@@ -410,11 +415,13 @@ def _opened(run: dict[str, Any]) -> Text:
     return Text.assemble(*parts)
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @output_options
 def alerts(folder: Path, *, as_json: bool) -> None:
-    """Say what a person should know of this machine and its links; exit 1 when there is anything.
+    """Say what needs attention here; exit 1 when anything does.
+
+    A failed link, a node not heard of, records that are too old, a full disk, a wrong clock.
 
     Example: crdtsync alerts loja1
     """
@@ -438,19 +445,21 @@ def _print_alerts(found: list[dict[str, Any]], zone: str) -> None:
         out.print(Group(line, Text(f"   {alert['detail']}", style="dim")) if alert["detail"] else line)
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option("--category", help="Only this category; the whole link by default.")
 @output_options
 def pause(folder: Path, category: str | None, *, as_json: bool) -> None:
-    """Let a category, or the whole link, stand still; what is written here goes on being kept.
+    """Let the link, or one category, stand still.
+
+    What is written here goes on being kept; it is sent after resume.
 
     Example: crdtsync pause loja1 --category email_history
     """
     _print_paused(asyncio.run(ask(folder, "pause", category=category)), as_json=as_json)
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option(
     "--category", help="Only this category; the whole link by default, which also tries a failed one again."
@@ -476,12 +485,14 @@ def _print_paused(facts: dict[str, Any], *, as_json: bool) -> None:
         click.echo(_("Nothing is paused."))
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("category", required=False)
 @output_options
 def first(folder: Path, category: str | None, *, as_json: bool) -> None:
-    """Send a category first, as far as what it refers to allows; without a category, take that back.
+    """Send a category first, as far as references allow.
+
+    Without a category, that is taken back.
 
     Example: crdtsync first loja1 sales
     """

@@ -8,6 +8,7 @@ stable and English. In the source a text is English inside ``_()``, or ``N_()`` 
 from __future__ import annotations
 
 import gettext
+import inspect
 import os
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -26,6 +27,9 @@ DOMAIN = "crdtsync"
 LOCALES = {"pt": "pt_BR", "en": "en"}
 LOCALE_FOLDER = Path(__file__).parent.parent / "locale"
 _META = "crdtsync.lang"
+# click's mark for "keep these lines".
+_KEPT = "\b"
+_EXAMPLE = "Example:"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> str:
@@ -88,6 +92,21 @@ def named(table: Mapping[str, str], code: str) -> str:
 def ngettext(one: str, many: str, number: int) -> str:
     """Return the text for a number; ``{n}`` in it becomes the number."""
     return catalogue(locale()).ngettext(one, many, number).format(n=count(number))
+
+
+def help_parts(text: str) -> list[tuple[str, bool]]:
+    """Return the paragraphs of a command's help, each with whether it is prose: examples and kept lines are not."""
+    parts = inspect.cleandoc(text).split("\n\n")
+    return [
+        (part, False) if part.startswith((_KEPT, _EXAMPLE)) else (" ".join(part.split()), True)
+        for part in parts
+    ]
+
+
+def help_text(text: str) -> str:
+    """Return the help of a command in the language of the command that runs."""
+    said = [_(part) if prose else part for part, prose in help_parts(text)]
+    return "\n\n".join(said).replace(_EXAMPLE, _("Example:"))
 
 
 def count(number: float) -> str:
