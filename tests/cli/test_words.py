@@ -55,7 +55,7 @@ def test_a_translation_has_the_places_of_its_text(locale: str) -> None:
         said = message.string if isinstance(message.string, tuple) else (message.string,)
         if message.id:
             for text in said:
-                assert set(re.findall(r"{\w+}", str(text))) == set(re.findall(r"{\w+}", texts[-1])), (
+                assert set(re.findall(r"{\w+}", str(text))) == set(re.findall(r"{\w+}", str(texts[-1]))), (
                     message.id
                 )
 
