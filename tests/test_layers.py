@@ -60,6 +60,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "filelock": ("crdtsync/storage/",),
     "rich": ("crdtsync/cli/", "adapters/demo/"),
     "click": ("crdtsync/cli/", "adapters/demo/"),
+    "babel": ("crdtsync/cli/words.py",),
     "validate_docbr": ("adapters/",),
     "stdnum": ("adapters/",),
     # The test kit brings the author's own test runner.

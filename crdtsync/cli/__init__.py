@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import click
 
+from crdtsync.cli.compare import diff, log
+from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
 from crdtsync.cli.inspect import adapters, show, status, verify, version
 from crdtsync.cli.operate import init, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
+from crdtsync.cli.track import alerts, first, history, pause, queue, resume, sync
+from crdtsync.cli.words import lang_option
 
 # Not a docstring: click's mark for "keep these lines" is the character \b, not the two of a raw string.
 _HELP = """Offline-first replication for retail: Gestão, Loja and Caixa.
@@ -22,15 +26,24 @@ Make a node with `init`, run it with `run`, look at it with `status` and `show`;
   crdtsync set gestao products/7891 name=Café price=12.90
   crdtsync show gestao products
   crdtsync run gestao
+  crdtsync queue gestao
+  crdtsync pendencies gestao
 
 Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environment, the store or a peer.
 """
 
 
 @click.group(cls=Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@lang_option
 def main() -> None:
     """See ``_HELP``."""
 
 
-for command in (init, run, set_, show, status, verify, adapters, simulate, version):
+COMMANDS = (
+    *(init, run, set_, show, status, verify, adapters, simulate, version),
+    *(sync, queue, history, alerts, pause, resume, first),
+    *(pendencies, pendency, resolve, undo, seen, note, person),
+    *(log, diff),
+)
+for command in COMMANDS:
     main.add_command(command)

@@ -13,20 +13,20 @@ from rich.progress import Progress
 
 from crdtsync.cli.output import (
     FINDING,
+    Verb,
     ask,
     folder_argument,
-    json_option,
     offline,
+    output_options,
     print_facts,
     print_json,
     print_rows,
     store_option,
 )
+from crdtsync.cli.words import N_, named
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
-from crdtsync.node.verbs import show as show_records
-from crdtsync.node.verbs import status as node_status
 from crdtsync.node.verbs import verify as verify_node
 from crdtsync.protocol.session import PROTOCOL
 from crdtsync.schema import load_installed
@@ -38,14 +38,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+_FACTS = {
+    "device": N_("Device"),
+    "role": N_("Role"),
+    "store": N_("Store"),
+    "account": N_("Account"),
+    "replica": N_("Replica"),
+    "upstream": N_("Node above"),
+    "connected": N_("Connected"),
+    "trouble": N_("Trouble"),
+    "initial_done": N_("Initial synchronization done"),
+    "below": N_("Nodes below"),
+    "alerts": N_("Alerts"),
+    "documents": N_("Documents"),
+    "loaded": N_("Documents in memory"),
+    "records": N_("Records"),
+    "waiting": N_("Waiting to be sent"),
+    "pendencies": N_("Pendencies"),
+    "pendencies_by_severity": N_("Pendencies by severity"),
+    "pendencies_by_owner": N_("Pendencies by owner"),
+}
+# What `queue` and `alerts` show in words.
+_ELSEWHERE = {"link", "heard_ms"}
+
+
+@click.command(cls=Verb)
 @folder_argument
 @click.argument("what", metavar="CATEGORY[/KEY]", required=False)
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Records at most."
 )
 @store_option
-@json_option
+@output_options
 def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_json: bool) -> None:
     """Show records; without a category, how many there are of each.
 
@@ -54,7 +78,7 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
     Example: crdtsync show gestao stock/834103 --store loja1
     """
     if what is None:
-        facts = asyncio.run(ask(folder, "status", node_status))["records"]
+        facts = asyncio.run(ask(folder, "status"))["records"]
         if facts or as_json:
             (print_json if as_json else print_facts)(facts)
         else:
@@ -62,16 +86,16 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
         return
     category, _, key = what.partition("/")
     asked = {"category": category, "key": key or None, "limit": limit, "store": store}
-    rows = asyncio.run(ask(folder, "show", show_records, **asked))
+    rows = asyncio.run(ask(folder, "show", **asked))
     if as_json:
         print_json({"records": rows})
     else:
         print_rows(rows)
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
-@json_option
+@output_options
 def status(folder: Path, *, as_json: bool) -> None:
     """Say who the node is, what waits, and what needs a person.
 
@@ -80,15 +104,18 @@ def status(folder: Path, *, as_json: bool) -> None:
 
     Example: crdtsync status loja1
     """
-    facts = asyncio.run(ask(folder, "status", node_status))
+    facts = asyncio.run(ask(folder, "status"))
     # A store that was opened only to look at it has no link; the configuration still says where it would go.
     facts["upstream"] = load_config(folder).upstream
-    (print_json if as_json else print_facts)(facts)
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts({named(_FACTS, name): value for name, value in facts.items() if name not in _ELSEWHERE})
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
-@json_option
+@output_options
 def verify(folder: Path, *, as_json: bool) -> None:
     """Check a stopped node's store; exit 1 on a finding.
 
@@ -123,8 +150,8 @@ async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, 
         return await verify_node(node, watch)
 
 
-@click.command()
-@json_option
+@click.command(cls=Verb)
+@output_options
 def adapters(*, as_json: bool) -> None:
     """List the installed categories in the order of a download.
 
@@ -152,8 +179,8 @@ def adapters(*, as_json: bool) -> None:
         print_rows(rows)
 
 
-@click.command()
-@json_option
+@click.command(cls=Verb)
+@output_options
 def version(*, as_json: bool) -> None:
     """Say which version this is.
 

@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crdtsync.cli.output import ask, folder_argument, json_option, print_json, print_rows, store_option
+from crdtsync.cli.output import (
+    Verb,
+    ask,
+    folder_argument,
+    output_options,
+    print_json,
+    print_rows,
+    store_option,
+)
 from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.runner import run_node
-from crdtsync.node.verbs import set_ as set_record
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option(
     "--role", required=True, type=click.Choice([role.value for role in Role]), help="Which program it is."
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
 @click.option("--port", default=0, show_default=True, help="Port where nodes below connect; 0: none do.")
 @click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
-@json_option
+@output_options
 def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
     """Make a node: write DIR/node.toml.
 
@@ -48,12 +55,12 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
         click.echo(f"wrote {config.path}; start the node with: crdtsync run {folder}")
 
 
-@click.command()
+@click.command(cls=Verb)
 @folder_argument
 @click.option("--verbose", "-v", is_flag=True, help="Log every link that comes and goes.")
-@json_option
+@output_options
 def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
-    """Run the node in DIR until it is told to stop (Ctrl-C, SIGTERM).
+    """Run the node in DIR; Ctrl-C or SIGTERM stops it.
 
     Example: crdtsync run caixa1
     """
@@ -80,12 +87,12 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
     asyncio.run(run_node(config, on_ready=ready))
 
 
-@click.command("set")
+@click.command("set", cls=Verb)
 @folder_argument
 @click.argument("record", metavar="CATEGORY/KEY")
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
 @store_option
-@json_option
+@output_options
 def set_(
     folder: Path, record: str, assignments: tuple[str, ...], store: str | None, *, as_json: bool
 ) -> None:
@@ -101,7 +108,7 @@ def set_(
     if not key:
         raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
     asked = {"category": category, "key": key, "assignments": list(assignments), "store": store}
-    written = asyncio.run(ask(folder, "set", set_record, **asked))
+    written = asyncio.run(ask(folder, "set", **asked))
     if as_json:
         print_json(written)
     else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import Console
@@ -17,14 +19,19 @@ from rich.table import Table
 from rich.text import Text
 
 from crdtsync import limits
+from crdtsync.cli import words
+from crdtsync.cli.words import _, lang_option
 from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.control import call
+from crdtsync.node.verbs import BUILT_IN
 
 FINDING = 1
 USAGE = 2
 FAULT = 3
 COMMANDS = "crdtsync.commands"
+C = TypeVar("C", bound=click.Command)
+F = TypeVar("F", bound=Callable[..., Any])
 _AS_JSON = "crdtsync.as_json"
 _POLL_SECONDS = 0.05
 _PIPE_COLUMNS = 500
@@ -40,7 +47,7 @@ folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_t
 store_option = click.option(
     "--store", help="The store whose record it is, at a node that has several stores'."
 )
-json_option = click.option(
+_json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -48,6 +55,37 @@ json_option = click.option(
     callback=_note_json,
     help="Print one JSON object as the last line.",
 )
+
+
+def output_options(command: F) -> F:
+    """Give a command ``--json`` (its argument ``as_json``) and ``--lang``."""
+    marked: F = _json_option(lang_option(command))
+    return marked
+
+
+class Verb(click.Command):
+    """A command whose help is in the language of the person."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        click.Command.format_help(_translated(self), ctx, formatter)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence of the help."""
+        return click.Command.get_short_help_str(_translated(self), limit)
+
+
+def _translated(command: C) -> C:
+    """A copy of a command with the texts of its help in the language of the person."""
+    twin = copy(command)
+    twin.help = words.help_text(command.help or "")
+    twin.params = []
+    for param in command.params:
+        told = copy(param)
+        if isinstance(told, click.Option) and told.help:
+            told.help = _(told.help)
+        twin.params.append(told)
+    return twin
 
 
 class Group(click.Group):
@@ -67,6 +105,10 @@ class Group(click.Group):
         except Exception as error:  # noqa: BLE001 - another package's import may raise anything
             return _broken(point, f"{type(error).__name__}: {error}")
         return command if isinstance(command, click.Command) else _broken(point, "it is not a click command")
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, in the language of the person."""
+        click.Group.format_help(_translated(self), ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the module's exit codes."""
@@ -107,29 +149,48 @@ def _broken(point: EntryPoint, why: str) -> click.Command:
     return click.Command(point.name, callback=fail, help=f"Broken: {why}", context_settings=settings)
 
 
-async def ask(
-    folder: Path, verb: str, function: Callable[[Node, dict[str, Any]], Awaitable[Any]], **args: Any
-) -> Any:
-    """Ask the running node of a folder, or open its store without a network and ask that.
+class Ask(Protocol):
+    """Asks one node for one verb."""
+
+    async def __call__(self, verb: str, /, **args: Any) -> Any:
+        """Return what the verb answers."""
+        ...
+
+
+@asynccontextmanager
+async def asking(folder: Path) -> AsyncIterator[Ask]:
+    """Ask the running node of a folder, or open its store without a network, once, and ask that.
 
     Raises:
         StoreLocked: another program kept the store open and no node answered for it.
     """
     config = load_config(folder)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limits.STORE_WAIT_SECONDS_MAX
-    while True:
-        answer = await call(folder, verb, **args)
-        if answer is not None:
-            return answer
-        try:
-            async with Node(offline(config)) as node:
-                return await function(node, args)
-        except StoreLocked:
-            # A node that is starting or stopping, or another command: both are over soon.
-            if loop.time() > deadline:
-                raise
-            await asyncio.sleep(_POLL_SECONDS)
+    async with AsyncExitStack() as stack:
+        opened: list[Node] = []
+
+        async def ask(verb: str, /, **args: Any) -> Any:
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + limits.STORE_WAIT_SECONDS_MAX
+            while not opened:
+                answer = await call(folder, verb, **args)
+                if answer is not None:
+                    return answer
+                try:
+                    opened.append(await stack.enter_async_context(Node(offline(config))))
+                except StoreLocked:
+                    # A node that is starting or stopping, or another command: both are over soon.
+                    if loop.time() > deadline:
+                        raise
+                    await asyncio.sleep(_POLL_SECONDS)
+            return await BUILT_IN[verb](opened[0], args)
+
+        yield ask
+
+
+async def ask(folder: Path, verb: str, /, **args: Any) -> Any:
+    """Ask a node one thing; see `asking`."""
+    async with asking(folder) as asked:
+        return await asked(verb, **args)
 
 
 def offline(config: NodeConfig) -> NodeConfig:
@@ -137,7 +198,7 @@ def offline(config: NodeConfig) -> NodeConfig:
     return replace(config, upstream=None, port=0, listen=False)
 
 
-def _console() -> Console:
+def console() -> Console:
     """The terminal as it is; a file or a pipe gets lines wide enough that nothing is cut off."""
     return Console() if sys.stdout.isatty() else Console(width=_PIPE_COLUMNS)
 
@@ -156,7 +217,7 @@ def _print_pairs(pairs: Mapping[str, Any]) -> None:
     table = Table(box=None, show_header=False)
     for name, value in pairs.items():
         table.add_row(name, Text(_fact(value) or "-"))
-    _console().print(table)
+    console().print(table)
 
 
 def _fact(value: Any) -> str:
@@ -173,7 +234,7 @@ def _fact(value: Any) -> str:
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print records as a table, a single one line by line."""
     if not rows:
-        click.echo("no records")
+        click.echo(_("no records"))
         return
     if len(rows) == 1:
         _print_pairs({name.strip("_"): value for name, value in rows[0].items() if value is not None})
@@ -182,4 +243,4 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     table = Table(*(name.strip("_") for name in names))
     for row in rows:
         table.add_row(*(Text(_fact(row.get(name))) for name in names))
-    _console().print(table)
+    console().print(table)

@@ -9,14 +9,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crdtsync.cli.output import FINDING, json_option, print_json
+from crdtsync.cli.output import FINDING, Verb, output_options, print_json
 from crdtsync.testing.simulation import Failure, Report
 from crdtsync.testing.simulation import simulate as run_schedules
 
 _FOUND_MAX = 8
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option(
     "--schedules",
     default=100,
@@ -34,7 +34,7 @@ _FOUND_MAX = 8
     type=click.IntRange(min=1),
     help="Processes that share the work; the result is the same with any number.",
 )
-@json_option
+@output_options
 def simulate(schedules: int, seed: int, jobs: int, *, as_json: bool) -> None:
     """Run simulated clusters in which everything goes wrong.
 

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from crdtsync import limits
 from crdtsync.errors import BadRequest
 from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
+from crdtsync.node.page import page_limit
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DAYS = 4
 _DAYS_MAX = 3660
+# One is going on; those that a kill cut have no end.
+_NEWEST_RUNS = 10
 
 
 async def sync(node: Node, args: dict[str, Any]) -> dict[str, Any]:
@@ -63,8 +65,23 @@ async def queue(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "next": agenda.next_check(),
         "running": agenda.running(),
         "first": uplink.memory.first,
+        "last": await _last(node),
         "above": uplink.above,
         "categories": [_entry(node, entry) for entry in entries],
+    }
+
+
+async def _last(node: Node) -> dict[str, Any] | None:
+    """The newest run that ended."""
+    rows = await node.ledger.storage.read(lambda view: view.runs(limit=_NEWEST_RUNS))
+    ended = next((row for row in rows if row.ended_ms is not None), None)
+    if ended is None:
+        return None
+    return {
+        "id": ended.id,
+        "trigger": ended.trigger,
+        "ended_ms": ended.ended_ms,
+        "result": ended.result,
     }
 
 
@@ -74,7 +91,7 @@ async def queue_records(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     if direction not in {None, *DIRECTIONS}:
         raise BadRequest(f"direction = {direction!r}; write download or upload")
     records, after, total = await node.agenda.records(
-        category=args.get("category"), direction=direction, after=args.get("after"), limit=_limit(args, 100)
+        category=args.get("category"), direction=direction, after=args.get("after"), limit=page_limit(args)
     )
     return {"records": [_waiting(record) for record in records], "after": after, "total": total}
 
@@ -87,7 +104,7 @@ async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     zone = ZoneInfo(node.config.time_zone)
     now = datetime.fromtimestamp(node.ledger.clock.now_ms() / 1000, zone)
     first = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), zone)
-    limit, before = _limit(args, 200), args.get("before")
+    limit, before = page_limit(args, 200), args.get("before")
     since_ms = round(first.timestamp() * 1000)
     rows = await node.ledger.storage.read(
         lambda view: view.runs(since_ms=since_ms, before=before, limit=limit + 1)
@@ -186,13 +203,6 @@ async def first(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     return {"category": category, "before": before, "download": download, "upload": upload}
 
 
-def _limit(args: dict[str, Any], default: int) -> int:
-    limit = args.get("limit", default)
-    if type(limit) is not int or not 0 < limit <= limits.PAGE_ROWS_MAX:
-        raise BadRequest(f"limit = {limit!r}; write a number from 1 to {limits.PAGE_ROWS_MAX}")
-    return limit
-
-
 def _entry(node: Node, entry: Entry) -> dict[str, Any]:
     return {
         "category": entry.category,
@@ -206,6 +216,7 @@ def _entry(node: Node, entry: Entry) -> dict[str, Any]:
         "cause": entry.why.cause.value,
         "turn": entry.why.turn.value,
         "waits_for": list(entry.why.waits_for),
+        "waits_for_titles": [node.schema.shape(name).title for name in entry.why.waits_for],
         "paused": entry.paused,
         "since_ms": entry.since_ms,
         "as_of_ms": entry.as_of_ms,

@@ -10,10 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import FieldError, RecordMissing
+from crdtsync.node.compare import COMPARE
+from crdtsync.node.deciding import DECIDING
+from crdtsync.node.lineage import log
 from crdtsync.node.node import Node
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
 from crdtsync.node.transaction import find_rows
-from crdtsync.schema import Counter, Entity, Kind, Role, Set, Shape
+from crdtsync.schema import Counter, Entity, Kind, Role, Set, Severity, Shape
 from crdtsync.schema.entity import hint
 from crdtsync.schema.shape import KEY_SEPARATOR
 
@@ -30,7 +33,10 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
     ledger = node.ledger
     categories = list(node.schema.shapes)
     counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
-    pendencies = await node.pendencies()
+    pendencies = await ledger.storage.read(lambda view: view.pendency_counts())
+    still_open = {
+        (severity, owner): n for (severity, owner, state), n in pendencies.items() if state == "open"
+    }
     return {
         "device": node.config.device,
         "role": node.config.role.value,
@@ -49,13 +55,25 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "loaded": len(ledger.loaded()),
         "records": {name: count for name, count in counts.items() if count},
         "waiting": {} if node.config.role is Role.GESTAO else await node.waiting(),
-        "pendencies": len(pendencies),
+        "pendencies": sum(still_open.values()),
+        "pendencies_by_severity": {
+            one.value: count
+            for one in Severity
+            if (count := sum(n for (severity, _), n in still_open.items() if severity == one))
+        },
+        "pendencies_by_owner": {
+            one.value: count
+            for one in Role
+            if (count := sum(n for (_, owner), n in still_open.items() if owner == one))
+        },
     }
 
 
-async def digests(node: Node, _args: dict[str, Any]) -> dict[str, str]:
-    """The canonical digest of every document's folded state."""
+async def digests(node: Node, args: dict[str, Any]) -> dict[str, str]:
+    """The canonical digest of every document's folded state; of ``docs`` only, when given."""
     held = sorted(doc for doc, heads in node.ledger.heads.items() if heads and node.ledger.shape_of(doc))
+    if args.get("docs") is not None:
+        held = [doc for doc in held if doc in args["docs"]]
     return {doc: (await node.ledger.state_digest(doc)).hex() for doc in held}
 
 
@@ -177,4 +195,13 @@ def _compare(view: View, doc: str, rows: list[tuple[Any, ...]]) -> list[str]:
     return wrong + [f"{doc}/{key}: a record is shown that the log does not have" for key in sorted(extra)]
 
 
-BUILT_IN: dict[str, Verb] = {"status": status, "digests": digests, "show": show, "set": set_, **TRACKING}
+BUILT_IN: dict[str, Verb] = {
+    "status": status,
+    "digests": digests,
+    "show": show,
+    "set": set_,
+    "log": log,
+    **COMPARE,
+    **DECIDING,
+    **TRACKING,
+}

@@ -333,6 +333,17 @@ class View(Protocol):
     ) -> list[PendencyRow]:
         """Pendencies, the gravest severity first (B, A, M, I), then by id; `after` is the last id of the page before."""
 
+    def count_pendencies(
+        self,
+        *,
+        rule: str | None = None,
+        category: str | None = None,
+        owner: str | None = None,
+        severity: str | None = None,
+        status: str | None = None,
+    ) -> int:
+        """How many `pendencies` would return."""
+
     def pendency(self, pendency_id: str) -> PendencyRow | None:
         """One pendency, None when there is none."""
 

@@ -105,7 +105,8 @@ CREATE TABLE pendencies (
     direction TEXT NOT NULL, run INTEGER, opened_ms INTEGER NOT NULL, crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pendencies_in_order ON pendencies (instr('BAMI', severity), id);
-CREATE INDEX pendencies_by_status ON pendencies (severity, owner, status);
+-- Counting reads nothing else, whatever the filters.
+CREATE INDEX pendencies_by_status ON pendencies (severity, owner, status, rule, category);
 
 -- Which pendencies show a record: they are looked at again when it changes.
 CREATE TABLE pendency_records (

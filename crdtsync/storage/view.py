@@ -213,20 +213,15 @@ class SqlView:
         limit: int | None = None,
     ) -> list[PendencyRow]:
         """See View."""
-        given = [
-            ("rule = ?", rule),
-            ("category = ?", category),
-            ("owner = ?", owner),
-            ("severity = ?", severity),
-            ("status = ?", status),
-        ]
-        asked = [(condition, value) for condition, value in given if value is not None]
-        conditions: list[str] = [condition for condition, _ in asked]
-        values: list[Wire] = [value for _, value in asked]
+        conditions, values = _asked(rule=rule, category=category, owner=owner, status=status)
+        if severity is not None:
+            # As in the index that has the order of the list, so that a page reads no more than its rows.
+            conditions.append("instr('BAMI', severity) = instr('BAMI', ?)")
+            values.append(severity)
         if after is not None:
             last = self.pendency(after)
-            if last is None:
-                # It was settled between two pages; the page before ended there, wherever it was.
+            if severity is not None or last is None:
+                # One that was settled between two pages: the page before ended there, wherever it was.
                 conditions.append("id > ?")
                 values.append(after)
             else:
@@ -235,6 +230,22 @@ class SqlView:
         sql = f"SELECT * FROM pendencies{_where(conditions)} ORDER BY instr('BAMI', severity), id LIMIT ?"
         rows = self._own(sql, "pendencies", *values, -1 if limit is None else limit)
         return [PendencyRow(*row) for row in rows]
+
+    def count_pendencies(
+        self,
+        *,
+        rule: str | None = None,
+        category: str | None = None,
+        owner: str | None = None,
+        severity: str | None = None,
+        status: str | None = None,
+    ) -> int:
+        """See View."""
+        conditions, values = _asked(
+            rule=rule, category=category, owner=owner, severity=severity, status=status
+        )
+        sql = f"SELECT count(*) FROM pendencies{_where(conditions)}"
+        return int(self._execute(sql, tuple(values)).fetchone()[0])
 
     def pendency(self, pendency_id: str) -> PendencyRow | None:
         """See View."""
@@ -397,6 +408,12 @@ def unknown_category(path: str, category: str, known: Iterable[str]) -> StoreMis
         path,
         f"{path}: no table for category {category!r}; open the store with its adapter (have: {', '.join(known)})",
     )
+
+
+def _asked(**columns: str | None) -> tuple[list[str], list[Wire]]:
+    """SQL conditions for the columns that must have a value, and the values they bind."""
+    asked = {column: value for column, value in columns.items() if value is not None}
+    return [f"{column} = ?" for column in asked], list(asked.values())
 
 
 def _where(conditions: list[str]) -> str:

@@ -117,6 +117,7 @@ class StorageContract(ABC):
                     view.pendencies(),
                     view.pendency("x"),
                     view.pendency_counts(),
+                    view.count_pendencies(),
                     view.pendencies_showing("products", ["p1"]),
                     view.filed("products", "C06", ["789"]),
                     view.filings("products", "C06", "products", ["p1"]),
@@ -318,6 +319,9 @@ class StorageContract(ABC):
             assert await store.read(lambda view: view.pendencies()) == order
             assert await store.read(lambda view: view.pendencies(after=grave.id, limit=2)) == order[1:3]
             assert await store.read(lambda view: view.pendencies(severity="B", status="decided")) == [grave]
+            assert await store.read(lambda view: view.count_pendencies()) == len(order)
+            assert await store.read(lambda view: view.count_pendencies(severity="B", owner="loja")) == 1
+            assert await store.read(lambda view: view.count_pendencies(rule="C99")) == 0
             assert await store.read(lambda view: view.pendency_counts()) == {
                 ("A", "loja", "open"): 3,
                 ("B", "loja", "decided"): 1,

@@ -98,7 +98,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def environment() -> dict[str, str]:
     """The test's own import path, so that the processes run the code under test from any folder."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "COLUMNS": "200"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "COLUMNS": "200",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
 @pytest.fixture

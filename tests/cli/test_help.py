@@ -57,3 +57,11 @@ def test_the_first_help_keeps_its_examples_apart_and_cuts_no_sentence_short(cli:
     said = cli("--help").out.splitlines()
     assert "    crdtsync set gestao products/7891 name=Café price=12.90" in said
     assert not [line for line in said if line.endswith("...") and line.startswith("  ")]
+
+
+def test_help_is_in_the_language_of_the_person(cli: Cli) -> None:
+    assert "  resolve     Resolve uma pendência" in cli("--lang", "pt", "--help").out
+    said = cli("--lang", "pt", "pendencies", "--help").out
+    assert "Lista as pendências, as mais graves primeiro." in said
+    assert "Exemplo: crdtsync pendencies" in said
+    assert "Só esta categoria." in said

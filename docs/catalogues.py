@@ -1,0 +1,113 @@
+"""`python docs/catalogues.py`: bring the catalogues of the command line up to date with its source, and compile them.
+
+A new text appears in `crdtsync/locale/pt_BR/LC_MESSAGES/crdtsync.po` without a translation; write it there and run this
+again. English needs none: its texts are those of the source. The compiled catalogues are committed, so that a fresh
+clone and a wheel work alike without a step of their own; `tests/cli/test_words.py` fails when any of it is out of date.
+"""
+
+# ruff: noqa: INP001 - a script beside the catalogues that it brings up to date, not a package.
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+from crdtsync.cli import main
+from crdtsync.cli.words import help_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "crdtsync" / "cli"
+LOCALE = ROOT / "crdtsync" / "locale"
+DOMAIN = "crdtsync"
+LOCALES = ("pt_BR", "en")
+NEVER = datetime(2026, 1, 1, tzinfo=UTC)
+KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
+
+
+def texts() -> Iterator[str | tuple[str, str]]:
+    """Every text of the source, once, by file and line, then the help of the commands; a pair is one and many."""
+    found: dict[str | tuple[str, str], None] = {}
+    for _, _, message, _, _ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=KEYWORDS):
+        found[message if isinstance(message, str) else (message[0], message[1])] = None
+    for command in (main, *main.commands.values()):
+        if not command.callback.__module__.startswith("crdtsync."):
+            continue
+        found |= {part: None for part, is_prose in help_parts(command.help or "") if is_prose}
+        found |= {one.help: None for one in command.params if isinstance(one, click.Option) and one.help}
+    yield from found
+
+
+def path_of(locale: str, kind: str) -> Path:
+    """The catalogue of a locale: kind `po` is edited, `mo` is compiled."""
+    return LOCALE / locale / "LC_MESSAGES" / f"{DOMAIN}.{kind}"
+
+
+def current(locale: str) -> Catalog:
+    """Return the catalogue as it should be: every text of the source with the translation that it has."""
+    known = Catalog(locale=locale)
+    if path_of(locale, "po").exists():
+        with path_of(locale, "po").open("rb") as file:
+            known = read_po(file, locale=locale, domain=DOMAIN)
+    # No dates and no people: the same source gives the same file.
+    fresh = Catalog(
+        locale=locale,
+        domain=DOMAIN,
+        header_comment=f"# What the command line says, {locale}; see docs/catalogues.py.",
+        project="crdtsync",
+        version="",
+        msgid_bugs_address="-",
+        creation_date=NEVER,
+        revision_date=NEVER,
+        last_translator="-",
+        language_team="-",
+        fuzzy=False,
+    )
+    for text in texts():
+        message = known.get(text[0] if isinstance(text, tuple) else text)
+        said = message.string if message else ""
+        if locale == "en":
+            said = text
+        fresh.add(text, said)
+    return fresh
+
+
+def written(catalogue: Catalog) -> bytes:
+    """Return the catalogue as the text that people edit."""
+    out = io.BytesIO()
+    write_po(out, catalogue, width=110, omit_header=False, no_location=True)
+    return out.getvalue()
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    """Return the catalogue as gettext reads it."""
+    out = io.BytesIO()
+    write_mo(out, catalogue)
+    return out.getvalue()
+
+
+def untranslated(catalogue: Catalog) -> list[object]:
+    """Return the texts of a catalogue that have no translation."""
+    return [one.id for one in catalogue if one.id and not (one.string and all(one.string))]
+
+
+if __name__ == "__main__":
+    for name in LOCALES:
+        catalogue = current(name)
+        path_of(name, "po").parent.mkdir(parents=True, exist_ok=True)
+        path_of(name, "po").write_bytes(written(catalogue))
+        path_of(name, "mo").write_bytes(compiled(catalogue))
+        missing = untranslated(catalogue)
+        print(f"{name}: {len(catalogue)} texts, {len(missing)} without a translation")  # noqa: T201
+        for text in missing:
+            print(f"  {text}")  # noqa: T201

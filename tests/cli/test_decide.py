@@ -1,0 +1,211 @@
+"""Pendencies from the command line: list, card, settle one or many, take back, say who people are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.conftest import command, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Cli, Start
+
+C01 = "stock/loja1/p1#C01"
+BY = ("--person", "maria")
+ROW_KEYS = {
+    "id",
+    "rule",
+    "category",
+    "category_title",
+    "doc",
+    "key",
+    "keys",
+    "owner",
+    "severity",
+    "title",
+    "message",
+    "effect",
+    "episode",
+    "status",
+    "direction",
+    "run",
+    "opened_ms",
+    "age_seconds",
+}
+CARD_KEYS = ROW_KEYS | {
+    "now_ms",
+    "time_zone",
+    "evidence",
+    "records",
+    "records_total",
+    "options",
+    "acts",
+    "acts_total",
+    "synchronization",
+}
+
+
+@pytest.fixture
+def shop(cli: Cli, loja: Path) -> Path:
+    """A store with three products below zero, and Maria."""
+    for product in ("p1", "p2", "p3"):
+        cli("set", loja, f"stock/{product}", "balance-=1")
+    cli("person", loja, "maria", "--name", "Maria Souza")
+    return loja
+
+
+def c01(cli: Cli, folder: Path, *args: object) -> list[dict[str, Any]]:
+    found = cli("pendencies", folder, "--rule", "C01", *args, "--json").json["pendencies"]
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_pendency_is_listed_read_settled_and_taken_back(
+    cli: Cli, start: Start, shop: Path, running: bool
+) -> None:
+    if running:
+        start(shop)
+    page = cli("pendencies", shop, "--json").json
+    assert page.keys() == {"now_ms", "time_zone", "total", "counts", "pendencies", "after"}
+    assert all(row.keys() == ROW_KEYS for row in page["pendencies"])
+    assert [row["key"] for row in c01(cli, shop)] == ["p1", "p2", "p3"]
+    cli("seen", shop, C01, *BY)
+    cli("note", shop, C01, "liguei para compras", *BY)
+    made = cli("resolve", shop, C01, "aceitar", "--why", "chega amanhã", *BY, "--json").json
+    assert made.keys() == {"decision"}
+    card = cli("pendency", shop, C01, "--json").json
+    assert card.keys() == CARD_KEYS
+    assert card["status"] == "decided"
+    assert {act["act"] for act in card["acts"]} == {"vista", "nota", "decisao"}
+    assert len(c01(cli, shop)) == 2
+    assert cli("undo", shop, made["decision"], "--why", "engano", *BY, "--json").json.keys() == {"act"}
+    assert len(c01(cli, shop)) == 3
+    said = cli("status", shop, "--json").json
+    assert sum(said["pendencies_by_severity"].values()) == said["pendencies"] >= 3
+
+
+def test_the_card_has_its_five_parts_and_who_did_what_in_both_languages(cli: Cli, shop: Path) -> None:
+    cli("resolve", shop, C01, "aceitar", "--why", "chega amanhã", *BY)
+    shown = cli("pendency", shop, C01, "--lang", "pt").out
+    for part in (
+        "Estoque abaixo de zero",
+        "O que aconteceu",
+        "Registros envolvidos",
+        "Efeito se nada for feito",
+        "Sugestão",
+        "Outras opções",
+        "Quem fez o quê, quando e por quê",
+        "Resolvido por Maria Souza",
+        "chega amanhã",
+    ):
+        assert part in shown
+    shown = cli("pendency", shop, C01).out
+    for part in (
+        "What happened",
+        "Records involved",
+        "Effect if nothing is done",
+        "Suggestion",
+        "Other options",
+    ):
+        assert part in shown
+    assert "Resolved by Maria Souza" in shown
+
+
+def test_all_of_a_rule_are_settled_with_one_option_and_one_reason(cli: Cli, shop: Path) -> None:
+    asked = ("resolve", shop, "--rule", "C01", "--category", "stock")
+    done = cli(*asked, "aceitar", "--why", "festa", *BY, "--json").json
+    assert (done["decided"], len(done["decisions"]), done["refused"]) == (3, 3, {})
+    assert c01(cli, shop) == []
+    assert "0 pendencies resolved" in cli(*asked, "aceitar", "--why", "festa", *BY).out
+
+
+def test_what_of_many_could_not_be_settled_is_a_finding(cli: Cli, shop: Path) -> None:
+    asked = ("resolve", shop, "--rule", "C01", "ajuste", "--why", "x", "--with", "quantidade=um", *BY)
+    done = cli(*asked, "--json", code=1).json
+    assert (done["decided"], len(done["refused"])) == (0, 3)
+    assert "3 could not be resolved" in cli(*asked, code=1).out
+    assert len(c01(cli, shop)) == 3
+    mended = ("resolve", shop, "--rule", "C01", "ajuste", "--why", "x", "--with", "quantidade=1", *BY)
+    assert "3 pendências resolvidas" in cli(*mended, "--lang", "pt").out
+    assert cli("show", shop, "stock/p1", "--json").json["records"][0]["balance"] == "0.000"
+
+
+def test_wrong_usage_says_what_is_right_and_changes_nothing(cli: Cli, shop: Path) -> None:
+    wrong: dict[tuple[object, ...], str] = {
+        ("resolve", shop, C01, "acietar", "--why", "x", *BY): "did you mean 'aceitar'?",
+        ("resolve", shop, C01, "ajuste", "--why", "x", *BY): "it asks for quantidade",
+        ("resolve", shop, C01, "aceitar", *BY): "--why",
+        ("resolve", shop, C01, "aceitar", "--why", "x"): "--person",
+        ("resolve", shop, C01, "aceitar", "--why", "x", "--person", "caio"): "no such person",
+        ("resolve", shop, "aceitar", "--why", "x", *BY): "DIR ID OPTION",
+        ("resolve", shop, C01, "aceitar", "--category", "stock", "--why", "x", *BY): "go with --rule",
+        ("resolve", shop, C01, "aceitar", "--with", "x", "--why", "x", *BY): "NAME=VALUE",
+        ("resolve", shop, "nothing#C01", "aceitar", "--why", "x", *BY): "no such pendency",
+        ("pendency", shop, "nothing#C01"): "no such pendency",
+        ("undo", shop, "nothing", "--why", "x", *BY): "no such decision",
+        ("pendencies", shop, "--severity", "X"): "--severity",
+        ("pendencies", shop, "--after", "x"): "give back what the page before said",
+        ("person", shop, "caio"): "no such person",
+    }
+    for asked, said in wrong.items():
+        assert said in cli(*asked, code=2).err, asked
+    assert len(c01(cli, shop)) == 3
+
+
+def test_the_list_is_filtered_and_paged(cli: Cli, shop: Path) -> None:
+    first = cli("pendencies", shop, "--rule", "C01", "--limit", 2, "--json").json
+    assert (first["total"], len(first["pendencies"])) == (3, 2)
+    assert [row["key"] for row in c01(cli, shop, "--after", first["after"])] == ["p3"]
+    assert c01(cli, shop, "--owner", "gestao") == []
+    severity = first["pendencies"][0]["severity"]
+    assert len(c01(cli, shop, "--category", "stock", "--severity", severity, "--status", "all")) == 3
+    shown = cli("pendencies", shop, "--limit", 2, "--rule", "C01").out
+    assert "2 of 3 shown" in shown
+    assert "repeat with --after" in shown
+
+
+def test_the_export_has_every_row_and_no_cell_that_a_spreadsheet_would_run(
+    cli: Cli, loja: Path, tmp_path: Path
+) -> None:
+    cli("set", loja, "stock/=1+1", "balance-=1")
+    file = tmp_path / "pendencias.csv"
+    assert cli("pendencies", loja, "--csv", file, "--lang", "pt", "--json").json["pendencies"] >= 1
+    rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines(), delimiter=";"))
+    assert rows[0][:4] == ["Gravidade", "Regra", "Pendência", "O que aconteceu"]
+    stock = next(row for row in rows if row[1] == "C01")
+    assert (stock[5], stock[7]) == ("Estoque", "Loja")
+    assert stock[6].startswith("'=1+1")
+    out = cli("pendencies", loja, "--csv", "-").out
+    assert next(csv.reader(io.StringIO(out)))[:2] == ["Severity", "Rule"]
+    cli("pendencies", loja, "--csv", tmp_path / "nowhere" / "x.csv", code=3)
+
+
+def test_a_person_with_a_pin_decides_only_with_it(cli: Cli, start: Start, shop: Path) -> None:
+    assert cli("person", shop, "maria", "--pin", "4321", "--json").json["has_pin"]
+    start(shop)
+    asked = ("resolve", shop, C01, "aceitar", "--why", "x", *BY)
+    assert "has a PIN" in cli(*asked, code=2).err
+    assert "PIN is wrong" in cli(*asked, "--pin", "1234", code=2).err
+    cli(*asked, "--pin", "4321")
+    assert "has a PIN" in cli("person", shop, "maria", "--pin", "1111", code=2).err
+    cli("person", shop, "maria", "--pin", "1111", "--old-pin", "4321")
+    assert "Maria Souza, with a PIN" in cli("person", shop, "maria").out
+
+
+def test_the_environment_may_say_who_decides(shop: Path) -> None:
+    done = subprocess.run(
+        command("resolve", shop, C01, "aceitar", "--why", "x", "--json"),
+        capture_output=True,
+        text=True,
+        env={**environment(), "CRDTSYNC_PERSON": "maria"},
+        check=True,
+    )
+    assert "decision" in json.loads(done.stdout.splitlines()[-1])
