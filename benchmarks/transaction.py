@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from adapters.products import Product
-from benchmarks.catalogue import SCHEMA
+from benchmarks.catalogue import SCHEMA, SHAPE
 from benchmarks.measure import Figure, Sizes
 from benchmarks.store import open_bare
 from crdtsync.node import Node, NodeConfig
@@ -41,7 +41,7 @@ async def _samples(count: int) -> tuple[list[float], list[float], list[float]]:
                         record = await tx.get(Product, key)
                         record.price = Decimal("8.50")
                     edited.append(perf_counter() - begun)
-                    row = ("products", key, f"ARROZ {number}", *(None,) * 12, 0, None)
+                    row = ("products", key, f"ARROZ {number}", *(None,) * (len(SHAPE.fields) - 1), 0, None)
                     begun = perf_counter()
                     connection.execute("BEGIN IMMEDIATE")
                     connection.execute(upsert, row)
