@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import SchemaError
 from crdtsync.schema.fields import Field, Kind
+from crdtsync.schema.partition import ACCOUNT
 from crdtsync.schema.roles import Identity, Role
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _TRIES = 300
 _RARE = 4
 _RARE_TRIES = 20_000
 _REPEAT_MAX = 3
-_WORDS = ("caixa", "loja", "são joão", "12", "x")
+_WORDS = ("caixa", "loja", "são joão", "12", "x", "entregar no endereço de cobrança")
 _AMOUNTS = (0, 0, 1, 2, 1000, 1250)
 _IDENTITY = Identity("sample", Role.LOJA, "main", "loja1")
 
@@ -138,6 +139,9 @@ class Samples:
         try:
             values = {field.name: self.value(field) for field in (*shape.keys, *shape.fields.values())}
             values = {name: value for name, value in values.items() if value is not None}
+            place = shape.partition.place_field
+            if place is not None:
+                values[place] = self.dice.choice((ACCOUNT, _IDENTITY.store))
             key = shape.key_text(values)
             if key in self.keys[shape.category]:
                 return None
