@@ -161,7 +161,7 @@ def _known(node: Node) -> Known:
         outbox_since=memory.outbox_since,
         paused_ms=memory.paused_ms,
         paused=memory.paused,
-        trouble=node.trouble,
+        trouble=node.uplink.refused,
         skews={
             "": -node.ledger.hlc.offset_ms,
             **{link.peer.device: link.skew_ms for link in node.downstream if link.peer is not None},

@@ -79,6 +79,8 @@ class Uplink(Observer):
         self.memory = Remembered()
         self.link: Link | None = None
         self.trouble: str | None = None
+        self.refused: str | None = None
+        """What one of the two ends refused, until a run ends well; a node above that is away refuses nothing."""
         self.initial_done = False
         self.heard = config.upstream is None
         """Whether a run or check with the node above ended since this node was opened; true when there is none."""
@@ -328,7 +330,7 @@ class Uplink(Observer):
         if category is None:
             self.memory.paused_ms, self.memory.failed = None, None
             self.backoff.resume()
-            self.trouble = None
+            self.trouble = self.refused = None
         else:
             self.ledger.schema.shape(category)
             self.memory.paused.pop(category, None)
@@ -433,6 +435,8 @@ class Uplink(Observer):
             self._fail_press("paused", "the link stands still")
             return 0.0
         self.trouble = detail
+        if code != "unreachable":
+            self.refused = detail
         plain = detail.removeprefix(f"{code}: ")
         delay = self.backoff.broke(code, plain, terminal=terminal)
         level = logging.ERROR if terminal else logging.INFO if code == "unreachable" else logging.WARNING
@@ -565,7 +569,7 @@ class Uplink(Observer):
         """See Observer: one commit for all that a complete check or run means."""
         self.heard = True
         # Not when the connection stands: what was refused is refused again, and stays to be seen between.
-        self.trouble = None
+        self.trouble = self.refused = None
         self.backoff.worked()
         self._forget_received(link.held)
         self._note_heard()

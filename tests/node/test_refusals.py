@@ -34,12 +34,17 @@ HELLO: dict[str, Any] = {
     "store": STORE,
     "replica": 12345,
     "categories": load_installed().categories(),
-    # A wrong clock would be a fact that the other end writes.
-    "clock_ms": time.time_ns() // 1_000_000,
+    "clock_ms": 0,
     "software": "a test",
     "live": False,
 }
 DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "records": 0, "n": 1}
+
+
+@pytest.fixture(autouse=True)
+def _the_strangers_clock_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong one would be a fact that the other end writes."""
+    monkeypatch.setitem(HELLO, "clock_ms", time.time_ns() // 1_000_000)
 
 
 class Stranger:
