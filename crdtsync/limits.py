@@ -26,8 +26,11 @@ BATCH_READ_BYTES_MAX = 240 * 1024
 ROWS_PER_BATCH = 64
 """Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
 
-CHUNK_BYTES_MAX = 8 * 1024
+CHUNK_BYTES_MAX = 32 * 1024
 """Element bytes of one piece of a diff, one batch at least: a local write waits for no more than one piece."""
+
+CHUNK_FIRST_BYTES_MAX = 192 * 1024
+"""The same of a document that the peer has nothing of: nobody works with it yet, and large pieces cost a third."""
 
 ELEMENT_OVERHEAD_BYTES = 40
 """Upper bound of what one element costs in an update beside its own bytes."""

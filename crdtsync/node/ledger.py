@@ -470,7 +470,8 @@ class Ledger:
             if document.log is None:
                 document.log = Log(doc, self.replica, await self.stored(doc))
             clocks = {replica: seq for replica, (seq, _) in theirs.items()}
-            result.updates.extend(document.diff(clocks, limits.CHUNK_BYTES_MAX))
+            size = limits.CHUNK_BYTES_MAX if clocks else limits.CHUNK_FIRST_BYTES_MAX
+            result.updates.extend(document.diff(clocks, size))
             result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
             result.cut = self.cut_of(doc)
             return []

@@ -88,6 +88,7 @@ class _Evaluation:
         self._subjects: dict[_Subject, None] = {}
         # (category, rule) -> value -> (doc, key): what this change files, which the view does not show yet.
         self._filed: dict[tuple[str, str], dict[str, dict[tuple[str, str], None]]] = {}
+        self._filing: dict[tuple[str, str], bool] = {}
         self._shows_any = bool(view.pendencies(limit=1))
         self._decided_any = DECISIONS in schema.shapes and bool(view.select(DECISIONS, limit=1))
 
@@ -128,14 +129,33 @@ class _Evaluation:
                 looked_at = [row for row in changed if row[-1]]
             elif rule.given:
                 looked_at = self._with_values(shape, rule, changed)
-            for row in looked_at:
-                self._subjects[_Subject(category, rule.code, row[0], row[1])] = None
             if rule.kind is RuleKind.RECORD and rule.watch and "records" in rule.takes:
                 self._prefetch(shape, rule, looked_at)
+                if rule.absence:
+                    looked_at = self._with_absent(shape, rule, looked_at)
+            for row in looked_at:
+                self._subjects[_Subject(category, rule.code, row[0], row[1])] = None
 
     def _with_values(self, shape: Shape, rule: Invariant, rows: list[Row]) -> list[Row]:
         places = [shape.fields[name].place for name in rule.given]
         return [row for row in rows if all(row[place] is not None for place in places)]
+
+    def _with_absent(self, shape: Shape, rule: Invariant, rows: list[Row]) -> list[Row]:
+        """The rows of which a watched target is not there; the rest need no asking, and are most of a bulk load.
+
+        What was broken and is not any more is found by its pendency, which shows the record.
+        """
+        wrong: dict[int, None] = {}
+        for field in (*shape.keys, *shape.fields.values()):
+            if field.name in rule.watch and field.ref:
+                place = 1 if field in shape.keys else field.place
+                present = self.records.known(field.ref)
+                wrong |= dict.fromkeys(
+                    i
+                    for i, row in enumerate(rows)
+                    if row[place] is not None and not present.get(row[place], False)
+                )
+        return [rows[i] for i in sorted(wrong)]
 
     def _prefetch(self, shape: Shape, rule: Invariant, rows: list[Row]) -> None:
         """Look up what references point to at once: a bulk load asks for thousands."""
@@ -174,6 +194,8 @@ class _Evaluation:
         self, category: str, rule: str, changed: list[Row], fresh: Mapping[tuple[str, str], set[str]]
     ) -> set[str]:
         """Replace the filings of the changed records; return the values that they are or were under."""
+        if not fresh and not self._files_any(category, rule):
+            return set()
         by_doc: dict[str, list[str]] = {}
         for row in changed:
             by_doc.setdefault(row[0], []).append(row[1])
@@ -195,10 +217,18 @@ class _Evaluation:
                 overlay.setdefault(value, {})[at] = None
         return values
 
+    def _files_any(self, category: str, rule: str) -> bool:
+        known = self._filing.get((category, rule))
+        if known is None:
+            known = self._filing[category, rule] = self.view.files_any(category, rule)
+        return known
+
     def _under(self, category: str, rule: str, values: Iterable[str]) -> set[tuple[str, str]]:
         """Where the records are that are filed under any of these values, this change included."""
         values = list(values)
         overlay = self._filed.get((category, rule), {})
+        if not overlay and not self._files_any(category, rule):
+            return set()
         found = {
             (filing.doc, filing.key)
             for filing in self.view.filed(category, rule, values)

@@ -78,6 +78,10 @@ class StoredRecords:
             self.prefetch(category, {key})
         return known[key]
 
+    def known(self, category: str) -> dict[str, bool]:
+        """Return what was looked up so far: key -> what `present` answers."""
+        return self._present.setdefault(category, {})
+
     def prefetch(self, category: str, keys: Iterable[Any]) -> None:
         """Look up many records for `present` at once."""
         known = self._present.setdefault(category, {})

@@ -359,6 +359,9 @@ class View(Protocol):
     def filings(self, category: str, rule: str, doc: str, keys: Collection[str]) -> list[Filing]:
         """Where these records of a document are filed, by key and value."""
 
+    def files_any(self, category: str, rule: str) -> bool:
+        """Whether anything is filed for a rule of a category."""
+
     def due(self, now_ms: int) -> list[DueRow]:
         """What is due at or before a moment, the earliest first."""
 

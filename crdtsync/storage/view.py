@@ -285,6 +285,11 @@ class SqlView:
             Filing(*row) for row in self._own(sql, "filings", json.dumps(list(keys)), category, rule, doc)
         ]
 
+    def files_any(self, category: str, rule: str) -> bool:
+        """See View."""
+        sql = "SELECT 1 FROM filings WHERE category = ? AND rule = ? LIMIT 1"
+        return self._execute(sql, (category, rule)).fetchone() is not None
+
     def due(self, now_ms: int) -> list[DueRow]:
         """See View."""
         rows = self._own("SELECT * FROM due WHERE at_ms <= ? ORDER BY at_ms", "due", now_ms)

@@ -121,6 +121,7 @@ class StorageContract(ABC):
                     view.pendencies_showing("products", ["p1"]),
                     view.filed("products", "C06", ["789"]),
                     view.filings("products", "C06", "products", ["p1"]),
+                    view.files_any("products", "C06"),
                     view.due(1 << 40),
                     view.select_in("products", "name", ["arroz"]),
                     view.acked("up"),
@@ -278,6 +279,8 @@ class StorageContract(ABC):
         changes = PendencyChanges(unfiled=[("products", "C06", "products", "p1")], filed=[again])
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(filed=FILINGS)))
+            assert await store.read(lambda view: view.files_any("products", "C20"))
+            assert not await store.read(lambda view: view.files_any("products", "C21"))
             assert await store.read(seen) == (FILINGS[:2], FILINGS[:1], FILINGS[2:])
             await store.commit(Commit(inside=lambda _view: changes))
             assert await store.read(seen) == ([FILINGS[1], again], [again], FILINGS[2:])
