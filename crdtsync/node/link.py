@@ -279,6 +279,9 @@ class Link:
             except CrdtsyncError as problem:
                 log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
+            except Exception:
+                log.exception("link with %s fails", self.channel.peer)
+                await self.channel.close()
 
         task = asyncio.create_task(guarded())
         self._tasks[task] = None

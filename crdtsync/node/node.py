@@ -367,7 +367,7 @@ class Node:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
             log.info("link below %s ended: %s", link.peer.device if link.peer else channel.peer, reason)
-        except CrdtsyncError:
+        except Exception:
             log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
             self.uplink.note_heard(link)

@@ -414,7 +414,8 @@ class Uplink(Observer):
             return await self._broke(url, "unreachable", str(reason), terminal=False)
         except InsecureTransport as reason:
             return await self._broke(url, "insecure", str(reason), terminal=True)
-        except CrdtsyncError as reason:
+        except Exception as reason:
+            # Also what no part of this package raises on purpose: nobody else would call the node above again.
             log.exception("link to %s failed", url)
             return await self._broke(url, "error", str(reason), terminal=False)
         finally:

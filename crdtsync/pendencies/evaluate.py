@@ -8,6 +8,7 @@ them. The result depends on the records and on the moment alone. Nothing here re
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from crdtsync.storage.base import Row, View
 
 DECISIONS = "decisions"
+log = logging.getLogger("crdtsync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +168,10 @@ class _Evaluation:
 
     def _file_groups(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
         """File the changed records, and look at every group that one of them is or was in."""
-        assert rule.group is not None
         entity = self.schema.entities[shape.category]
         fresh: dict[tuple[str, str], str] = {}
         for row in self._with_values(shape, rule, changed) if rule.given else changed:
-            value = None if row[-2] else rule.group(entity._load(row))
+            value = None if row[-2] else _group_of(rule, entity._load(row))
             if value is not None:
                 fresh[row[0], row[1]] = value
         filed = self._refile(shape.category, rule.code, changed, {at: {v} for at, v in fresh.items()})
@@ -259,7 +260,8 @@ class _Evaluation:
         if rule.group is None:
             return _Subject(category, rule.code, doc, key)
         row = self._row(category, doc, key)
-        value = None if row is None or row[-2] else rule.group(self.schema.entities[category]._load(row))
+        entity = self.schema.entities[category]
+        value = None if row is None or row[-2] else _group_of(rule, entity._load(row))
         return None if value is None else _Subject(category, rule.code, category, value)
 
     def _watching(self, shape: Shape, path: str, keys: set[str]) -> Iterable[tuple[str, str]]:
@@ -421,10 +423,28 @@ class _Evaluation:
         judged = {f"{subject.doc}/{subject.key}#{subject.code}" for subject in verdicts}
         entity = self.schema.entities[DECISIONS]
         place = self.schema.shape(DECISIONS).fields["pendency"].place
-        for name in sorted({entity._load(row)._row[place] for row in changed} - judged):
+        # A deletion that arrives before the decision itself names no pendency yet.
+        for name in sorted({entity._load(row)._row[place] for row in changed} - judged - {None}):
             known = self.view.pendency(name)
             if known is not None:
                 self._note(known, known)
+
+
+def _group_of(rule: Invariant, record: Entity) -> str | None:
+    """Return the group that a record is in. One that lacks what the rule reads is in none, and holds nothing back."""
+    assert rule.group is not None
+    try:
+        return rule.group(record)
+    except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
+        log.warning(
+            "rule %s leaves %s/%s out: its group could not be told, %s: %s",
+            rule.code,
+            record.doc,
+            record.key,
+            type(error).__name__,
+            error,
+        )
+        return None
 
 
 def _replace(row: PendencyRow, **values: Any) -> PendencyRow:

@@ -10,13 +10,15 @@ upstream's plan named. What is written, and when something breaks, is the schedu
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from crdtsync import limits
-from crdtsync.errors import StoreClosed
+from crdtsync.errors import StorageError, StoreClosed
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.incarnation import NonceMemory
 from crdtsync.node.node import table_specs
@@ -34,13 +36,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from crdtsync.node.ledger import Ledger
     from crdtsync.schema import Schema
     from crdtsync.state.document import Change
-    from crdtsync.storage.base import Commit
+    from crdtsync.storage.base import ChangeRow, Commit, View
 
 _EPOCH_MS = int(EPOCH.timestamp() * 1000)
 _CHECK_SECONDS = 3.0
 _SETTLE_ROUNDS = 150
+
+ACTOR = "simulation"
+"""Who the schedule's own transactions name as their writer."""
 
 Doom = Literal["before", "after"]
 Kinds = Literal["diverged", "lost", "duplicated"]
@@ -143,6 +149,12 @@ class Member:
     parent: str | None
     node: Node | None = None
     died: bool = False
+    own_batches: Counter[str] = field(default_factory=Counter)
+    """Batches that the node wrote itself, by document, since its last write was looked ahead."""
+    wrote: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """What the schedule's last transaction became: document -> sequence, hybrid clock."""
+    unasked: list[Written] = field(default_factory=list)
+    """What the node writes of itself and has not been told to be durable."""
     work: asyncio.Task[None] | None = None
     pending: _Pending | None = None
     nonce: NonceMemory = field(default_factory=NonceMemory)
@@ -154,7 +166,6 @@ class Member:
     afresh: list[Written] = field(default_factory=list)
     """What the restored store wrote under that replica: it must come back under another one."""
     shown: dict[tuple[str, int], int] = field(default_factory=dict)
-    acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -166,6 +177,20 @@ class Member:
         """The node. Only when it is up."""
         assert self.node is not None
         return self.node
+
+
+def look(written: Written, ledger: Ledger) -> None:
+    """Note what the writer has seen of each document, and where its write is to go: after the newest of its own."""
+    for doc in written.ops:
+        heads = ledger.heads.get(doc, {})
+        own = heads.get(ledger.replica)
+        written.parts[doc] = (own.seq if own else 0) + 1
+        written.closed[doc] = {r: head.cut for r, head in heads.items()}
+        written.shown[doc] = {r: head.visible for r, head in heads.items()}
+
+
+def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
+    return view.change_rows(doc, replica, after, limits.READ_ROWS)
 
 
 class WatchedNetwork(MemoryNetwork):
@@ -251,6 +276,7 @@ class Cluster:
             nonce=member.nonce,
         )
         member.died = False
+        self._read_along(member, node.ledger)
         await node.open()
         member.node = node
         member.shown = {
@@ -260,6 +286,7 @@ class Cluster:
         }
         await self.follow(member)
         self._resolve(member)
+        await self._resolve_unasked(member)
         for replica, doc, seq in self._wholes:
             if member.shown.get((doc, replica), 0) >= seq and replica != member.doubtful:
                 self._check_whole(member, replica, doc, seq)
@@ -284,6 +311,49 @@ class Cluster:
                         "lost",
                         f"{member.name} stored part of a transaction: {held} of {sorted(written.parts)}",
                     )
+
+    def _read_along(self, member: Member, ledger: Ledger) -> None:
+        """Let the model know what the node writes of itself (incidents, say), and the schedule what became of its write."""
+        write = ledger.write
+
+        async def watched(ops: Any, actor: str = "", *rest: Any) -> list[Change]:
+            if actor == ACTOR:
+                changes = await write(ops, actor, *rest)
+                member.wrote = {c.doc: (c.touched[0][1], c.hlc) for c in changes if c.touched}
+                return changes
+            written = Written(ledger.replica, 0, {}, {doc: dict(keys) for doc, keys in ops.items()}, {}, {})
+            look(written, ledger)
+            member.unasked.append(written)
+            # Who asked may be gone before it is written; it is written all the same.
+            task = asyncio.ensure_future(write(ops, actor, *rest))
+            task.add_done_callback(lambda task: self._take_unasked(member, written, task))
+            return await asyncio.shield(task)
+
+        ledger.write = watched  # type: ignore[method-assign,assignment]
+
+    def _take_unasked(self, member: Member, written: Written, task: asyncio.Future[list[Change]]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or isinstance(error, StorageError):
+            # Its store says whether it counts.
+            return
+        member.unasked.remove(written)
+        if error is None:
+            for change in (change for change in task.result() if change.touched):
+                written.stamp, written.parts[change.doc] = change.hlc, change.touched[0][1]
+            self.acknowledge(member, written)
+
+    async def _resolve_unasked(self, member: Member) -> None:
+        """Of what a node wrote of itself when it died, what its store has counts."""
+        unsure, member.unasked = member.unasked, []
+        ledger = member.running.ledger
+        for written in unsure:
+            for doc, keys in written.ops.items():
+                log = (doc, written.replica, written.parts[doc] - 1)
+                found = await ledger.storage.read(partial(_change_rows, *log))
+                seqs = [row.seq for row in found if set(row.keys) == set(keys)]
+                if seqs:
+                    written.stamp, written.parts = ledger.hlc.last, {doc: seqs[0]}
+                    self.acknowledge(member, written)
 
     def doom(self, member: Member, when: Doom) -> None:
         """Let the power go at the member's next commit."""
@@ -477,7 +547,7 @@ class Cluster:
             for replica, seq, _ in change.touched:
                 if replica == ledger.replica:
                     own.setdefault(change.hlc, {})[change.doc] = seq
-                    member.acknowledged[change.doc] = (seq, change.hlc)
+                    member.own_batches[change.doc] += 1
         for parts in own.values():
             if len(parts) > 1 and ledger.replica != member.doubtful:
                 self._wholes.update({(ledger.replica, doc, seq): parts for doc, seq in parts.items()})

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.errors import CrdtsyncError, SchemaError, StoreClosed
 from crdtsync.schema.fields import Kind
 from crdtsync.schema.roles import Role
-from crdtsync.testing.cluster import Member, _Pending
+from crdtsync.testing.cluster import ACTOR, Member, _Pending, look
 from crdtsync.testing.model import Written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from random import Random
 
-    from crdtsync.node.ledger import Ledger
     from crdtsync.node.transaction import Transaction
     from crdtsync.schema import Entity
     from crdtsync.testing.cluster import Cluster
@@ -237,7 +236,7 @@ class Schedule:
     async def _transact(self, member: Member) -> None:
         ledger = member.running.ledger
         await self.cluster.follow(member)
-        tx = member.running.transaction("simulation")
+        tx = member.running.transaction(ACTOR)
         role = member.config.role
         mine = [name for name in self._categories if role in self.cluster.schema.shapes[name].writers]
         if not mine:
@@ -255,7 +254,8 @@ class Schedule:
         for (doc, key), writes in ops.items():
             by_doc.setdefault(doc, {})[key] = writes
         written = Written(ledger.replica, 0, {}, by_doc, {}, {})
-        _look(written, ledger, ahead=1)
+        look(written, ledger)
+        member.own_batches.clear()
         member.pending = _Pending(written)
         try:
             await tx.commit()
@@ -269,17 +269,25 @@ class Schedule:
         if written.replica != ledger.replica:
             # A fork was settled between the look and the write.
             written.replica = ledger.replica
-            _look(written, ledger, ahead=0)
-        stamps = {member.acknowledged[doc] for doc in by_doc}
-        written.stamp = next(iter(stamps))[1]
-        if {(doc, member.acknowledged[doc][0]) for doc in by_doc} != set(written.parts.items()):
-            self.cluster.found("diverged", f"{member.name} wrote {sorted(written.parts)} at other sequences")
+            look(written, ledger)
+            written.parts = {doc: seq for doc, (seq, _) in member.wrote.items()}
+        self._place(written, member)
         self.cluster.acknowledge(member, written)
         self.done += len(ops)
         for doc, key in ops:
             known = self._known.setdefault(doc.partition("/")[0], [])
             if key not in known:
                 known.append(key)
+
+    def _place(self, written: Written, member: Member) -> None:
+        """Take the sequences and the clock that a write got; only what its node wrote of itself may have come before it."""
+        for doc, (seq, stamp) in member.wrote.items():
+            between = seq - written.parts.get(doc, seq)
+            if not 0 <= between < max(1, member.own_batches[doc]):
+                self.cluster.found("diverged", f"{member.name} wrote {doc} at another sequence, {seq}")
+            written.parts[doc], written.stamp = seq, stamp
+        if written.parts.keys() != written.ops.keys():
+            self.cluster.found("diverged", f"{member.name} wrote {sorted(written.parts)}")
 
     async def _verb(self, tx: Transaction, member: Member, category: str) -> None:
         entity = self.cluster.schema.entities[category]
@@ -346,13 +354,3 @@ class Schedule:
             once = self.dice.choice(_NAMES) if self.dice.random() < 0.2 else None
             amount = _NAMED_AMOUNT if once and self.dice.random() < 0.5 else amount
             (bound.add if roll < 0.5 else bound.subtract)(amount, cause=f"cause-{self._number}", once=once)
-
-
-def _look(written: Written, ledger: Ledger, *, ahead: int) -> None:
-    """Note what the writer has seen of each document, and where its write goes: ``ahead`` of the newest of its own."""
-    for doc in written.ops:
-        heads = ledger.heads.get(doc, {})
-        own = heads.get(ledger.replica)
-        written.parts[doc] = (own.seq if own else 0) + ahead
-        written.closed[doc] = {r: head.cut for r, head in heads.items()}
-        written.shown[doc] = {r: head.visible for r, head in heads.items()}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from crdtsync import limits
-from crdtsync.errors import StoreClosed
+from crdtsync.errors import CrdtsyncError, StoreClosed
 from crdtsync.schema import Schema, load_installed
 from crdtsync.testing.cluster import Cluster
 from crdtsync.testing.loop import Deadlock, OutOfTime, VirtualLoop, run_virtual
@@ -98,21 +98,42 @@ class Outcome:
     found: list[tuple[str, str]]
 
 
+class _Surprises(logging.Handler):
+    """Collects logged exceptions that no part of the package raises on purpose."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.errors: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not isinstance(error, CrdtsyncError):
+            self.errors.append(error)
+
+
 @contextmanager
-def _small_world() -> Iterator[None]:
-    """Limits low enough for compaction, chunks, reloads and timeouts in 200 operations; expected warnings kept quiet."""
+def _small_world() -> Iterator[list[BaseException]]:
+    """Limits low enough for compaction, chunks, reloads and timeouts in 200 operations; warnings are kept quiet.
+
+    Yields the errors that a node logged as none of its own: it went on, yet somebody has a fault to mend.
+    """
     usual = {name: getattr(limits, name) for name in _LIMITS}
     logger = logging.getLogger("crdtsync")
-    quiet, collecting = logger.disabled, gc.isenabled()
+    before = logger.level, logger.propagate, logger.handlers
+    surprises = _Surprises(logging.ERROR)
+    collecting = gc.isenabled()
     for name, value in _LIMITS.items():
         setattr(limits, name, value)
-    logger.disabled = True
+    logger.setLevel(logging.ERROR)
+    logger.propagate, logger.handlers = False, [surprises]
     # A schedule ends before its garbage matters; looking for it meanwhile costs a tenth of the time.
     gc.disable()
     try:
-        yield
+        yield surprises.errors
     finally:
-        logger.disabled = quiet
+        logger.setLevel(before[0])
+        _, logger.propagate, logger.handlers = before
         if collecting:
             gc.enable()
         for name, value in usual.items():
@@ -141,13 +162,16 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
         for member in cluster.members.values():
             await cluster.stop(member)
 
+    surprises: list[BaseException] = []
     try:
-        with _small_world():
+        with _small_world() as surprises:
             run_virtual(play(), loop)
     except (Deadlock, OutOfTime) as stuck:
         cluster.found("diverged", f"the cluster hangs: {stuck}")
     except Exception as stopped:  # noqa: BLE001 - whatever it is, it is a finding of this seed, and the next seed runs
         cluster.found("diverged", f"{type(stopped).__name__} stopped the schedule: {stopped}")
+    for error in surprises:
+        cluster.found("diverged", f"a node stumbled over {type(error).__name__}: {error}")
     for error in loop.unhandled:
         # A node that lost its power in the middle of a commit leaves tasks that found the store closed.
         if not isinstance(error, StoreClosed):

@@ -39,7 +39,7 @@ async def judge(cluster: Cluster) -> None:
                 continue
             if await member.running.ledger.state_digest(doc) != seen[member.name, doc]:
                 cluster.found("diverged", f"{doc} at {member.name} is another after it was loaded again")
-    for doc in cluster.model.documents():
+    for doc in sorted({*cluster.model.documents(), *holders}):
         for member in holders.get(doc, ())[:1]:
             await _compare(cluster, doc, member)
 

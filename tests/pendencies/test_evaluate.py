@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import table_specs
+from crdtsync.pendencies.records import Decision, Person
 from crdtsync.schema import Counter, Entity, Identity, Key, Money, Role, Schema, invariant
 from crdtsync.state.document import Op
 from crdtsync.storage import MemoryStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crdtsync.storage import PendencyRow
 
 
@@ -31,6 +34,11 @@ class Item(Entity, category="items", writers=set(Role)):
     def cheap(self) -> bool:
         """The price is below a hundred."""
         return self.price < 100
+
+    @invariant("T03", title="Mesmo preço", owner=Role.LOJA, group=lambda item: str(round(item.price)))
+    def alone(self, others: Sequence[Self]) -> bool:
+        """Its price is its own."""
+        return not others
 
 
 class Clock:
@@ -63,4 +71,24 @@ async def test_a_pendency_opens_and_closes_with_the_state_and_a_failing_rule_is_
     assert "could not be evaluated" in opened["T02"].message
     await ledger.write({"items": {"x": [Op("add", "balance", 1000), Op("write", "price", 1290)]}})
     assert await found() == {}
+    await ledger.close()
+
+
+async def test_a_deletion_that_arrives_before_the_decision_itself_holds_nothing_back() -> None:
+    schema = Schema([Person, Decision])
+    ledger = Ledger(
+        Identity("l", Role.LOJA, "main", "s"), schema, MemoryStorage(table_specs(schema)), Clock()
+    )
+    await ledger.open()
+
+    await ledger.write(
+        {
+            "decisions/account": {
+                "early": [Op("write", "~", 1)],
+                "whole": [Op("write", "pendency", "items/x#T01")],
+            }
+        }
+    )
+
+    assert set(ledger.heads) == {"decisions/account"}
     await ledger.close()

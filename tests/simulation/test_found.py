@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from random import Random
+from typing import Any
 
+import pytest
+
+from crdtsync.pendencies.records import Incident, Person
 from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
-from crdtsync.testing.cluster import Cluster
+from crdtsync.schema import Schema
+from crdtsync.testing.cluster import Cluster, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
+from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
 from tests.simulation.shop import Article, shop
 
@@ -107,3 +114,55 @@ def test_a_session_ticked_at_its_deadline_never_asks_for_the_same_instant_again(
         assert due is not None
 
         assert [type(event) for event in session.tick(due)] == [Broken]
+
+
+def test_a_fault_that_nobody_foresaw_ends_the_link_once_and_not_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        cluster = Cluster(Random(4), shop(), lanes=1, faults=Faults(), live=False)
+        for member in cluster.members.values():
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        lane = cluster.members["caixa1"].running
+        receive = lane.ledger.receive
+
+        async def stumble(*_facts: Any) -> Any:
+            lane.ledger.receive = receive  # type: ignore[method-assign]
+            raise TypeError("an adapter's fault")
+
+        lane.ledger.receive = stumble  # type: ignore[method-assign,assignment]
+        async with cluster.members["gestao"].running.transaction() as tx:
+            tx.create(Article, code="a1", name="x")
+        await asyncio.sleep(100)
+
+        assert await lane.count(Article) == 1
+
+    with caplog.at_level(logging.ERROR):
+        run_virtual(story(), VirtualLoop(10_000))
+    assert "an adapter's fault" in caplog.text
+
+
+@pytest.mark.parametrize("power", [None, "before", "after"])
+def test_the_model_knows_what_a_node_writes_of_itself(power: Doom | None) -> None:
+    async def story() -> None:
+        cluster = Cluster(Random(5), Schema([Person, Incident]), lanes=1, faults=Faults(), live=False)
+        lane, store = cluster.members["caixa1"], cluster.members["loja1"]
+        for member in cluster.members.values():
+            member.clock.skew_ms = 0
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        lane.clock.skew_ms = 3_600_000
+        if power:
+            cluster.doom(store, power)
+        cluster.network.cut("caixa1")
+        await asyncio.sleep(10)
+        assert store.died is bool(power)
+        assert len(store.unasked) == bool(power)
+        assert await cluster.settle()
+        await judge(cluster)
+
+        assert await cluster.members["gestao"].running.count(Incident) > 0
+        assert cluster.findings == []
+
+    run_virtual(story(), VirtualLoop(10_000))
