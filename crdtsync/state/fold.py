@@ -34,7 +34,8 @@ _ALIVE = (0, None)
 # (replica, group, row, batch) of a record that lives packed in the batch that brought it.
 _Packed = tuple[int, Group, tuple[Any, ...], Batch]
 
-_DECODED_BATCHES_MAX = 32
+# All batches of a store's stock: a week of sales touches them in no order, and each would be decoded thousands of times.
+_DECODED_BATCHES_MAX = 256
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
@@ -250,6 +251,8 @@ class Fold:
         if rows is None:
             replica, data = self._sources[token]
             rows = self._keep(token, replica, decode_batch(data))
+        else:
+            self._decoded.move_to_end(token)
         return rows[key]
 
     def cells(self, key: str) -> Record:
