@@ -20,6 +20,7 @@ COUNT_MARK = "#"
 NAME_MARK = "!"
 ELEMENT_MARK = "\x1f"
 
+_ATOMS = frozenset({str, int, type(None)})
 _NOTHING: Mapping[int, int] = {}
 
 
@@ -204,13 +205,17 @@ def canonical(record: Record) -> list[Stamped]:
             if write is None:
                 write = (replica, cell.seq, cell.hlc, tuple(sorted(cell.seen.items())), [])
                 writes[replica, cell.seq] = write
-            write[4].append((slot, _plain(cell.value)))
+            write[4].append((slot, plain(cell.value)))
     return [writes[at] for at in sorted(writes)]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a cell's value in the form that is digested: mappings as sorted pairs."""
+    # Most values are texts and numbers; asking for an abstract type of each would cost more than the rest.
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return sorted(value.items())
     return value

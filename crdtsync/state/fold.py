@@ -312,10 +312,17 @@ class Fold:
 
         The digest is the sum, modulo 2**128, of the BLAKE2b hashes of each record's canonical form.
         """
-        total = 0
-        for key in self._every_key():
-            data = pack_canonical([key, lattice.canonical(self.cells(key))])
-            total += int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
+        total = sum(_hash(key, lattice.canonical(record)) for key, record in self._cells.items())
+        for token, (replica, data) in self._sources.items():
+            batch = decode_batch(data)
+            for group in batch.groups:
+                # A packed record is one row of one group: its canonical form is read off without making cells.
+                stamp = (replica, *_stamp(batch, group), tuple(sorted(group.seen.items())))
+                order = sorted((slot, place) for place, slot in enumerate(group.fields, 1))
+                for row in group.rows:
+                    if self._home.get(row[0]) == token:
+                        writes = [(slot, lattice.plain(row[place])) for slot, place in order]
+                        total += _hash(row[0], [(*stamp, writes)])
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
     def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
@@ -325,6 +332,11 @@ class Fold:
                 cell = by_replica.get(replica)
                 if cell is not None:
                     yield key, slot, cell
+
+
+def _hash(key: str, canonical: list[Any]) -> int:
+    data = pack_canonical([key, canonical])
+    return int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
 
 
 def _stamp(batch: Batch, group: Group) -> tuple[int, int]:
