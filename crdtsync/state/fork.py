@@ -280,8 +280,8 @@ class Heir:
             total = base.pop(self.old, None)
             if total is not None:
                 # What the person who counted saw of this replica is now in two logs.
-                before = self.totals.get((key, slot.removesuffix(COUNT_MARK)), _NOTHING).amount
-                base |= {self.old: before, self.heir: total - before}
+                shared = self.totals.get((key, slot.removesuffix(COUNT_MARK)), _NOTHING).amount
+                base |= {self.old: shared, self.heir: total - shared}
             return (value[0], base, *value[2:])
         return value
 

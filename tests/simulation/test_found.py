@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from adapters.account_settings import AccountSetting
 from crdtsync.pendencies.records import Incident, Person
 from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Schema
 from crdtsync.testing.cluster import Cluster, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
+from crdtsync.testing.simulation import run_schedule
 from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
 from tests.simulation.shop import Article, shop
@@ -166,3 +168,7 @@ def test_the_model_knows_what_a_node_writes_of_itself(power: Doom | None) -> Non
         assert cluster.findings == []
 
     run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_the_model_knows_what_an_entity_adds_to_a_transaction() -> None:
+    assert run_schedule(1, Schema([AccountSetting])).found == []
