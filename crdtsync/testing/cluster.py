@@ -359,12 +359,15 @@ class Cluster:
         """Of what a node wrote of itself when it died, what its store has counts."""
         unsure, member.unasked = member.unasked, []
         ledger = member.running.ledger
+        taken: set[tuple[str, int]] = set()
         for written in unsure:
             for doc, keys in written.ops.items():
                 log = (doc, written.replica, written.parts[doc] - 1)
                 found = await ledger.storage.read(partial(_change_rows, *log))
                 seqs = [row.seq for row in found if set(row.keys) == set(keys)]
-                if seqs:
+                # Until its death is noticed a node may try again, in vain; what it has is the first attempt.
+                if seqs and (doc, seqs[0]) not in taken:
+                    taken.add((doc, seqs[0]))
                     written.stamp, written.parts = ledger.hlc.last, {doc: seqs[0]}
                     self.acknowledge(member, written)
 
