@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync.schema.fields import Kind
 from crdtsync.state.cells import COUNT_MARK
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from crdtsync.schema.shape import Shape
     from crdtsync.state.update import Run
 
 Slot = tuple[str, str]
 """A record key and a slot of the record."""
+
+Mark = tuple[int, int, int]
+"""The count that a movement had seen, by clock and replica, and its writer's total before the first that had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,29 +183,54 @@ def is_total(shape: Shape, slot: str) -> bool:
     return declared is not None and declared.kind is Kind.COUNTER
 
 
-def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch) -> dict[Slot, int]:
+class Total(NamedTuple):
+    """A replica's share of a counter where its log parts.
+
+    Attributes:
+        amount: the running total, in scaled units.
+        mark: (clock, replica) of the newest count that its movements had seen, of those that others made.
+        counted: clock of the newest count that it made itself, 0 for none.
+    """
+
+    amount: int = 0
+    mark: tuple[int, int] | None = None
+    counted: int = 0
+
+
+def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch) -> dict[Slot, Total]:
     """Return every counter's running total at the fork, or at ``since`` behind it on the source's branch.
 
     When both branches compacted away what they share, the total of a counter that both have moved since is not known;
     the other branch's newest one stands for it, so that nothing counts twice.
     """
-    found: dict[Slot, tuple[int, int]] = {}
+    found: dict[Slot, tuple[int, Any]] = {}
+    counted: dict[Slot, tuple[int, int]] = {}
     for branch in (source, other):
         for write in branch.writes:
             if write.seq > fork:
                 break
-            for at, value in write.cells():
-                if is_total(shape, at[1]) and write.seq >= found.get(at, (0, 0))[0]:
-                    found[at] = (write.seq, value[0])
+            for (key, slot), value in write.cells():
+                at = (key, slot.removesuffix(COUNT_MARK))
+                newest = counted if slot != at[1] else found
+                if is_total(shape, at[1]) and write.seq >= newest.get(at, (0, 0))[0]:
+                    newest[at] = (write.seq, write.hlc if newest is counted else value)
     if min(source.gone, other.gone) > fork:
         for write in other.writes:
             for at, value in write.cells():
                 if is_total(shape, at[1]) and (at not in found or found[at][0] > fork):
-                    found[at] = (write.seq, value[0])
+                    found[at] = (write.seq, value)
     for write in source.writes:
         if fork < write.seq <= since:
-            found |= {at: (write.seq, value[0]) for at, value in write.cells() if is_total(shape, at[1])}
-    return {at: total for at, (_, total) in found.items()}
+            found |= {at: (write.seq, value) for at, value in write.cells() if is_total(shape, at[1])}
+    return {at: _total(found.get(at), counted.get(at)) for at in {**found, **counted}}
+
+
+def _total(moved: tuple[int, Any] | None, counted: tuple[int, int] | None) -> Total:
+    amount, _, *marks = moved[1] if moved else (0, "")
+    return Total(amount, marks[0][:2] if marks else None, counted[1] if counted else 0)
+
+
+_NOTHING = Total()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +241,7 @@ class Heir:
     old: int
     heir: int
     fork: int
-    totals: Mapping[Slot, int]
+    totals: Mapping[Slot, Total]
     place: Callable[[str, int], int]
     """Where a part of a transaction is now: (document, old sequence) -> new sequence, 0 if it is not written again."""
 
@@ -245,19 +273,25 @@ class Heir:
 
     def _value(self, key: str, slot: str, value: Any) -> Any:
         if is_total(self.shape, slot):
-            before = self.totals.get((key, slot), 0)
-            # A mark names the count that the movement had seen and the writer's total then; that total moves as well.
-            marks = [(hlc, counter, total - before) for hlc, counter, total in value[2:]]
-            return (value[0] - before, value[1], *marks)
+            before = self.totals.get((key, slot), _NOTHING)
+            return (value[0] - before.amount, value[1], *self._marks(before, value[2:]))
         if slot.endswith(COUNT_MARK) and slot.removesuffix(COUNT_MARK) in self.shape.fields:
             base = dict(value[1])
             total = base.pop(self.old, None)
             if total is not None:
                 # What the person who counted saw of this replica is now in two logs.
-                before = self.totals.get((key, slot.removesuffix(COUNT_MARK)), 0)
-                base |= {self.old: before, self.heir: total - before}
+                shared = self.totals.get((key, slot.removesuffix(COUNT_MARK)), _NOTHING).amount
+                base |= {self.old: shared, self.heir: total - shared}
             return (value[0], base, *value[2:])
         return value
+
+    def _marks(self, before: Total, marks: Sequence[Mark]) -> Sequence[Mark]:
+        """Return what a movement had seen as the heir says it, whose total starts at the fork."""
+        if not marks:
+            # Nobody marks a movement with a count of their own, and what was counted before the fork stays the old one's.
+            return [(before.counted, self.old, 0)] if before.counted else []
+        hlc, counter, total = marks[0]
+        return [(hlc, counter, 0 if (hlc, counter) == before.mark else total - before.amount)]
 
 
 def seal(branch: Branch, seq: int, hlc: int, txid: bytes) -> tuple[Batch, bytes]:

@@ -33,12 +33,12 @@ from crdtsync.testing.samples import EPOCH
 from crdtsync.transport.memory import Faults, MemoryChannel, MemoryNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from crdtsync.node.ledger import Ledger
     from crdtsync.schema import Schema
-    from crdtsync.state.document import Change
+    from crdtsync.state.document import Change, Op
     from crdtsync.storage.base import ChangeRow, Commit, View
 
 _EPOCH_MS = int(EPOCH.timestamp() * 1000)
@@ -313,11 +313,14 @@ class Cluster:
                     )
 
     def _read_along(self, member: Member, ledger: Ledger) -> None:
-        """Let the model know what the node writes of itself (incidents, say), and the schedule what became of its write."""
+        """Let the model know what is really written: what was asked for, and what the node writes of itself (incidents, say)."""
         write = ledger.write
 
         async def watched(ops: Any, actor: str = "", *rest: Any) -> list[Change]:
-            if actor == ACTOR:
+            if actor == ACTOR and member.pending is not None:
+                self._take_asked(member, member.pending.written, ops)
+                look(member.pending.written, ledger)
+                member.own_batches.clear()
                 changes = await write(ops, actor, *rest)
                 member.wrote = {c.doc: (c.touched[0][1], c.hlc) for c in changes if c.touched}
                 return changes
@@ -330,6 +333,16 @@ class Cluster:
             return await asyncio.shield(task)
 
         ledger.write = watched  # type: ignore[method-assign,assignment]
+
+    def _take_asked(
+        self, member: Member, written: Written, ops: Mapping[str, Mapping[str, list[Op]]]
+    ) -> None:
+        """Take what is really written: all that was asked for, and what entities added (`Entity.before_write`)."""
+        for doc, key in ((doc, key) for doc, keys in written.ops.items() for key in keys):
+            asked = written.ops[doc][key]
+            if list(ops.get(doc, {}).get(key, ()))[: len(asked)] != asked:
+                self.found("lost", f"{member.name} leaves out what was to be written to {doc}/{key}")
+        written.ops = {doc: {key: list(writes) for key, writes in keys.items()} for doc, keys in ops.items()}
 
     def _take_unasked(self, member: Member, written: Written, task: asyncio.Future[list[Change]]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -346,12 +359,15 @@ class Cluster:
         """Of what a node wrote of itself when it died, what its store has counts."""
         unsure, member.unasked = member.unasked, []
         ledger = member.running.ledger
+        taken: set[tuple[str, int]] = set()
         for written in unsure:
             for doc, keys in written.ops.items():
                 log = (doc, written.replica, written.parts[doc] - 1)
                 found = await ledger.storage.read(partial(_change_rows, *log))
                 seqs = [row.seq for row in found if set(row.keys) == set(keys)]
-                if seqs:
+                # Until its death is noticed a node may try again, in vain; what it has is the first attempt.
+                if seqs and (doc, seqs[0]) not in taken:
+                    taken.add((doc, seqs[0]))
                     written.stamp, written.parts = ledger.hlc.last, {doc: seqs[0]}
                     self.acknowledge(member, written)
 

@@ -253,9 +253,8 @@ class Schedule:
         by_doc: dict[str, dict[str, list[Any]]] = {}
         for (doc, key), writes in ops.items():
             by_doc.setdefault(doc, {})[key] = writes
+        # What its entities add to it, and where it goes, is known when it is written.
         written = Written(ledger.replica, 0, {}, by_doc, {}, {})
-        look(written, ledger)
-        member.own_batches.clear()
         member.pending = _Pending(written)
         try:
             await tx.commit()

@@ -67,7 +67,8 @@ class Writer:
         assert self.document.log is not None
         if self.document.heads:
             change = twin.document.receive(self.document.log.encode(), lambda _r: True)
-            twin.document.show(OLD, self.document.heads[OLD].seq, change)
+            for replica, head in self.document.heads.items():
+                twin.document.show(replica, head.seq, change)
             twin.document.settle(change)
         twin.clock = self.clock + later
         return twin
@@ -183,6 +184,34 @@ def test_a_count_written_again_still_says_what_it_saw() -> None:
     both = fold(left.document.log.encode(), again(left, right, 1))
     # 9 were counted; 3 came after it, and 2 on the branch that the count had not seen.
     assert lattice.balance(both.cells("a"), "balance")[0] == 14
+
+
+def test_what_an_heir_moves_has_seen_the_counts_that_the_old_one_made_before_the_fork() -> None:
+    left = Writer().do([("a", "count", 9), ("a", "add", 1)])
+    right = left.copy(3)
+    left.do([("a", "add", 2)])
+    right.do([("a", "add", 3)])
+    assert left.document.log is not None
+    both = fold(left.document.log.encode(), again(left, right, 2))
+    assert lattice.balance(both.cells("a"), "balance")[0] == 15
+    assert lattice.unaware(both.cells("a"), "balance") == (9, 0)
+
+
+def test_what_an_heir_moves_has_seen_what_the_old_one_had_seen_before_the_fork() -> None:
+    counter, left = Writer(OTHER), Writer()
+    counted = counter.write(("a", "count", 9))
+    left.clock = 200
+    change = left.document.receive(counted, lambda _r: True)
+    left.document.show(OTHER, 1, change)
+    left.document.settle(change)
+    left.do([("a", "add", 1)])
+    right = left.copy(3)
+    left.do([("a", "add", 2)])
+    right.do([("a", "add", 3)])
+    assert left.document.log is not None
+    both = fold(counted, left.document.log.encode(), again(left, right, 1))
+    assert lattice.balance(both.cells("a"), "balance")[0] == 15
+    assert lattice.unaware(both.cells("a"), "balance") == (9, 0)
 
 
 def test_what_was_written_before_the_fork_is_covered_and_what_came_after_is_concurrent() -> None:
