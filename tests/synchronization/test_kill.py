@@ -16,7 +16,8 @@ from crdtsync.schema import Role
 if TYPE_CHECKING:
     from pathlib import Path
 
-PRODUCTS = 3_000
+# Several of the large pieces of a first download.
+PRODUCTS = 30_000
 _WAIT_SECONDS_MAX = 40.0
 
 
