@@ -40,7 +40,7 @@ class Sold(NamedTuple):
 
 _STORE = "loja1"
 _EVERY_SECONDS = 0.01
-_QUIET_SALES = 1_000
+_QUIET_SALES = 300
 _WAIT_SECONDS = 600
 _WHEN = datetime(2026, 11, 24, 13, tzinfo=UTC)
 
