@@ -118,8 +118,7 @@ async def _samples(catalogue: Sent) -> tuple[list[Sold], list[Sold], float]:
         try:
             assert process.stdout is not None
             port = int(await process.stdout.readline())
-            async with _caixa(Path(below), port) as caixa:
-                return await _measure(caixa, keys, sum(1 for _ in catalogue.batches))
+            return await _measure(_caixa(Path(below), port), keys, sum(1 for _ in catalogue.batches))
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -136,12 +135,14 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
             if run.ended is not None:
                 ended.append(perf_counter())
 
+    # Before it is opened: a short download may be over before anything else can listen.
     caixa.on_run.append(note)
     busy: list[Sold] = []
     quiet: list[Sold] = []
     number = 0
-    async with asyncio.timeout(_WAIT_SECONDS):
-        while not ended:
+    async with caixa, asyncio.timeout(_WAIT_SECONDS):
+        # A catalogue of one piece is there already: then the first check is all there is.
+        while not ended and not caixa.uplink.heard:
             over = bool(ended)
             took = await _sell(caixa, number, keys)
             number += 1
@@ -152,9 +153,9 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
             quiet.append(await _sell(caixa, number, keys))
             number += 1
             await asyncio.sleep(_EVERY_SECONDS)
-    if await caixa.count(Product) < batches:
-        raise AssertionError("the catalogue did not arrive")
-    return busy, quiet, ended[0] - began[0]
+        if await caixa.count(Product) < batches:
+            raise AssertionError("the catalogue did not arrive")
+    return busy, quiet, ended[0] - began[0] if ended else 0.0
 
 
 def _percentile(values: list[float], part: float) -> float:
