@@ -280,6 +280,7 @@ class Link:
                 log.warning("link with %s ends: %s", self.channel.peer, problem)
                 await self.channel.close()
             except Exception:
+                # Nobody awaits this task: without a word here the fault would be unseen and the peer would wait for ever.
                 log.exception("link with %s fails", self.channel.peer)
                 await self.channel.close()
 

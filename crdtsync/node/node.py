@@ -368,6 +368,7 @@ class Node:
         except (LinkBroken, ChannelClosed) as reason:
             log.info("link below %s ended: %s", link.peer.device if link.peer else channel.peer, reason)
         except Exception:
+            # A fault met while one lane is served is told with its trace and ends that link; the other lanes go on.
             log.exception("link below %s failed", link.peer.device if link.peer else channel.peer)
         finally:
             self.uplink.note_heard(link)
