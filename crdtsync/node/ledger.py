@@ -105,7 +105,7 @@ class _Job:
 
 
 class Ledger:
-    """See the module. ``on_change`` and ``on_pendencies`` are called after each durable change, in order.
+    """See the module. ``on_change`` is called after each durable change, in order.
 
     ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
     counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
@@ -133,7 +133,6 @@ class Ledger:
         self._working: dict[str, Heads] = {}
         self.registry: dict[int, ReplicaRow] = {}
         self.on_change: list[Callable[[list[Change]], None]] = []
-        self.on_pendencies: list[Callable[[PendencyChanges], None]] = []
         self.pendencies_opened = 0
         self.pendencies_closed = 0
         self.copied_by: str | None = None
@@ -386,8 +385,7 @@ class Ledger:
         self.in_use.set()
         document = self._documents.get(doc)
         if document is None:
-            shape = self.schema.shape(doc.partition("/")[0])
-            document = Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
+            document = self._empty(doc)
             stored = await self.stored(doc)
             document.load(stored, self._parked.get(doc, ()), self._withheld(doc))
             large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
@@ -396,6 +394,18 @@ class Ledger:
                 give_back()
             self._documents[doc] = document
         return document
+
+    def _empty(self, doc: str) -> Document:
+        """Return a document on the writer's heads, with nothing loaded yet."""
+        shape = self.schema.shape(doc.partition("/")[0])
+        return Document(doc, shape, self.replica, self._working.setdefault(doc, {}))
+
+    async def _with_log(self, doc: str) -> tuple[Document, Log]:
+        """Return a document and its log, which stays in memory with it from now on."""
+        document = await self.document(doc)
+        if document.log is None:
+            document.log = Log(doc, self.replica, await self.stored(doc))
+        return document, document.log
 
     def _withheld(self, doc: str) -> list[tuple[int, int]]:
         """The writes of a document whose deletions wait for a person."""
@@ -409,8 +419,7 @@ class Ledger:
             if heads is None or doc in self._documents or self.shape_of(doc) is None:
                 return
             at = _positions(heads)
-            shape = self.schema.shape(doc.partition("/")[0])
-            document = Document(doc, shape, self.replica, heads)
+            document = self._empty(doc)
             now = asyncio.get_running_loop().time
             try:
                 steps = document.loading(
@@ -466,9 +475,7 @@ class Ledger:
         await self._warm(doc)
 
         async def cut(_commit: Commit) -> list[Change]:
-            document = await self.document(doc)
-            if document.log is None:
-                document.log = Log(doc, self.replica, await self.stored(doc))
+            document, _ = await self._with_log(doc)
             clocks = {replica: seq for replica, (seq, _) in theirs.items()}
             size = limits.CHUNK_BYTES_MAX if clocks else limits.CHUNK_FIRST_BYTES_MAX
             result.updates.extend(document.diff(clocks, size))
@@ -488,10 +495,8 @@ class Ledger:
             if seq >= head.seq:
                 found.append(seq == head.seq and chain == head.hash)
                 return []
-            document = await self.document(doc)
-            if document.log is None:
-                document.log = Log(doc, self.replica, await self.stored(doc))
-            after = document.log.element(replica, head.seq - seq)
+            _, logs = await self._with_log(doc)
+            after = logs.element(replica, head.seq - seq)
             found.append(None if after is None else decode_batch(after).prev == chain)
             return []
 
@@ -508,7 +513,7 @@ class Ledger:
         encoded = Log(doc, self.replica, [update]).encode()
         covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
         commit.snapshots[doc] = (encoded, covers)
-        document = Document(doc, self.schema.shape(doc.partition("/")[0]), self.replica, self.working[doc])
+        document = self._empty(doc)
         document.load([encoded], self._parked.get(doc, ()), self._withheld(doc))
         self._documents[doc] = document
         self._journal_rows[doc] = 0
@@ -863,8 +868,10 @@ class Ledger:
             if until - now() < _HAIR_SECONDS:
                 return
             self._wake.clear()
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), until - now())
+                async with asyncio.timeout(until - now()):
+                    await self._wake.wait()
 
     def _due(self) -> float:
         """When the remote work that waits now goes before anything else."""
@@ -967,14 +974,8 @@ class Ledger:
         for job in group:
             if not job.done.done():
                 job.done.set_result(job.changes)
-        self._tell(changes, found)
-
-    def _tell(self, changes: list[Change], found: list[PendencyChanges]) -> None:
         for listener in self.on_change if changes else ():
             listener(changes)
-        for pendencies in found:
-            for hear in self.on_pendencies:
-                hear(pendencies)
 
     def _rules_of(
         self,
