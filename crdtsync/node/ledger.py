@@ -34,6 +34,7 @@ from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
 from crdtsync.pendencies.records import Decision
 from crdtsync.pendencies.removals import decided, removal_id, without
+from crdtsync.pendencies.rulebook import RuleBook
 from crdtsync.schema.roles import Role
 from crdtsync.state.ceilings import KEY as CEILINGS
 from crdtsync.state.ceilings import Ceiling, stamps_of
@@ -127,6 +128,7 @@ class Ledger:
         self.storage = storage
         self.clock = clock
         self.nonce = nonce
+        self._rules = RuleBook(schema, identity.role)
         self.hlc = HybridClock()
         self.replica = 0
         self.heads: dict[str, Heads] = {}
@@ -986,13 +988,13 @@ class Ledger:
         steps: list[Change],
     ) -> Callable[[View], PendencyChanges]:
         """Return what looks at the rules inside a commit; it notes in ``found`` what it changed."""
-        role, now_ms = self.identity.role, self.clock.now_ms()
+        now_ms = self.clock.now_ms()
         fresh = [one for step in steps for one in step.removals]
         released = [one for step in steps for one in step.released]
 
         def look(view: View) -> PendencyChanges:
             # The store may run a commit again, so what an attempt found replaces what the last one did.
-            changes = evaluate(self.schema, role, commit.records, now_ms, view, origin, due)
+            changes = evaluate(self._rules, commit.records, now_ms, view, origin, due)
             review_parked(commit, now_ms, view, origin, changes)
             removal_rows.review_removals(fresh, released, self.schema, now_ms, origin, changes)
             found[:] = [changes]

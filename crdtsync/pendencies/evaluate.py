@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync.pendencies.read import StoredRecords
 from crdtsync.pendencies.records import Act
-from crdtsync.schema import Broken, Fine, Invariant, Role, RuleKind
+from crdtsync.schema import Broken, Fine, Invariant, RuleKind
 from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crdtsync.schema import Entity, Schema, Shape
+    from crdtsync.pendencies.rulebook import RuleBook
+    from crdtsync.schema import Entity, Shape
     from crdtsync.storage.base import Row, View
 
 DECISIONS = "decisions"
@@ -50,8 +51,7 @@ class _Subject(NamedTuple):
 
 
 def evaluate(
-    schema: Schema,
-    role: Role,
+    book: RuleBook,
     rows: Mapping[str, list[Row]],
     now_ms: int,
     view: View,
@@ -61,31 +61,26 @@ def evaluate(
     """Return which pendencies open and close because these records changed, or because a moment came.
 
     Args:
-        schema: whose rules.
-        role: of this node; rules that need more than such a node holds are left out.
+        book: the rules that this node can judge.
         rows: category -> changed rows; `view` shows them already.
         now_ms: milliseconds since 1970 UTC.
         view: the merged state.
         origin: what brought the change.
         due: subjects whose moment has come.
     """
-    return _Evaluation(schema, role, now_ms, view, origin).run(rows, due)
+    return _Evaluation(book, now_ms, view, origin).run(rows, due)
 
 
 class _Evaluation:
-    def __init__(self, schema: Schema, role: Role, now_ms: int, view: View, origin: Origin) -> None:
-        self.schema = schema
-        self.role = role
+    def __init__(self, book: RuleBook, now_ms: int, view: View, origin: Origin) -> None:
+        self.book = book
+        self.schema = schema = book.schema
         self.now_ms = now_ms
         self.now = datetime.fromtimestamp(now_ms / 1000, UTC)
         self.view = view
         self.origin = origin
         self.records = StoredRecords(schema, view)
         self.changes = PendencyChanges()
-        self._rules = {
-            category: {rule.code: rule for rule in shape.invariants if rule.at is None or role in rule.at}
-            for category, shape in schema.shapes.items()
-        }
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._subjects: dict[_Subject, None] = {}
         # (category, rule) -> value -> (doc, key): what this change files, which the view does not show yet.
@@ -120,7 +115,7 @@ class _Evaluation:
     def _own_rules(self, category: str, changed: list[Row]) -> None:
         shape = self.schema.shape(category)
         self._file_paths(shape, changed)
-        for rule in self._rules[category].values():
+        for rule in self.book.rules[category].values():
             if rule.kind is RuleKind.GROUP:
                 self._file_groups(shape, rule, changed)
                 continue
@@ -181,7 +176,7 @@ class _Evaluation:
     def _file_paths(self, shape: Shape, changed: list[Row]) -> None:
         """File the changed records under what their rows refer to ("lines.product"), once for all rules that watch it."""
         entity = self.schema.entities[shape.category]
-        rules = self._rules[shape.category].values()
+        rules = self.book.rules[shape.category].values()
         for path in sorted({path for rule in rules for path in rule.watch if "." in path}):
             name, _, inner = path.partition(".")
             fresh: dict[tuple[str, str], set[str]] = {}
@@ -239,21 +234,18 @@ class _Evaluation:
 
     def _watchers(self, category: str, changed: list[Row]) -> None:
         """Look again at the records that watch a changed one."""
-        for other, shape in self.schema.shapes.items():
-            for rule in self._rules[other].values():
-                watched = [path for path in rule.watch if _target(shape, path) == category]
-                if not watched:
-                    continue
-                rows = changed
-                if rule.absence and not self.view.pendencies(rule=rule.code, category=other, limit=1):
-                    # All of its references hold; only a target that goes can change that.
-                    rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
-                keys = {row[1] for row in rows}
-                for path in watched if keys else ():
-                    for doc, key in self._watching(shape, path, keys):
-                        subject = self._subject(other, rule, doc, key)
-                        if subject is not None:
-                            self._subjects[subject] = None
+        for watcher in self.book.watchers[category]:
+            rule, other = watcher.rule, watcher.shape.category
+            rows = changed
+            if rule.absence and not self.view.pendencies(rule=rule.code, category=other, limit=1):
+                # All of its references hold; only a target that goes can change that.
+                rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
+            keys = {row[1] for row in rows}
+            for path in watcher.paths if keys else ():
+                for doc, key in self._watching(watcher.shape, path, keys):
+                    subject = self._subject(other, rule, doc, key)
+                    if subject is not None:
+                        self._subjects[subject] = None
 
     def _subject(self, category: str, rule: Invariant, doc: str, key: str) -> _Subject | None:
         """Return what to ask a rule because of a record: about the record, or about the group that it is in."""
@@ -278,17 +270,12 @@ class _Evaluation:
 
     def _referred(self, category: str, changed: list[Row]) -> None:
         """Look again at deleted records that a changed record refers to."""
-        shape = self.schema.shape(category)
-        for field in shape.fields.values():
-            rules = self._rules.get(field.ref or "", {}).values()
-            referred = [rule for rule in rules if rule.kind is RuleKind.REFERRED]
-            if not referred or field.ref is None:
-                continue
+        for field, target, rules in self.book.referrers[category]:
             keys = {row[field.place] for row in changed if row[field.place] is not None and not row[-2]}
-            for doc in self.records.documents(field.ref) if keys else ():
-                for key, row in sorted(self.view.get_many(field.ref, doc, keys).items()):
-                    for rule in referred if row[-2] else ():
-                        self._subjects[_Subject(field.ref, rule.code, doc, key)] = None
+            for doc in self.records.documents(target) if keys else ():
+                for key, row in sorted(self.view.get_many(target, doc, keys).items()):
+                    for rule in rules if row[-2] else ():
+                        self._subjects[_Subject(target, rule.code, doc, key)] = None
 
     def _showing(self, changed: list[Row]) -> None:
         """Look again at the pendencies that show a changed record."""
@@ -297,7 +284,7 @@ class _Evaluation:
             by_doc.setdefault(row[0], []).append(row[1])
         for doc, keys in by_doc.items():
             for open_now in self.view.pendencies_showing(doc, keys):
-                rule = self._rules.get(open_now.category, {}).get(open_now.rule)
+                rule = self.book.rule(open_now.category, open_now.rule)
                 if rule is not None:
                     at = open_now.category if rule.kind is RuleKind.GROUP else open_now.doc
                     self._subjects[_Subject(open_now.category, open_now.rule, at, open_now.key)] = None
@@ -310,7 +297,7 @@ class _Evaluation:
         for subject in waiting:  # it grows: a rule may ask to look at other records as well
             if subject in verdicts:
                 continue
-            rule = self._rules.get(subject.category, {}).get(subject.code)
+            rule = self.book.rule(subject.category, subject.code)
             if rule is not None:
                 verdicts[subject] = self._judge(subject, rule, waiting)
         return verdicts
@@ -392,20 +379,18 @@ class _Evaluation:
     def _note(self, row: PendencyRow, known: PendencyRow | None) -> None:
         """Keep a broken rule as a pendency: as it was first seen, when its episode is the one that is known."""
         if known is not None and known.episode == row.episode:
-            row = _replace(row, direction=known.direction, run=known.run, opened_ms=known.opened_ms)
-        if self._decided_any or DECISIONS in self.schema.shapes:
-            row = _replace(row, status=self._status(row))
+            row = replace(row, direction=known.direction, run=known.run, opened_ms=known.opened_ms)
+        if self._decided_any:
+            row = replace(row, status=self._status(row))
         if row != known:
             self.changes.opened.append(row)
             self.changes.fresh += known is None
 
     def _status(self, row: PendencyRow) -> str:
         """`decided` while a decision about this episode stands whose option settles it."""
-        if not self._decided_any:
-            return "open"
         acts = self.records.acts(row.id)
         withdrawn = {act.withdraws for act in acts if act.act is Act.DESFEITA}
-        rule = self._rules.get(row.category, {}).get(row.rule)
+        rule = self.book.rule(row.category, row.rule)
         settling = {choice.name for choice in rule.options if choice.settles} if rule else set()
         stands = any(
             act.act is Act.DECISAO
@@ -447,26 +432,9 @@ def _group_of(rule: Invariant, record: Entity) -> str | None:
         return None
 
 
-def _replace(row: PendencyRow, **values: Any) -> PendencyRow:
-    fields = {name: getattr(row, name) for name in PendencyRow.__slots__}
-    return PendencyRow(**{**fields, **values})
-
-
 def _structs(value: Any) -> Iterable[Any]:
     """The structs of a field: those of rows or a set, or the one."""
     return value if hasattr(value, "__iter__") else (value,)
-
-
-def _target(shape: Shape, path: str) -> str | None:
-    """The category that a watched field, or field of a struct, refers to."""
-    name, _, inner = path.partition(".")
-    field = shape.fields.get(name) or next((key for key in shape.keys if key.name == name), None)
-    if field is None:
-        return None
-    if not inner:
-        return field.ref
-    struct = getattr(field.type, "struct", None)
-    return next((one.ref for one in struct.__fields__ if one.name == inner), None) if struct else None
 
 
 def _is_gone(row: Row, shape: Shape) -> bool:
