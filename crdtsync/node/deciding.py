@@ -63,12 +63,7 @@ def page_of(
     severity, _, last = (after or "").partition(" ")
     if after and (severity not in _ORDER or not last):
         raise bad_cursor(after)
-    wanted = filters.get("severity")
-    rows: list[PendencyRow] = []
-    for each in _ORDER[_ORDER.index(severity) if after else 0 :]:
-        if wanted in (None, each) and len(rows) <= limit:
-            start = last if after and each == severity else None
-            rows += view.pendencies(**{**filters, "severity": each}, after=start, limit=limit + 1 - len(rows))
+    rows = view.pendencies(**filters, after=(severity, last) if after else None, limit=limit + 1)
     page = rows[:limit]
     return page, f"{page[-1].severity} {page[-1].id}" if len(rows) > limit else None
 
@@ -128,21 +123,12 @@ async def resolve_all(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     total, (rows, cursor) = await node.ledger.storage.read(
         lambda view: (view.count_pendencies(**filters), page_of(view, filters, after, limit))
     )
-    decisions: list[str] = []
     why, values = _text(args, "why"), _values(args)
     if after is None and rows:
         # What is wrong with the request is wrong for all: it is said once, before anything is written.
-        first = rows.pop(0)
-        try:
-            decisions.append(
-                await node.resolutions.resolve(first.id, option, why=why, person=person, values=values)
-            )
-        except OptionRefused:
-            raise
-        except Exception:  # noqa: BLE001 - said with the others below
-            rows.insert(0, first)
+        node.resolutions.choose(rows[0], option, values, why)
     decided, refused = await node.resolutions.resolve_all(rows, option, why=why, person=person, values=values)
-    return {"total": total, "decisions": decisions + decided, "refused": refused, "after": cursor}
+    return {"total": total, "decisions": decided, "refused": refused, "after": cursor}
 
 
 async def undo(node: Node, args: dict[str, Any]) -> dict[str, Any]:

@@ -243,7 +243,8 @@ class Node:
     async def pendencies(self, **filters: Any) -> list[PendencyRow]:
         """Return pendencies, the gravest first, open ones unless `status` says otherwise (None: all).
 
-        Filters: rule, category, owner, severity, status ("open", "decided"), after (the last id of the page before), limit.
+        Filters: rule, category, owner, severity, status ("open", "decided"), after (severity and id of
+        the last row of the page before), limit.
         """
         asked = {"status": "open", **filters}
         return await self.ledger.storage.read(lambda view: view.pendencies(**asked))

@@ -98,7 +98,7 @@ class Resolutions:
             NotAllowed, CheckFailed, FieldError: the option's writes are not possible here; nothing was written.
         """
         row = await self.get(pendency)
-        chosen = self._option(row, option, values or {}, why)
+        chosen = self.choose(row, option, values or {}, why)
         tx: Transaction = self._begin(person)
         records = await self._records(tx, row)
         now = self._now()
@@ -108,6 +108,24 @@ class Resolutions:
         decision = self._act(tx, row, Act.DECISAO, person, why=why, option=option, values=told, at=now)
         await tx.commit()
         return decision
+
+    def choose(self, row: PendencyRow, name: str, values: Mapping[str, str], why: str) -> Option:
+        """Return an option that may be chosen here with these values. Raises OptionRefused."""
+        rule = rule_of(self._ledger, row)
+        known = {one.name: one for one in rule.options} if rule else {}
+        if name not in known:
+            told = ", ".join(known) or "it has none"
+            raise OptionRefused(row.id, name, f"no such option{hint(name, known)}; there are: {told}")
+        chosen, role = known[name], self._ledger.identity.role
+        if chosen.by is not None and role not in chosen.by:
+            who = ", ".join(sorted(chosen.by))
+            raise OptionRefused(row.id, name, f"a {role} may not choose it; it is for {who}")
+        missing = [ask for ask in chosen.asks if not values.get(ask)]
+        if missing:
+            raise OptionRefused(row.id, name, f"it asks for {', '.join(missing)}")
+        if not why.strip():
+            raise OptionRefused(row.id, name, "a decision needs its reason")
+        return chosen
 
     async def resolve_all(
         self,
@@ -185,23 +203,6 @@ class Resolutions:
         if row is None:
             raise PendencyMissing(pendency, "there is no such pendency now; it may have closed by itself")
         return row
-
-    def _option(self, row: PendencyRow, name: str, values: Mapping[str, str], why: str) -> Option:
-        rule = rule_of(self._ledger, row)
-        known = {one.name: one for one in rule.options} if rule else {}
-        if name not in known:
-            told = ", ".join(known) or "it has none"
-            raise OptionRefused(row.id, name, f"no such option{hint(name, known)}; there are: {told}")
-        chosen, role = known[name], self._ledger.identity.role
-        if chosen.by is not None and role not in chosen.by:
-            who = ", ".join(sorted(chosen.by))
-            raise OptionRefused(row.id, name, f"a {role} may not choose it; it is for {who}")
-        missing = [ask for ask in chosen.asks if not values.get(ask)]
-        if missing:
-            raise OptionRefused(row.id, name, f"it asks for {', '.join(missing)}")
-        if not why.strip():
-            raise OptionRefused(row.id, name, "a decision needs its reason")
-        return chosen
 
     async def _records(self, tx: Transaction, row: PendencyRow) -> list[Entity]:
         found: list[Entity] = []

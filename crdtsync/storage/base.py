@@ -328,10 +328,13 @@ class View(Protocol):
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
-        after: str | None = None,
+        after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
-        """Pendencies, the gravest severity first (B, A, M, I), then by id; `after` is the last id of the page before."""
+        """Pendencies, the gravest severity first (B, A, M, I), then by id.
+
+        `after` is the severity and id of the last row of the page before, which may be gone by now.
+        """
 
     def count_pendencies(
         self,

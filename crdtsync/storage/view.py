@@ -209,7 +209,7 @@ class SqlView:
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
-        after: str | None = None,
+        after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
         """See View."""
@@ -219,14 +219,10 @@ class SqlView:
             conditions.append("instr('BAMI', severity) = instr('BAMI', ?)")
             values.append(severity)
         if after is not None:
-            last = self.pendency(after)
-            if severity is not None or last is None:
-                # One that was settled between two pages: the page before ended there, wherever it was.
-                conditions.append("id > ?")
-                values.append(after)
-            else:
-                conditions.append("(instr('BAMI', severity), id) > (instr('BAMI', ?), ?)")
-                values += [last.severity, after]
+            # The first half is what the index seeks by; row values would scan it.
+            place = "instr('BAMI', severity)"
+            conditions.append(f"{place} >= instr('BAMI', ?) AND ({place} > instr('BAMI', ?) OR id > ?)")
+            values += [after[0], *after]
         sql = f"SELECT * FROM pendencies{_where(conditions)} ORDER BY instr('BAMI', severity), id LIMIT ?"
         rows = self._own(sql, "pendencies", *values, -1 if limit is None else limit)
         return [PendencyRow(*row) for row in rows]

@@ -313,14 +313,18 @@ class StorageContract(ABC):
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
             assert await store.read(lambda view: view.pendencies(rule="C22")) == rows[1::2]
-            assert await store.read(lambda view: view.pendencies(limit=2, after=rows[0].id)) == rows[1:3]
+            assert (
+                await store.read(lambda view: view.pendencies(limit=2, after=("A", rows[0].id))) == rows[1:3]
+            )
             assert await store.read(lambda view: view.pendencies(category="stock", owner="caixa")) == []
             assert await store.read(lambda view: view.pendency(rows[3].id)) == rows[3]
             grave = replace(rows[2], severity="B", status="decided")
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[grave])))
             order = [grave, rows[0], rows[1], rows[3]]
             assert await store.read(lambda view: view.pendencies()) == order
-            assert await store.read(lambda view: view.pendencies(after=grave.id, limit=2)) == order[1:3]
+            assert (
+                await store.read(lambda view: view.pendencies(after=("B", grave.id), limit=2)) == order[1:3]
+            )
             assert await store.read(lambda view: view.pendencies(severity="B", status="decided")) == [grave]
             assert await store.read(lambda view: view.count_pendencies()) == len(order)
             assert await store.read(lambda view: view.count_pendencies(severity="B", owner="loja")) == 1
