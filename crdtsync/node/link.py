@@ -575,9 +575,6 @@ class Link:
             await self._send(Kind.DONE, category=category)
         while self.session.in_flight:
             await self._wait_for_room()
-        for doc, vector in fence.items():
-            # All of it is acknowledged now, and so it is durable there.
-            self._theirs[doc] = self._theirs.get(doc, {}) | {r: (seq, b"") for r, seq in vector.items()}
         if self.side is Side.UP:
             await self._send(Kind.FENCE, docs=fence)
         else:
@@ -694,6 +691,7 @@ class Link:
 
     async def _on_ack(self, ack: dict[str, Any]) -> None:
         for number in [number for number in self._flying if number <= ack["n"]]:
+            # The last piece of a document is durable there, and with it all that was promised of it.
             doc, vector = self._flying.pop(number)
             known = self._theirs.setdefault(doc, {})
             for replica, seq in vector.items():
