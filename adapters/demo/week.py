@@ -166,6 +166,9 @@ async def _sell_basket(node: Node, basket: str, rows: list[SoldRow]) -> None:
             amount=total,
             sale=basket,
         )
+        items = await tx.find_many(StockItem, (row.product for row in rows))
         for row in rows:
-            item = await tx.find(StockItem, row.product) or tx.create(StockItem, product=row.product)
+            item = items.get(row.product)
+            if item is None:
+                item = items[row.product] = tx.create(StockItem, product=row.product)
             item.balance.subtract(row.quantity, cause=f"sale {basket}")

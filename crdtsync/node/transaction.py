@@ -12,7 +12,7 @@ from crdtsync.state import cells
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
     from crdtsync.node.ledger import Ledger
     from crdtsync.schema import Shape
@@ -154,23 +154,43 @@ class Transaction:
         Raises:
             RecordAmbiguous: several documents have the key and neither tells which.
         """
+        return (await self.find_many(entity, [key], in_store=in_store, doc=doc)).get(key)
+
+    async def find_many(
+        self, entity: type[E], keys: Iterable[str], *, in_store: str | None = None, doc: str | None = None
+    ) -> dict[str, E]:
+        """Return the records that exist among ``keys`` for editing, by key: one look at the store for all of them.
+
+        Raises:
+            RecordAmbiguous: several documents have a key and neither ``in_store`` nor ``doc`` tells which.
+        """
         shape = entity.__shape__
-        for at, known in self._records:
+        found: dict[str, E] = {}
+        wanted = dict.fromkeys(keys)
+        for (at, known), (record, _) in self._records.items():
             if (
-                known == key
+                known in wanted
                 and at.partition("/")[0] == shape.category
                 and _is_meant(shape, at, in_store, doc)
             ):
-                return self._records[at, known][0]  # type: ignore[return-value]
-        rows = await self._ledger.storage.read(lambda view: find_rows(view, shape, key, in_store, doc))
-        row = only_row(shape, key, rows)
-        if row is None:
-            return None
-        cells_now: Callable[[], cells.Record] = dict
-        if any(field.kind is Kind.COUNTER for field in shape.fields.values()):
-            fold = await self._ledger.fold(row[0])
-            cells_now = partial(fold.cells, row[1])
-        return self._enlist(entity._load(row), cells_now)
+                found.setdefault(known, record)  # type: ignore[arg-type]
+        absent = [key for key in wanted if key not in found]
+        if absent:
+            rows = await self._ledger.storage.read(
+                lambda view: rows_by_key(view, shape, absent, in_store, doc)
+            )
+            for key in absent:
+                row = only_row(shape, key, rows[key])
+                if row is not None:
+                    found[key] = self._enlist(entity._load(row), await self._cells_of(shape, row))
+        return found
+
+    async def _cells_of(self, shape: Shape, row: tuple[Any, ...]) -> Callable[[], cells.Record]:
+        """Return what reads a record's cells as they are: a counter's balance within a transaction depends on them."""
+        if all(field.kind is not Kind.COUNTER for field in shape.fields.values()):
+            return dict
+        fold = await self._ledger.fold(row[0])
+        return partial(fold.cells, row[1])
 
     async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
         """Return the record of one document for editing, or None when there is none."""
@@ -293,13 +313,22 @@ def _is_meant(shape: Shape, held: str, in_store: str | None, doc: str | None) ->
     return doc is None or held == doc
 
 
+def rows_by_key(
+    view: View, shape: Shape, keys: Collection[str], in_store: str | None = None, doc: str | None = None
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of each key, one for each document that has it; deleted ones when there are no others."""
+    found: dict[str, list[tuple[Any, ...]]] = {key: [] for key in keys}
+    for held in documents_meant(view, shape, in_store, doc):
+        for key, row in view.get_many(shape.category, held, keys).items():
+            found[key].append(row)
+    return {key: [row for row in rows if not row[-2]] or rows for key, rows in found.items()}
+
+
 def find_rows(
     view: View, shape: Shape, key: str, in_store: str | None = None, doc: str | None = None
 ) -> list[tuple[Any, ...]]:
-    """Return the rows with a key, one for each document that has it; deleted ones when there are no others."""
-    found = [view.get(shape.category, held, key) for held in documents_meant(view, shape, in_store, doc)]
-    rows = [row for row in found if row is not None]
-    return [row for row in rows if not row[-2]] or rows
+    """Return the rows of one key; see ``rows_by_key``."""
+    return rows_by_key(view, shape, [key], in_store, doc)[key]
 
 
 def only_row(shape: Shape, key: str, rows: list[tuple[Any, ...]]) -> tuple[Any, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,7 +11,10 @@ from crdtsync.node.verbs import set_, show
 from crdtsync.schema import Entity, Key, Register, Role, Schema, by_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crdtsync.node import Node
+    from crdtsync.storage.base import View
     from tests.node.shop import Shop
 
 
@@ -122,3 +125,34 @@ async def test_a_record_that_one_store_deleted_hides_no_other(shop: Shop) -> Non
     with pytest.raises(RecordAmbiguous):
         async with gestao.transaction() as tx:
             await tx.find(Shelf, "a")
+
+
+async def test_many_records_come_with_one_look_at_the_store_and_are_the_ones_that_the_transaction_edits(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_stores(shop)
+    loja = shop.nodes["loja1"]
+    looks = 0
+    read = loja.ledger.storage.read
+
+    async def counted(look: Callable[[View], Any]) -> Any:
+        nonlocal looks
+        looks += 1
+        return await read(look)
+
+    monkeypatch.setattr(loja.ledger.storage, "read", counted)
+    async with loja.transaction() as tx:
+        fresh = tx.create(Shelf, id="c", label="new")
+        found = await tx.find_many(Shelf, ["a", "b", "c", "nobody", "a"])
+        assert looks == 1
+        assert {key: record.label for key, record in found.items()} == {
+            "a": "loja1 a",
+            "b": "loja1 b",
+            "c": "new",
+        }
+        assert found["c"] is fresh
+        assert await tx.find(Shelf, "a") is found["a"]
+        found["a"].label = "edited"
+    edited = await loja.get(Shelf, "a")
+    assert edited is not None
+    assert edited.label == "edited"
