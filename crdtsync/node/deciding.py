@@ -15,6 +15,7 @@ from crdtsync.errors import BadRequest, OptionRefused
 from crdtsync.node.page import bad_cursor, page_limit
 from crdtsync.node.resolution import hash_pin, is_pin, options_of, rule_of
 from crdtsync.node.transaction import find_rows
+from crdtsync.pendencies.dependents import Address, dependents
 from crdtsync.pendencies.records import Act, Decision, Person
 from crdtsync.schema import Role, Severity
 
@@ -77,6 +78,7 @@ async def pendency(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 
     def read(view: View) -> dict[str, Any]:
         names = {act.person: _name(view, act.person) for act in shown}
+        held = _held(node, view, row, [Address(*at) for at in addresses])
         return {
             "now_ms": node.ledger.clock.now_ms(),
             "time_zone": node.config.time_zone,
@@ -88,6 +90,8 @@ async def pendency(node: Node, args: dict[str, Any]) -> dict[str, Any]:
                 if (found := _record(node.schema, view, doc, key))
             ],
             "records_total": len(addresses),
+            "waiting": [_address(node.schema, at) for at in held[:_SHOWN_MAX]],
+            "waiting_more": len(held) > _SHOWN_MAX,
             "options": _options(node, row),
             "acts": [_act(node, row, act, acts, names) for act in shown],
             "acts_total": len(acts),
@@ -271,6 +275,22 @@ def _row(node: Node, row: PendencyRow) -> dict[str, Any]:
         "category_title": shape.title if shape else row.category,
         "keys": [key for _, key in records[:_SHOWN_MAX]],
         "age_seconds": max(0, node.ledger.clock.now_ms() - row.opened_ms) / 1000,
+    }
+
+
+def _held(node: Node, view: View, row: PendencyRow, records: list[Address]) -> list[Address]:
+    """The records that wait for a pendency, one more than are shown: those that depend on what an open B shows."""
+    if row.severity != Severity.B or row.status != "open":
+        return []
+    return dependents(node.ledger.rule_book, view, records, _SHOWN_MAX + 1)
+
+
+def _address(schema: Schema, at: Address) -> dict[str, Any]:
+    return {
+        "doc": at.doc,
+        "category": at.category,
+        "category_title": schema.shape(at.category).title,
+        "key": at.key,
     }
 
 

@@ -128,7 +128,7 @@ class Ledger:
         self.storage = storage
         self.clock = clock
         self.nonce = nonce
-        self._rules = RuleBook(schema, identity.role)
+        self.rule_book = RuleBook(schema, identity.role)
         self.hlc = HybridClock()
         self.replica = 0
         self.heads: dict[str, Heads] = {}
@@ -994,7 +994,7 @@ class Ledger:
 
         def look(view: View) -> PendencyChanges:
             # The store may run a commit again, so what an attempt found replaces what the last one did.
-            changes = evaluate(self._rules, commit.records, now_ms, view, origin, due)
+            changes = evaluate(self.rule_book, commit.records, now_ms, view, origin, due)
             review_parked(commit, now_ms, view, origin, changes)
             removal_rows.review_removals(fresh, released, self.schema, now_ms, origin, changes)
             found[:] = [changes]

@@ -23,6 +23,7 @@ from crdtsync.node.link import Link
 from crdtsync.node.resolution import Resolutions
 from crdtsync.node.transaction import Transaction, documents_meant, find_rows, only_row
 from crdtsync.node.uplink import Uplink
+from crdtsync.pendencies.dependents import Address, blockers
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Schema, load_installed
 from crdtsync.storage.base import PendencyRow, Storage
@@ -252,6 +253,22 @@ class Node:
     async def pendency(self, pendency: str) -> PendencyRow | None:
         """Return one pendency, open or decided, None when there is none."""
         return await self.ledger.storage.read(lambda view: view.pendency(pendency))
+
+    async def waits_for(
+        self, entity: type[Entity], key: str, *, in_store: str | None = None, doc: str | None = None
+    ) -> list[str]:
+        """Return the ids of the open B pendencies that a record waits for, because of what it refers to.
+
+        Raises:
+            RecordAmbiguous: several documents have the key and neither ``in_store`` nor ``doc`` tells which.
+        """
+        shape, book = entity.__shape__, self.ledger.rule_book
+
+        def read(view: View) -> list[str]:
+            row = only_row(shape, key, find_rows(view, shape, key, in_store, doc))
+            return [] if row is None else [one.id for one in blockers(book, view, Address(row[0], key))]
+
+        return await self.ledger.storage.read(read)
 
     async def resolve(
         self, pendency: str, option: str, *, why: str, person: str, values: Mapping[str, str] | None = None

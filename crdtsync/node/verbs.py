@@ -80,7 +80,7 @@ async def digests(node: Node, args: dict[str, Any]) -> dict[str, str]:
 async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     """Records of a category as plain values, at most ``limit``; with ``key`` those that have it, in every store.
 
-    ``store`` leaves out those of other stores.
+    ``store`` leaves out those of other stores. With ``key``, ``_waits_for`` names the B pendencies that block the record.
     """
     entity = node.schema.entity(args["category"])
     key, store = args.get("key"), args.get("store")
@@ -91,7 +91,8 @@ async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     records = [entity._load(row) for row in sorted(rows) if not row[-2]]
     if not records:
         raise RecordMissing(entity.__category__, key)
-    return [_plain(record) for record in records]
+    found = [(record, await node.waits_for(entity, key, doc=record.doc)) for record in records]
+    return [_plain(record) | ({"_waits_for": waits} if waits else {}) for record, waits in found]
 
 
 def _plain(record: Entity) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from crdtsync.pendencies.read import StoredRecords
 from crdtsync.pendencies.records import Act
+from crdtsync.pendencies.rulebook import structs
 from crdtsync.schema import Broken, Fine, Invariant, RuleKind
 from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
 
@@ -86,6 +87,8 @@ class _Evaluation:
         # (category, rule) -> value -> (doc, key): what this change files, which the view does not show yet.
         self._filed: dict[tuple[str, str], dict[str, dict[tuple[str, str], None]]] = {}
         self._filing: dict[tuple[str, str], bool] = {}
+        # (category, rule) -> value -> where its members are.
+        self._members: dict[tuple[str, str], dict[str, set[tuple[str, str]]]] = {}
         self._shows_any = bool(view.pendencies(limit=1))
         self._decided_any = DECISIONS in schema.shapes and bool(view.select(DECISIONS, limit=1))
 
@@ -176,13 +179,12 @@ class _Evaluation:
     def _file_paths(self, shape: Shape, changed: list[Row]) -> None:
         """File the changed records under what their rows refer to ("lines.product"), once for all rules that watch it."""
         entity = self.schema.entities[shape.category]
-        rules = self.book.rules[shape.category].values()
-        for path in sorted({path for rule in rules for path in rule.watch if "." in path}):
+        for path in self.book.filed_paths[shape.category]:
             name, _, inner = path.partition(".")
             fresh: dict[tuple[str, str], set[str]] = {}
             for row in changed:
                 if not row[-2] and row[shape.fields[name].place] is not None:
-                    found = {str(getattr(one, inner)) for one in _structs(getattr(entity._load(row), name))}
+                    found = {str(getattr(one, inner)) for one in structs(getattr(entity._load(row), name))}
                     fresh[row[0], row[1]] = found - {"None"}
             self._refile(shape.category, path, changed, fresh)
 
@@ -219,25 +221,23 @@ class _Evaluation:
             known = self._filing[category, rule] = self.view.files_any(category, rule)
         return known
 
-    def _under(self, category: str, rule: str, values: Iterable[str]) -> set[tuple[str, str]]:
-        """Where the records are that are filed under any of these values, this change included."""
-        values = list(values)
+    def _under(self, category: str, rule: str, values: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
+        """Where the records are that are filed under each of these values, this change included."""
         overlay = self._filed.get((category, rule), {})
-        if not overlay and not self._files_any(category, rule):
-            return set()
-        found = {
-            (filing.doc, filing.key)
-            for filing in self.view.filed(category, rule, values)
-            if (category, filing.doc, filing.key) not in self._rows
-        }
-        return found.union(*(overlay.get(value, {}) for value in values))
+        found = {value: set(overlay.get(value, ())) for value in values}
+        if self._files_any(category, rule):
+            # All values in one question: a bulk load has thousands of groups.
+            for filing in self.view.filed(category, rule, found):
+                if (category, filing.doc, filing.key) not in self._rows:
+                    found[filing.value].add((filing.doc, filing.key))
+        return found
 
     def _watchers(self, category: str, changed: list[Row]) -> None:
         """Look again at the records that watch a changed one."""
         for watcher in self.book.watchers[category]:
             rule, other = watcher.rule, watcher.shape.category
             rows = changed
-            if rule.absence and not self.view.pendencies(rule=rule.code, category=other, limit=1):
+            if rule.absence and not self.view.breaks_any(other, rule.code):
                 # All of its references hold; only a target that goes can change that.
                 rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
             keys = {row[1] for row in rows}
@@ -258,7 +258,7 @@ class _Evaluation:
 
     def _watching(self, shape: Shape, path: str, keys: set[str]) -> Iterable[tuple[str, str]]:
         if "." in path:
-            return sorted(self._under(shape.category, path, keys))
+            return sorted(set().union(*self._under(shape.category, path, keys).values()))
         fields = {field.name: field for field in (*shape.keys, *shape.fields.values())}
         if fields[path] in shape.keys and len(shape.keys) == 1:
             docs = self.records.documents(shape.category)
@@ -293,6 +293,7 @@ class _Evaluation:
 
     def _judge_all(self) -> dict[_Subject, PendencyRow | None]:
         verdicts: dict[_Subject, PendencyRow | None] = {}
+        self._gather()
         waiting = list(self._subjects)
         for subject in waiting:  # it grows: a rule may ask to look at other records as well
             if subject in verdicts:
@@ -302,10 +303,20 @@ class _Evaluation:
                 verdicts[subject] = self._judge(subject, rule, waiting)
         return verdicts
 
+    def _gather(self) -> None:
+        """Find the members of the groups to look at."""
+        values: dict[tuple[str, str], list[str]] = {}
+        for subject in self._subjects:
+            rule = self.book.rule(subject.category, subject.code)
+            if rule is not None and rule.kind is RuleKind.GROUP:
+                values.setdefault((subject.category, subject.code), []).append(subject.key)
+        self._members = {at: self._under(*at, wanted) for at, wanted in values.items()}
+
     def _judge(self, subject: _Subject, rule: Invariant, waiting: list[_Subject]) -> PendencyRow | None:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
-            places = sorted(self._under(subject.category, rule.code, [subject.key]), key=lambda at: at[::-1])
+            members = self._members[subject.category, rule.code].get(subject.key, set())
+            places = sorted(members, key=lambda at: at[::-1])
             found = [entity._load(row) for at in places if (row := self._row(subject.category, *at))]
         else:
             row = self._row(subject.category, subject.doc, subject.key)
@@ -430,11 +441,6 @@ def _group_of(rule: Invariant, record: Entity) -> str | None:
             error,
         )
         return None
-
-
-def _structs(value: Any) -> Iterable[Any]:
-    """The structs of a field: those of rows or a set, or the one."""
-    return value if hasattr(value, "__iter__") else (value,)
 
 
 def _is_gone(row: Row, shape: Shape) -> bool:

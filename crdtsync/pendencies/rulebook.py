@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.schema import RuleKind
+from crdtsync.schema import Kind, RuleKind
 
 if TYPE_CHECKING:
-    from crdtsync.schema import Invariant, Role, Schema, Shape
+    from collections.abc import Iterable
+
+    from crdtsync.schema import Entity, Invariant, Role, Schema, Shape
     from crdtsync.schema.fields import Field
 
 
@@ -21,6 +23,34 @@ class Watcher:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How the records of a category refer to those of another.
+
+    Attributes:
+        category, target: which refers to which.
+        path: the field, or that of the structs in a field ("lines.product"), which is found by what is filed.
+        column: of the read model; None when it is the record's whole key, or inside rows.
+    """
+
+    category: str
+    path: str
+    target: str
+    column: str | None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the reference is inside rows."""
+        return "." in self.path
+
+    def keys(self, record: Entity) -> set[str]:
+        """Return the keys that a record refers to."""
+        name, _, inner = self.path.partition(".")
+        value = getattr(record, name)
+        found = [getattr(one, inner) for one in structs(value)] if inner else [value]
+        return {str(key) for key in found if key is not None}
+
+
 class RuleBook:
     """See the module.
 
@@ -29,6 +59,9 @@ class RuleBook:
         rules: category -> code -> rule; those that need more than a node of the role holds are left out.
         watchers: category -> the rules that look again when one of its records changes.
         referrers: category -> its fields that refer to a category with rules about deleted records, and those rules.
+        filed_paths: category -> the references inside rows that its rules watch; records are filed under them.
+        references: category -> how its records refer to others.
+        referring: category -> how records of any category refer to it.
     """
 
     def __init__(self, schema: Schema, role: Role) -> None:
@@ -51,6 +84,18 @@ class RuleBook:
                 for field in shape.fields.values()
                 if field.ref and (referred := self._about_deleted(field.ref))
             ]
+        self.filed_paths = {
+            category: sorted({path for rule in rules.values() for path in rule.watch if "." in path})
+            for category, rules in self.rules.items()
+        }
+        self.references = {
+            category: [*_references(shape, self.filed_paths[category])]
+            for category, shape in schema.shapes.items()
+        }
+        self.referring: dict[str, list[Reference]] = {category: [] for category in schema.shapes}
+        for references in self.references.values():
+            for reference in references:
+                self.referring[reference.target].append(reference)
 
     def _about_deleted(self, category: str) -> list[Invariant]:
         return [rule for rule in self.rules.get(category, {}).values() if rule.kind is RuleKind.REFERRED]
@@ -70,3 +115,22 @@ def _target(shape: Shape, path: str) -> str | None:
         return field.ref
     struct = getattr(field.type, "struct", None)
     return next((one.ref for one in struct.__fields__ if one.name == inner), None) if struct else None
+
+
+def structs(value: Any) -> Iterable[Any]:
+    """Return the structs of a field: those of rows or a set, or the one; none when it is empty."""
+    if value is None:
+        return ()
+    return value if hasattr(value, "__iter__") else (value,)
+
+
+def _references(shape: Shape, paths: Iterable[str]) -> Iterable[Reference]:
+    for field in (*shape.keys, *shape.fields.values()):
+        # The elements of a set stand in one column together, so no index finds them.
+        if field.ref and field.kind is not Kind.SET:
+            whole_key = field in shape.keys and len(shape.keys) == 1
+            yield Reference(shape.category, field.name, field.ref, None if whole_key else field.column)
+    for path in paths:
+        target = _target(shape, path)
+        if target is not None:
+            yield Reference(shape.category, path, target, None)

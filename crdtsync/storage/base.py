@@ -356,7 +356,9 @@ class View(Protocol):
     def pendencies_showing(self, doc: str, keys: Collection[str]) -> list[PendencyRow]:
         """The pendencies that show any of these records of a document, by id."""
 
-    def filed(self, category: str, rule: str, values: Collection[str]) -> list[Filing]:
+    def filed(
+        self, category: str, rule: str, values: Collection[str], *, limit: int | None = None
+    ) -> list[Filing]:
         """What is filed under any of these values, by value, document and key."""
 
     def filings(self, category: str, rule: str, doc: str, keys: Collection[str]) -> list[Filing]:
@@ -365,10 +367,15 @@ class View(Protocol):
     def files_any(self, category: str, rule: str) -> bool:
         """Whether anything is filed for a rule of a category."""
 
+    def breaks_any(self, category: str, rule: str) -> bool:
+        """Whether there is a pendency of a rule of a category, open or decided."""
+
     def due(self, now_ms: int) -> list[DueRow]:
         """What is due at or before a moment, the earliest first."""
 
-    def select_in(self, category: str, column: str, values: Collection[Wire]) -> list[Row]:
+    def select_in(
+        self, category: str, column: str, values: Collection[Wire], *, limit: int | None = None
+    ) -> list[Row]:
         """Records, not deleted, whose column has one of these values, by document and key."""
 
     def acked(self, link: str) -> dict[tuple[str, int], int]:

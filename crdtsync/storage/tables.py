@@ -107,6 +107,8 @@ CREATE TABLE pendencies (
 CREATE INDEX pendencies_in_order ON pendencies (instr('BAMI', severity), id);
 -- Counting reads nothing else, whatever the filters.
 CREATE INDEX pendencies_by_status ON pendencies (severity, owner, status, rule, category);
+-- Every commit asks whether a rule is broken anywhere.
+CREATE INDEX pendencies_by_rule ON pendencies (rule, category);
 
 -- Which pendencies show a record: they are looked at again when it changes.
 CREATE TABLE pendency_records (

@@ -263,13 +263,17 @@ class SqlView:
         found = (self.pendency(name) for name in names)
         return [row for row in found if row is not None]
 
-    def filed(self, category: str, rule: str, values: Collection[str]) -> list[Filing]:
+    def filed(
+        self, category: str, rule: str, values: Collection[str], *, limit: int | None = None
+    ) -> list[Filing]:
         """See View."""
         sql = (
-            "SELECT filings.* FROM json_each(?) CROSS JOIN filings ON filings.value = json_each.value "
-            "WHERE category = ? AND rule = ? ORDER BY filings.value, doc, filings.key"
+            # Without statistics SQLite would rather read the whole rule by the primary key.
+            "SELECT * FROM filings INDEXED BY filings_by_value WHERE category = ? AND rule = ? "
+            "AND value IN (SELECT value FROM json_each(?)) ORDER BY value, doc, key LIMIT ?"
         )
-        return [Filing(*row) for row in self._own(sql, "filings", json.dumps(list(values)), category, rule)]
+        asked = (category, rule, json.dumps(list(values)), -1 if limit is None else limit)
+        return [Filing(*row) for row in self._own(sql, "filings", *asked)]
 
     def filings(self, category: str, rule: str, doc: str, keys: Collection[str]) -> list[Filing]:
         """See View."""
@@ -286,21 +290,29 @@ class SqlView:
         sql = "SELECT 1 FROM filings WHERE category = ? AND rule = ? LIMIT 1"
         return self._execute(sql, (category, rule)).fetchone() is not None
 
+    def breaks_any(self, category: str, rule: str) -> bool:
+        """See View."""
+        sql = "SELECT 1 FROM pendencies WHERE rule = ? AND category = ? LIMIT 1"
+        return self._execute(sql, (rule, category)).fetchone() is not None
+
     def due(self, now_ms: int) -> list[DueRow]:
         """See View."""
         rows = self._own("SELECT * FROM due WHERE at_ms <= ? ORDER BY at_ms", "due", now_ms)
         return [DueRow(*row) for row in rows]
 
-    def select_in(self, category: str, column: str, values: Collection[Wire]) -> list[Row]:
+    def select_in(
+        self, category: str, column: str, values: Collection[Wire], *, limit: int | None = None
+    ) -> list[Row]:
         """See View."""
         table = self._table(category)
         self._conditions(table, None, {column: None}, include_deleted=True)
         sql = (
             f'SELECT {table.row_columns} FROM {table.name} WHERE "{column}" IN (SELECT value FROM json_each(?)) '
-            "AND _deleted = 0 ORDER BY _doc, _key"
+            "AND _deleted = 0 ORDER BY _doc, _key LIMIT ?"
         )
         name = self._documents.name
-        return [(name(row[0]), *row[1:]) for row in self._execute(sql, (json.dumps(list(values)),))]
+        asked = (json.dumps(list(values)), -1 if limit is None else limit)
+        return [(name(row[0]), *row[1:]) for row in self._execute(sql, asked)]
 
     def acked(self, link: str) -> dict[tuple[str, int], int]:
         """See View."""

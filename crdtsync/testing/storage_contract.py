@@ -122,6 +122,7 @@ class StorageContract(ABC):
                     view.filed("products", "C06", ["789"]),
                     view.filings("products", "C06", "products", ["p1"]),
                     view.files_any("products", "C06"),
+                    view.breaks_any("stock", "C01"),
                     view.due(1 << 40),
                     view.select_in("products", "name", ["arroz"]),
                     view.acked("up"),
@@ -279,6 +280,9 @@ class StorageContract(ABC):
         changes = PendencyChanges(unfiled=[("products", "C06", "products", "p1")], filed=[again])
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(filed=FILINGS)))
+            assert (
+                await store.read(lambda view: view.filed("products", "C06", ["789"], limit=1)) == FILINGS[:1]
+            )
             assert await store.read(lambda view: view.files_any("products", "C20"))
             assert not await store.read(lambda view: view.files_any("products", "C21"))
             assert await store.read(seen) == (FILINGS[:2], FILINGS[:1], FILINGS[2:])
@@ -306,6 +310,8 @@ class StorageContract(ABC):
                 await store.read(lambda view: view.select_in("products", "name", ["mel", "sal"])) == rows[:2]
             )
             assert await store.read(lambda view: view.select_in("products", "price_cents", [6])) == rows[1:2]
+            both = await store.read(lambda view: view.select_in("products", "name", ["mel", "sal"], limit=1))
+            assert both == rows[:1]
 
     async def test_pendencies_are_filtered_and_paged(self) -> None:
         """By rule, category, owner, severity and status; the gravest first, then by id."""
@@ -313,6 +319,9 @@ class StorageContract(ABC):
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
             assert await store.read(lambda view: view.pendencies(rule="C22")) == rows[1::2]
+            assert await store.read(lambda view: view.breaks_any("stock", "C22"))
+            assert not await store.read(lambda view: view.breaks_any("products", "C22"))
+            assert not await store.read(lambda view: view.breaks_any("stock", "C23"))
             assert (
                 await store.read(lambda view: view.pendencies(limit=2, after=("A", rows[0].id))) == rows[1:3]
             )
