@@ -91,8 +91,11 @@ async def show(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     records = [entity._load(row) for row in sorted(rows) if not row[-2]]
     if not records:
         raise RecordMissing(entity.__category__, key)
-    found = [(record, await node.waits_for(entity, key, doc=record.doc)) for record in records]
-    return [_plain(record) | ({"_waits_for": waits} if waits else {}) for record, waits in found]
+    shown: list[dict[str, Any]] = []
+    for one in records:
+        waits = await node.waits_for(entity, key, doc=one.doc)
+        shown.append(_plain(one) | ({"_waits_for": waits} if waits else {}))
+    return shown
 
 
 def _plain(record: Entity) -> dict[str, Any]:
