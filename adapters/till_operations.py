@@ -14,7 +14,20 @@ from adapters.cost_centers import CostCenter
 from adapters.facts import once
 from adapters.sales import Sale
 from adapters.words import reais
-from crdtsync import Broken, Entity, Key, Once, Ref, Role, by_lane_month, check, errors, invariant, option
+from crdtsync import (
+    Beside,
+    Broken,
+    Entity,
+    Key,
+    Once,
+    Ref,
+    Role,
+    by_lane_month,
+    check,
+    errors,
+    invariant,
+    option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,9 +51,10 @@ _BOUNDS = (TillOperationKind.ABERTURA, TillOperationKind.FECHAMENTO)
 _LOJA = {Role.LOJA}
 
 
-def _shift_of_till(operation: TillOperation) -> str:
-    """File every operation under its till and shift."""
-    return f"{operation.parts['store']}/{operation.drawer}/{operation.shift}"
+def _shift_of_till(operation: TillOperation) -> str | Beside:
+    """File the fechamentos that counted under their till and shift, and every other operation beside them."""
+    shift = f"{operation.parts['store']}/{operation.drawer}/{operation.shift}"
+    return shift if operation.counted is not None else Beside(shift)
 
 
 def _bounds_of_till(operation: TillOperation) -> str | None:
@@ -120,12 +134,9 @@ class TillOperation(
         group=_shift_of_till,
         at={Role.GESTAO, Role.LOJA},
     )
-    def closing_summed_all(self, others: Sequence[Self]) -> Verdict:
+    def closing_summed_all(self, others: Sequence[Self], beside: Sequence[Self]) -> Verdict:
         """O turno foi fechado enquanto uma estação sem rede ainda tinha operações dele."""
-        members = [self, *others]
-        if not any(one.counted is not None for one in members):
-            return True
-        operations = once(members)
+        operations = once([self, *others, *beside])
         closings = [one for one in standing_closings(operations) if one.counted is not None]
         if not closings:
             return True

@@ -1,6 +1,7 @@
 """crdtsync: offline-first replication for retail. What an adapter author and a node's host program need."""
 
 from crdtsync.schema import (
+    Beside,
     Broken,
     Case,
     Counter,
@@ -39,6 +40,7 @@ from crdtsync.schema import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Beside",
     "Broken",
     "Case",
     "Counter",

@@ -85,39 +85,28 @@ class Transaction:
         role = self._ledger.identity.role
         if not shape.may_write(role):
             raise NotAllowed(shape.category, None, role)
-        known = {*shape.fields, *(field.name for field in shape.keys)}
         for name in values:
-            if name not in known:
-                raise FieldError(shape.category, name, "there is no such field" + hint(name, known))
+            if name not in shape.names:
+                raise FieldError(shape.category, name, "there is no such field" + hint(name, shape.names))
         key = shape.key_text(values)
+        defaults = shape.defaults
         wires = {
-            name: field.default_wire if values.get(name) is None else field.to_wire(values[name])
-            for name, field in shape.fields.items()
-            if field.kind not in {Kind.COUNTER, Kind.SET}
+            name: defaults[name] if (value := values.get(name)) is None else shape.fields[name].to_wire(value)
+            for name in shape.written
         }
-        for name, wire in wires.items():
-            if wire is None and shape.fields[name].required:
+        for name in shape.required:
+            if wires[name] is None:
                 raise FieldError(shape.category, name, "is required")
         parts = shape.partition.parts(shape.category, wires, self._ledger.identity, in_store)
         doc = "/".join((shape.category, *parts))
-        row = (
-            doc,
-            key,
-            *self._key_columns(entity, key),
-            *(
-                # Not wires.get(): the default of a field that has a value is not worth computing.
-                wires[name] if name in wires else field.default_wire  # noqa: SIM401
-                for name, field in shape.fields.items()
-            ),
-        )
-        record = self._enlist(entity._load((*row, 0, None)), dict)
+        columns = self._key_columns(entity, key)
+        record = self._enlist(entity._load((doc, key, *columns, *(defaults | wires).values(), 0, None)), dict)
         recorder = self._records[doc, key][1]
-        for name, wire in wires.items():
-            # A field that this role may not write keeps its default; naming it is refused by the recorder.
-            if shape.may_write(role, name):
-                recorder.ops.append(Op("write", name, wire))
-            elif name in values:
-                recorder.write(name, wire)
+        writable = shape.writable(role)
+        # A field that this role may not write keeps its default; naming it is refused by the recorder.
+        for name in wires.keys() & values.keys() - writable:
+            recorder.write(name, wires[name])
+        recorder.ops += [Op("write", name, wire) for name, wire in wires.items() if name in writable]
         if not wires:
             recorder.write("~", 0)
         self._created.add((doc, key))

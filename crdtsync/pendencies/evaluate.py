@@ -12,12 +12,12 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync.pendencies.read import StoredRecords
 from crdtsync.pendencies.records import Act
 from crdtsync.pendencies.rulebook import structs
-from crdtsync.schema import Broken, Fine, Invariant, RuleKind
+from crdtsync.schema import Beside, Broken, Fine, Invariant, RuleKind
 from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from crdtsync.storage.base import Row, View
 
 DECISIONS = "decisions"
+_BESIDE = "~"
+"""After the code of a rule: what is filed beside its groups."""
+
 log = logging.getLogger("crdtsync")
 
 
@@ -165,15 +168,20 @@ class _Evaluation:
                 self.records.prefetch(field.ref, keys - {None})
 
     def _file_groups(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
-        """File the changed records, and look at every group that one of them is or was in."""
+        """File the changed records, and look at every group that one of them is or was in, or beside."""
         entity = self.schema.entities[shape.category]
-        fresh: dict[tuple[str, str], str] = {}
+        members: dict[tuple[str, str], set[str]] = {}
+        beside: dict[tuple[str, str], set[str]] = {}
         for row in self._with_values(shape, rule, changed) if rule.given else changed:
             value = None if row[-2] else _group_of(rule, entity._load(row))
-            if value is not None:
-                fresh[row[0], row[1]] = value
-        filed = self._refile(shape.category, rule.code, changed, {at: {v} for at, v in fresh.items()})
-        for value in filed:
+            if isinstance(value, Beside):
+                beside[row[0], row[1]] = {value.value}
+            elif value is not None:
+                members[row[0], row[1]] = {value}
+        values = self._refile(shape.category, rule.code, changed, members)
+        if "beside" in rule.takes:
+            values |= self._refile(shape.category, rule.code + _BESIDE, changed, beside)
+        for value in values:
             self._subjects[_Subject(shape.category, rule.code, shape.category, value)] = None
 
     def _file_paths(self, shape: Shape, changed: list[Row]) -> None:
@@ -254,6 +262,8 @@ class _Evaluation:
         row = self._row(category, doc, key)
         entity = self.schema.entities[category]
         value = None if row is None or row[-2] else _group_of(rule, entity._load(row))
+        if isinstance(value, Beside):
+            value = value.value
         return None if value is None else _Subject(category, rule.code, category, value)
 
     def _watching(self, shape: Shape, path: str, keys: set[str]) -> Iterable[tuple[str, str]]:
@@ -312,18 +322,33 @@ class _Evaluation:
                 values.setdefault((subject.category, subject.code), []).append(subject.key)
         self._members = {at: self._under(*at, wanted) for at, wanted in values.items()}
 
+    def _load_all(self, category: str, places: Iterable[tuple[str, str]]) -> list[Entity]:
+        """Return the records at these places, by key and document, with one question for each document."""
+        by_doc: dict[str, list[str]] = {}
+        rows: dict[tuple[str, str], Row] = {}
+        for doc, key in places:
+            changed = self._rows.get((category, doc, key))
+            if changed is None:
+                by_doc.setdefault(doc, []).append(key)
+            else:
+                rows[doc, key] = changed
+        for doc, keys in by_doc.items():
+            rows |= {(doc, key): row for key, row in self.view.get_many(category, doc, keys).items()}
+        entity = self.schema.entities[category]
+        return [entity._load(rows[at]) for at in sorted(rows, key=lambda at: at[::-1])]
+
     def _judge(self, subject: _Subject, rule: Invariant, waiting: list[_Subject]) -> PendencyRow | None:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
-            members = self._members[subject.category, rule.code].get(subject.key, set())
-            places = sorted(members, key=lambda at: at[::-1])
-            found = [entity._load(row) for at in places if (row := self._row(subject.category, *at))]
+            found = self._load_all(
+                subject.category, self._members[subject.category, rule.code].get(subject.key, ())
+            )
         else:
             row = self._row(subject.category, subject.doc, subject.key)
             found = [entity._load(row)] if row else []
         if not found or found[0].deleted is not (rule.kind is RuleKind.REFERRED):
             return None
-        verdict = self._ask(rule, found[0], found[1:])
+        verdict = self._ask(rule, subject, found)
         until = verdict.until if isinstance(verdict, Broken | Fine) else None
         if "now" in rule.takes:
             at_ms = 0 if until is None else int(until.timestamp() * 1000)
@@ -339,9 +364,13 @@ class _Evaluation:
         changed = self._rows.get((category, doc, key))
         return self.view.get(category, doc, key) if changed is None else changed
 
-    def _ask(self, rule: Invariant, record: Entity, others: list[Entity]) -> bool | Broken | Fine:
+    def _ask(self, rule: Invariant, subject: _Subject, found: list[Entity]) -> bool | Broken | Fine:
         """Ask a rule. One that raises, on a record that lacks what it reads, holds nothing back: a person sees it."""
-        given = {"records": self.records, "now": self.now, "others": others}
+        record, *others = found
+        given: dict[str, Any] = {"records": self.records, "now": self.now, "others": others}
+        if "beside" in rule.takes:
+            places = self._under(subject.category, rule.code + _BESIDE, [subject.key])[subject.key]
+            given["beside"] = self._load_all(subject.category, places)
         try:
             return rule.method(record, **{name: given[name] for name in rule.takes})
         except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
@@ -426,7 +455,7 @@ class _Evaluation:
                 self._note(known, known)
 
 
-def _group_of(rule: Invariant, record: Entity) -> str | None:
+def _group_of(rule: Invariant, record: Entity) -> str | Beside | None:
     """Return the group that a record is in. One that lacks what the rule reads is in none, and holds nothing back."""
     assert rule.group is not None
     try:

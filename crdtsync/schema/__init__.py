@@ -13,6 +13,7 @@ from crdtsync.schema.partition import (
 )
 from crdtsync.schema.roles import Identity, Role
 from crdtsync.schema.rules import (
+    Beside,
     Broken,
     Case,
     Fine,
@@ -33,6 +34,7 @@ from crdtsync.schema.schema import Schema, load_installed
 from crdtsync.schema.shape import Shape
 
 __all__ = [
+    "Beside",
     "Broken",
     "Case",
     "Counter",

@@ -244,8 +244,8 @@ class Entity:
             CheckFailed: a check says no, or a required field is missing.
         """
         shape = cls.__shape__
-        for name, field in shape.fields.items():
-            if field.required and record._row[field.place] is None:
+        for name in shape.required:
+            if record._row[shape.fields[name].place] is None:
                 raise CheckFailed(shape.category, record.key, "required", f"{name} is required")
         for rule in shape.checks:
             try:

@@ -100,6 +100,17 @@ class Fine:
     look: Sequence[Entity] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a group function returns for a record that is no member of a group but counts for it.
+
+    The group is judged again because of it, if it has members, and the rule gets it in `beside`. So a rule about the
+    few (the closings of a shift) does not read the many (its operations) each time that one of them comes.
+    """
+
+    value: str
+
+
 Verdict: TypeAlias = bool | Broken | Fine
 """What an invariant answers. A bare False is a `Broken` with nothing to add."""
 
@@ -186,7 +197,7 @@ class Check:
     method: Callable[[Any], bool]
 
 
-GroupValue: TypeAlias = Callable[[Any], str | None]
+GroupValue: TypeAlias = Callable[[Any], str | Beside | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +205,7 @@ class Invariant:
     """A rule over merged state; a broken one is a pendency.
 
     Attributes:
-        takes: what `method` asks for beside the record: `others`, `records`, `now`.
+        takes: what `method` asks for besides the record: `others`, `beside`, `records`, `now`.
         effect: what happens if nobody does anything, in Portuguese.
         at: the roles that hold everything the rule reads, None for all that hold the category.
         absence: it only asks whether the watched targets are there, so their other changes do not matter.
@@ -247,7 +258,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
     """Mark a method as an invariant: it returns True when all is well, else False or `Broken(...)`.
 
     The method takes `self` and, by name, any of: `records` (what it may read), `now` (a datetime, UTC), and for a group
-    `others`.
+    `others` and `beside`.
 
     Args:
         code: what it is known by, such as C01.
@@ -258,7 +269,8 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
         watch: fields, or fields of structs ("lines.product"), whose target matters: the rule looks again when the
             target changes.
         group: compare records: the names of fields that are equal, or a function of a record that returns what to file
-            it under (None: nowhere). `self` has the smallest key, `others` are the rest; a record alone is judged too.
+            it under (None: nowhere; or `Beside`). `self` has the smallest key, `others` are the rest; a record alone is
+            judged too.
         referred: see deleted records only, and again when a record that refers to them changes.
         at: the roles that hold everything that the rule reads; all that hold the category by default.
         only_conflicts: the rule is about `self.conflicts`; records without any are not looked at, which is fast.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crdtsync.schema.partition import Partition
     from crdtsync.schema.roles import Role
     from crdtsync.schema.rules import Check, Invariant
+    from crdtsync.schema.values import Wire
 
 KEY_SEPARATOR = ":"
 """Between the parts of a composite key; no part contains it."""
@@ -173,6 +174,38 @@ class Shape:
         declared = self.fields.get(field) if field else None
         return declared is None or declared.writers is None or role in declared.writers
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the keys and of the fields."""
+        return frozenset((*(key.name for key in self.keys), *self.fields))
+
+    @cached_property
+    def defaults(self) -> dict[str, Wire]:
+        """Field -> wire value of a record that never had it written, in the order of the columns."""
+        return {name: field.default_wire for name, field in self.fields.items()}
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """The fields that a new record writes at once: all but counters and sets, which are moved."""
+        return tuple(n for n, one in self.fields.items() if one.kind not in {Kind.COUNTER, Kind.SET})
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The fields that a record must bring a value for."""
+        return tuple(name for name, field in self.fields.items() if field.required)
+
+    def writable(self, role: Role) -> frozenset[str]:
+        """Return the fields that a node of this role may write."""
+        known = self._writable.get(role)
+        if known is None:
+            known = frozenset(name for name in self.fields if self.may_write(role, name))
+            self._writable[role] = known
+        return known
+
+    @cached_property
+    def _writable(self) -> dict[Role, frozenset[str]]:
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """Return what the fingerprint covers: signatures of keys and fields."""
         return {
@@ -296,9 +329,10 @@ def _check_rules(name: str, shape: Shape) -> None:
                     f"{name}: {rule.code} is about records with {needed!r}, no field"
                     + hint(needed, shape.fields)
                 )
-        strange = rule.takes - {"records", "now", "others"}
+        grouped_only = {"others", "beside"} if rule.kind is RuleKind.GROUP else set()
+        strange = rule.takes - {"records", "now"} - grouped_only
         if strange or ("others" in rule.takes) != (rule.kind is RuleKind.GROUP):
             raise AdapterError(
-                f"{name}: {rule.code} may ask for records and now, and for others when it compares a group; "
+                f"{name}: {rule.code} may ask for records and now, and for others and beside when it compares a group; "
                 f"it asks for {', '.join(sorted(rule.takes)) or 'nothing'}"
             )

@@ -118,10 +118,17 @@ class TextType(ValueType):
         if "\x00" in text or not (text.isascii() or text.encode(errors="replace").decode() == text):
             # SQLite's functions end a text at NUL, and a lone surrogate has no UTF-8 form.
             raise ValueError(f"{text!r} has a character that cannot be stored")
-        problem = self.check((text,))
-        if problem:
-            raise ValueError(problem)
+        if not self.accepts(text):
+            raise ValueError(self.check((text,)))
         return text
+
+    def accepts(self, value: object) -> bool:
+        """Tell whether one text passes `check`, without the cost of a column."""
+        return (
+            type(value) is str
+            and len(value) <= self.max_length
+            and (self.pattern is None or self.pattern.fullmatch(value) is not None)
+        )
 
     def check(self, values: Sequence[Any]) -> str | None:
         """Check type, length and pattern of texts."""
@@ -160,13 +167,8 @@ class KeyType(TextType):
         return None if joined.isprintable() else "a key has a character that is not printable"
 
     def accepts(self, value: object) -> bool:
-        """Tell whether one key passes `check`, without the cost of a column."""
-        return (
-            type(value) is str
-            and 0 < len(value) <= self.max_length
-            and value.isprintable()
-            and (self.pattern is None or self.pattern.fullmatch(value) is not None)
-        )
+        """See TextType."""
+        return type(value) is str and value != "" and value.isprintable() and super().accepts(value)
 
 
 class RefType(KeyType):
