@@ -112,11 +112,10 @@ class Customer(Entity, category="customers", title="Clientes", writers={Role.GES
         effect="Compras, crédito e dívidas da mesma pessoa ficam em dois cadastros.",
         given=("tax_id",),
         group=_document,
+        several=True,
     )
     def document_is_one_customers(self, others: Sequence[Self]) -> Verdict:
         """Dois aparelhos cadastraram o mesmo CPF ou CNPJ."""
-        if not others:
-            return True
         named = ", ".join(f"{one.name} ({one.key})" for one in (self, *others))
         return Broken(
             f"O documento {self.tax_id} está em {len(others) + 1} cadastros: {named}.",

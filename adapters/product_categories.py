@@ -178,11 +178,10 @@ class ProductCategory(
         severity=Severity.M,
         effect="Ficam as duas, e os produtos se dividem entre elas nos relatórios.",
         group=_place,
+        several=True,
     )
     def name_is_unique_under_its_parent(self, others: Sequence[Self]) -> Verdict:
         """Os dois lados criaram, cada um, a mesma categoria."""
-        if not others:
-            return True
         ids = [one.key for one in (self, *others)]
         return Broken(
             f"{len(ids)} categorias se chamam “{self.name}” no mesmo lugar da árvore: {', '.join(ids)}.",

@@ -224,11 +224,10 @@ class Product(Entity, category="products", title="Produtos", writers={Role.GESTA
         effect="O leitor do caixa encontra dois produtos e pode vender o errado.",
         group=_gtin_to_compare,
         given=("gtin",),
+        several=True,
     )
     def gtin_names_one_product(self, others: Sequence[Self]) -> Verdict:
         """Dois produtos ativos têm o mesmo código de barras."""
-        if not others:
-            return True
         products = [self, *others]
         names = " e ".join(f"{product.name} ({product.id})" for product in products)
         return Broken(

@@ -231,11 +231,10 @@ class Sale(
         owner=Role.LOJA,
         effect="As duas vendas contam: no total, no estoque e no caixa.",
         group=_alike,
+        several=True,
     )
     def was_sent_once(self, others: Sequence[Self]) -> Verdict:
         """A mesma estação registrou duas vendas iguais em poucos segundos."""
-        if not others:
-            return True
         sales = sorted(once([self, *others]), key=lambda sale: (sale.sold_at, sale.id))
         again = [
             [first.id, second.id]
@@ -278,6 +277,7 @@ class Sale(
         effect="A SEFAZ rejeita o segundo documento (539), e a venda fica sem documento fiscal.",
         group=("issuer", "model", "series", "number"),
         given=("number",),
+        several=True,
         at={Role.GESTAO, Role.LOJA},
     )
     def fiscal_number_is_unique(self, others: Sequence[Self]) -> Verdict:

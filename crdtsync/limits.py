@@ -135,6 +135,15 @@ LOCAL_TURN_SECONDS_MAX = 0.05
 REMOTE_WAIT_SECONDS_MAX = 0.2
 """How long local transactions, however many, keep remote work from being started, seconds."""
 
+REMOTE_SLICE_SECONDS = 0.003
+"""How long one stretch of remote work should take while people work at the node, seconds; one batch at least."""
+
+REMOTE_SLICE_BYTES_MIN = 1024
+"""The smallest stretch, element bytes: below it the commit's own cost is all there is."""
+
+AT_WORK_SECONDS = 60.0
+"""People work at a node so long after a local transaction, seconds."""
+
 LOAD_SLICE_SECONDS = 0.001
 """How long a document is loaded at a stretch before others have their turn, seconds; one batch at least."""
 

@@ -29,6 +29,7 @@ from crdtsync.errors import (
 )
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
 from crdtsync.node.memory import give_back
+from crdtsync.node.slices import Slices
 from crdtsync.pendencies import removals as removal_rows
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
@@ -158,6 +159,7 @@ class Ledger:
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
         self._warming = asyncio.Lock()
+        self._slices = Slices(lambda: asyncio.get_running_loop().time())
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
         # Held by a transaction while its entities complete it (`Entity.before_write`).
@@ -663,14 +665,20 @@ class Ledger:
     ) -> list[Change]:
         """Take a peer's update; durable on return. ``origin`` is shown with the pendencies that it opens.
 
+        While people work here it is taken in pieces; what was taken of an update that is refused later stays.
+
         ``cut`` is the peer's closed cut when its diff is complete. ``absent`` are the categories that the peer cannot
         send here: no transaction waits for its parts in them. ``skew_ms`` says that the update comes from below, and
         how far ahead the clocks there are known to be, in milliseconds: stamps far ahead get a ceiling.
         """
+        began = 0.0
+        now = asyncio.get_running_loop().time
 
-        async def prepare(_commit: Commit) -> list[Change]:
+        async def take(piece: bytes, closed: Mapping[int, int] | None, _commit: Commit) -> list[Change]:
+            nonlocal began
+            began = now()
             document = await self.document(doc)
-            change = document.receive(update, may_write, forbidden, self._may_be_mass)
+            change = document.receive(piece, may_write, forbidden, self._may_be_mass)
             self._note_removals([change])
             for entry in change.parked:
                 self._parked.setdefault(doc, set()).add((entry.replica, entry.seq))
@@ -679,13 +687,19 @@ class Ledger:
                 self._waiting.setdefault(replica, set()).add(doc)
             for replica in list(change.heads):
                 await self.show(replica, changes, absent)
-            if cut:
-                document.promise(cut, change)
+            if closed:
+                document.promise(closed, change)
             bounds = self._bound_stamps(document, change, skew_ms)
             return [*changes.values(), *bounds, *await self._release_decided(list(changes.values()))]
 
         await self._warm(doc)
-        return await self._submit(self._remote, prepare, origin)
+        taken: list[Change] = []
+        pieces = self._slices.cut(update)
+        for place, piece in enumerate(pieces, 1):
+            closed = cut if place == len(pieces) else None
+            taken += await self._submit(self._remote, partial(take, piece, closed), origin)
+            self._slices.took(len(piece), now() - began)
+        return taken
 
     def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
         """Observe the stamps of an update; those far ahead are not, and get a ceiling when they come from below."""
@@ -887,6 +901,7 @@ class Ledger:
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
         self._turns[whose] = asyncio.get_running_loop().time() + limits.LOCAL_TURN_SECONDS_MAX
+        self._slices.note_local()
 
     def end_turn(self, whose: object) -> None:
         """It is over."""

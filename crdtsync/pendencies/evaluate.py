@@ -11,6 +11,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,7 +94,6 @@ class _Evaluation:
         # (category, rule) -> value -> where its members are.
         self._members: dict[tuple[str, str], dict[str, set[tuple[str, str]]]] = {}
         self._shows_any = bool(view.pendencies(limit=1))
-        self._decided_any = DECISIONS in schema.shapes and bool(view.select(DECISIONS, limit=1))
 
     def run(self, rows: Mapping[str, list[Row]], due: Sequence[DueRow]) -> PendencyChanges:
         newest = {
@@ -245,7 +245,7 @@ class _Evaluation:
         for watcher in self.book.watchers[category]:
             rule, other = watcher.rule, watcher.shape.category
             rows = changed
-            if rule.absence and not self.view.breaks_any(other, rule.code):
+            if rule.absence and not (self._shows_any and self.view.breaks_any(other, rule.code)):
                 # All of its references hold; only a target that goes can change that.
                 rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
             keys = {row[1] for row in rows}
@@ -340,9 +340,10 @@ class _Evaluation:
     def _judge(self, subject: _Subject, rule: Invariant, waiting: list[_Subject]) -> PendencyRow | None:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
-            found = self._load_all(
-                subject.category, self._members[subject.category, rule.code].get(subject.key, ())
-            )
+            members = self._members[subject.category, rule.code].get(subject.key, ())
+            if rule.several and len(members) < 2:
+                return None
+            found = self._load_all(subject.category, members)
         else:
             row = self._row(subject.category, subject.doc, subject.key)
             found = [entity._load(row)] if row else []
@@ -407,14 +408,14 @@ class _Evaluation:
     # -- what changes ------------------------------------------------------------------------------------------
 
     def _settle(self, verdicts: Mapping[_Subject, PendencyRow | None]) -> None:
+        names = {subject: f"{subject.doc}/{subject.key}#{subject.code}" for subject in verdicts}
+        known = self.view.pendencies_named(names.values()) if self._shows_any and names else {}
         for subject, row in verdicts.items():
-            name = f"{subject.doc}/{subject.key}#{subject.code}"
-            known = self.view.pendency(name) if self._shows_any else None
-            if row is None:
-                if known is not None:
-                    self.changes.closed.append(name)
-                continue
-            self._note(row, known)
+            before = known.get(names[subject])
+            if row is not None:
+                self._note(row, before)
+            elif before is not None:
+                self.changes.closed.append(before.id)
 
     def _note(self, row: PendencyRow, known: PendencyRow | None) -> None:
         """Keep a broken rule as a pendency: as it was first seen, when its episode is the one that is known."""
@@ -425,6 +426,10 @@ class _Evaluation:
         if row != known:
             self.changes.opened.append(row)
             self.changes.fresh += known is None
+
+    @cached_property
+    def _decided_any(self) -> bool:
+        return DECISIONS in self.schema.shapes and bool(self.view.select(DECISIONS, limit=1))
 
     def _status(self, row: PendencyRow) -> str:
         """`decided` while a decision about this episode stands whose option settles it."""

@@ -86,6 +86,8 @@ class StoredRecords:
         """Look up many records for `present` at once."""
         known = self._present.setdefault(category, {})
         wanted = [key for key in set(keys) if key not in known]
+        if not wanted:
+            return
         known.update(dict.fromkeys(wanted, False))
         active = self._schema.shape(category).fields.get("active")
         for doc in self.documents(category):

@@ -88,6 +88,7 @@ class Decision(
         severity=Severity.A,
         effect="Valem as duas; o que cada uma escreveu continua escrito.",
         group=("pendency", "episode"),
+        several=True,
     )
     def one_answer(self, others: Sequence[Self], records: Records) -> Verdict:
         """Duas pessoas decidiram a mesma pendência de modos diferentes."""

@@ -211,6 +211,7 @@ class Invariant:
         absence: it only asks whether the watched targets are there, so their other changes do not matter.
         only_conflicts: it is about concurrent values, so records without any are fine.
         given: fields without a value make a record fine, so it is not looked at.
+        several: a record that is alone in its group is fine, so it is not looked at.
     """
 
     code: str
@@ -228,6 +229,7 @@ class Invariant:
     absence: bool = False
     only_conflicts: bool = False
     given: tuple[str, ...] = ()
+    several: bool = False
     options: tuple[Option, ...] = field(default=())
 
 
@@ -254,6 +256,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
     at: set[Role] | None = None,
     only_conflicts: bool = False,
     given: tuple[str, ...] = (),
+    several: bool = False,
 ) -> Callable[[F], F]:
     """Mark a method as an invariant: it returns True when all is well, else False or `Broken(...)`.
 
@@ -275,6 +278,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
         at: the roles that hold everything that the rule reads; all that hold the category by default.
         only_conflicts: the rule is about `self.conflicts`; records without any are not looked at, which is fast.
         given: the rule is about records that have a value in these fields; others are not looked at.
+        several: the rule is about groups of two records or more; a record alone is not looked at, which is fast.
     """
     kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
     by = group_by(group) if isinstance(group, tuple) else group
@@ -296,6 +300,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
             None if at is None else frozenset(at),
             only_conflicts=only_conflicts,
             given=given,
+            several=several,
         )
         function.__crdtsync_invariant__ = rule  # type: ignore[attr-defined]
         return function

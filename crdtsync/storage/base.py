@@ -350,6 +350,9 @@ class View(Protocol):
     def pendency(self, pendency_id: str) -> PendencyRow | None:
         """One pendency, None when there is none."""
 
+    def pendencies_named(self, ids: Iterable[str]) -> dict[str, PendencyRow]:
+        """Those of these pendencies that there are, by id."""
+
     def pendency_counts(self) -> dict[tuple[str, str, str], int]:
         """How many there are by (severity, owner, status)."""
 

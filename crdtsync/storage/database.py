@@ -445,14 +445,13 @@ class Database:
                 self._insert("due", later)
 
     def _delete_pendencies(self, ids: Iterable[str]) -> None:
-        for name in sorted(ids):
-            known = self.connection.execute("SELECT records FROM pendencies WHERE id = ?", (name,)).fetchone()
-            if known is not None:
-                shown = [(doc, key, name) for doc, key in json.loads(known[0])]
-                self.connection.executemany(
-                    "DELETE FROM pendency_records WHERE doc = ? AND key = ? AND pendency = ?", shown
-                )
-                self.connection.execute("DELETE FROM pendencies WHERE id = ?", (name,))
+        sql = "SELECT id, records FROM pendencies WHERE id IN (SELECT value FROM json_each(?))"
+        known = self.connection.execute(sql, (json.dumps(list(ids)),)).fetchall()
+        if known:
+            many = self.connection.executemany
+            shown = [(doc, key, name) for name, records in known for doc, key in json.loads(records)]
+            many("DELETE FROM pendency_records WHERE doc = ? AND key = ? AND pendency = ?", shown)
+            many("DELETE FROM pendencies WHERE id = ?", [(name,) for name, _ in known])
 
     # -- small parts --------------------------------------------------------------------------------------------------
 

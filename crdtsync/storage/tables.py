@@ -294,9 +294,10 @@ class RecordTable:
         return f"ALTER TABLE {self.name} ADD COLUMN {_quoted(name)} {sql_type}"
 
     def indexes(self) -> list[str]:
-        """CREATE INDEX for each column the category marks."""
+        """CREATE INDEX for each column the category marks. Nobody looks for empty ones, and many references are empty."""
         return [
-            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{column} ON {self.name} ({_quoted(column)})"
+            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{column} ON {self.name} ({_quoted(column)}) "
+            f"WHERE {_quoted(column)} IS NOT NULL"
             for column in self.spec.indexes
         ]
 

@@ -248,6 +248,12 @@ class SqlView:
         rows = self._own("SELECT * FROM pendencies WHERE id = ?", "pendencies", pendency_id)
         return PendencyRow(*rows[0]) if rows else None
 
+    def pendencies_named(self, ids: Iterable[str]) -> dict[str, PendencyRow]:
+        """See View."""
+        sql = "SELECT * FROM pendencies WHERE id IN (SELECT value FROM json_each(?))"
+        found = [PendencyRow(*row) for row in self._own(sql, "pendencies", json.dumps(list(ids)))]
+        return {row.id: row for row in found}
+
     def pendency_counts(self) -> dict[tuple[str, str, str], int]:
         """See View."""
         sql = "SELECT severity, owner, status, count(*) FROM pendencies GROUP BY severity, owner, status"
@@ -260,8 +266,8 @@ class SqlView:
             "WHERE doc = ? ORDER BY pendency"
         )
         names = [row[0] for row in self._execute(sql, (json.dumps(list(keys)), doc))]
-        found = (self.pendency(name) for name in names)
-        return [row for row in found if row is not None]
+        found = self.pendencies_named(names) if names else {}
+        return [found[name] for name in names if name in found]
 
     def filed(
         self, category: str, rule: str, values: Collection[str], *, limit: int | None = None
@@ -408,8 +414,9 @@ class SqlView:
                     self._path,
                     f"category {table.spec.category!r} has no column {column!r}; use one of: {known}",
                 )
-            conditions.append(f'"{column}" IS ?')
-            values.append(value)
+            # IS would not use the index, which leaves empty ones out.
+            conditions.append(f'"{column}" IS NULL' if value is None else f'"{column}" = ?')
+            values += [] if value is None else [value]
         if not include_deleted:
             conditions.append("_deleted = 0")
         return conditions, values

@@ -116,6 +116,7 @@ class StorageContract(ABC):
                     view.parked(),
                     view.pendencies(),
                     view.pendency("x"),
+                    view.pendencies_named(["x"]),
                     view.pendency_counts(),
                     view.count_pendencies(),
                     view.pendencies_showing("products", ["p1"]),
@@ -319,6 +320,8 @@ class StorageContract(ABC):
         async with self.make(TABLES) as store:
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
             assert await store.read(lambda view: view.pendencies(rule="C22")) == rows[1::2]
+            named = await store.read(lambda view: view.pendencies_named([rows[2].id, "no such", rows[0].id]))
+            assert named == {rows[0].id: rows[0], rows[2].id: rows[2]}
             assert await store.read(lambda view: view.breaks_any("stock", "C22"))
             assert not await store.read(lambda view: view.breaks_any("products", "C22"))
             assert not await store.read(lambda view: view.breaks_any("stock", "C23"))

@@ -177,10 +177,39 @@ def test_a_text_that_looks_like_two_is_refused() -> None:
     assert TextType("[0-9]{2}").check(["12", "34\n56"]) is not None
 
 
-@given(st.one_of(st.text(max_size=300), st.integers()))
-def test_one_key_and_a_column_of_keys_are_judged_alike(key: object) -> None:
-    for kind in (KeyType(), KeyType("[0-9A-Z]+")):
-        assert kind.accepts(key) == (kind.check([key]) is None)
+_KINDS = [
+    CENTS,
+    IntType(),
+    BoolType(),
+    TextType(),
+    TextType("[a-z]*", 3),
+    KeyType(),
+    KeyType("[0-9A-Z]+"),
+    RefType("x"),
+    DateType(),
+    DateTimeType(),
+    EnumType(Status),
+]
+
+
+@given(
+    st.sampled_from(_KINDS),
+    st.one_of(
+        st.text(max_size=300),
+        st.sampled_from(["", "abc", "a\n", "open", "2026-11-24", "2026-11-24T10:00:00Z", Status.OPEN]),
+        st.integers(),
+        st.integers(-1, 2),
+        st.integers(limits.AMOUNT_MAX - 1, limits.AMOUNT_MAX + 1),
+        st.booleans(),
+        st.floats(),
+        st.none(),
+        st.binary(max_size=3),
+        st.tuples(st.integers()),
+        st.lists(st.text(max_size=2), max_size=2),
+    ),
+)
+def test_one_value_and_a_column_of_it_are_judged_alike(kind: ValueType, value: object) -> None:
+    assert kind.accepts(value) == (kind.check([value]) is None)
 
 
 @pytest.mark.parametrize(

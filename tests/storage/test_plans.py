@@ -31,6 +31,10 @@ READS: dict[str, tuple[Read, str]] = {
         "SEARCH pendencies USING COVERING INDEX pendencies_by_rule (rule=? AND category=?)",
     ),
     "pendency": (lambda view: view.pendency("a"), "SEARCH pendencies USING PRIMARY KEY (id=?)"),
+    "pendencies_named": (
+        lambda view: view.pendencies_named(["a", "b"]),
+        "SEARCH pendencies USING PRIMARY KEY (id=?)",
+    ),
     "pendencies": (
         lambda view: view.pendencies(limit=1),
         "SCAN pendencies USING INDEX pendencies_in_order",
