@@ -23,7 +23,7 @@ BATCH_BYTES_MAX = 128 * 1024
 BATCH_READ_BYTES_MAX = 240 * 1024
 """Encoded size of a batch that is read, bytes: one written again after a fork names one more replica in each group."""
 
-ROWS_PER_BATCH = 64
+ROWS_PER_BATCH = 32
 """Records in one batch of a bulk load or a compaction: large enough to share stamps, small enough to slice."""
 
 CHUNK_BYTES_MAX = 32 * 1024
@@ -141,8 +141,14 @@ REMOTE_SLICE_SECONDS = 0.003
 REMOTE_SLICE_BYTES_MIN = 1024
 """The smallest stretch, element bytes: below it the commit's own cost is all there is."""
 
-AT_WORK_SECONDS = 60.0
+AT_WORK_SECONDS = 15.0
 """People work at a node so long after a local transaction, seconds."""
+
+COLLECTOR_THRESHOLDS = (2_000, 1_000, 10)
+"""Python's `gc.set_threshold` of a node's process: the young are looked at often, 3 ms at most, the rest in quiet hours."""
+
+COLLECT_SECONDS = 600.0
+"""How often a node's process looks for cycles among everything in memory, if nobody works there, seconds."""
 
 LOAD_SLICE_SECONDS = 0.001
 """How long a document is loaded at a stretch before others have their turn, seconds; one batch at least."""

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ from crdtsync.errors import CrdtsyncError
 
 _INITIAL_SECONDS_MAX = 300.0
 _WORK_SECONDS_MAX = 600.0
+_LISTED = 5
+_MANAGER = "gerente"
+# What the manager decides about the first of the list: option, reason, and the invoice that was not entered.
+_CHOICES = (
+    ("aceitar", "compras já foi avisada", None),
+    ("entrada", "a nota chegou na terça e ninguém a lançou", "NF 1021"),
+    ("aceitar", "sai de linha quando acabar", None),
+)
 
 
 @click.command()
@@ -80,19 +89,21 @@ class _Demo:
             sold = await self._sell_offline()
             rounds = await self._come_back()
             totals = {name: (await fleet.ask(name, "progress"))["totals"] for name in fleet.names}
-            digests = await self._compare_digests()
+            self._phase("Everything is compared and recounted")
+            digests, outcome = await asyncio.gather(self._compare_digests(), self._recount())
             pendencies = {name: (await fleet.ask(name, "status"))["pendencies"] for name in fleet.names}
+            settled = await self._settle()
+            summary = self._summary(outcome, totals, digests, settled)
+            self._report(summary, totals, pendencies, sold, rounds, outcome)
             if keep_open:
                 self._say_open()
                 await asyncio.Event().wait()
         finally:
             await fleet.stop()
-        outcome = await self._recount()
-        summary = self._summary(outcome, totals, digests)
-        self._report(summary, totals, pendencies, sold, rounds, outcome)
         if as_json:
             click.echo(json.dumps(summary))
-        return 0 if summary["converged"] and not summary["lost"] and not summary["duplicated"] else 1
+        good = summary["converged"] and not summary["lost"] and not summary["duplicated"]
+        return 0 if good and all(settled) else 1
 
     def _phase(self, title: str) -> None:
         self.phases.append((title, time.perf_counter()))
@@ -172,10 +183,40 @@ class _Demo:
     async def _compare_digests(self) -> bool:
         """Compare the digests of the folded state of every document that two nodes hold."""
         held: dict[str, set[str]] = {}
-        for name in self.fleet.names:
-            for doc, digest in (await self.fleet.ask(name, "digests")).items():
+        for said in await asyncio.gather(*(self.fleet.ask(name, "digests") for name in self.fleet.names)):
+            for doc, digest in said.items():
                 held.setdefault(doc, set()).add(digest)
         return all(len(digests) == 1 for digests in held.values())
+
+    async def _settle(self) -> list[bool]:
+        """List what people must look at, settle a few, and tell of each whether every node has it settled."""
+        fleet = self.fleet
+        self._phase(f"A manager looks at the pendencies of {STORE}")
+        page = await fleet.ask(STORE, "pendencies", rule="C01", limit=_LISTED)
+        self.console.print(f"{page['total']:,} of rule C01, Estoque abaixo de zero; the first of them:")
+        for row in page["pendencies"]:
+            self.console.print(
+                f"  [dim]{row['severity']}[/] {row['message']} [dim]{row['id']}[/]", soft_wrap=True
+            )
+        await fleet.ask(STORE, "person", person=_MANAGER, name="Gerente da loja")
+        chosen = []
+        for row, (option, why, document) in zip(page["pendencies"], _CHOICES, strict=False):
+            card = await fleet.ask(STORE, "pendency", pendency=row["id"])
+            short = -Decimal(card["evidence"]["saldo"])
+            values = {"documento": document, "quantidade": str(short)} if document else {}
+            asked = {"option": option, "why": why, "person": _MANAGER, "values": values}
+            await fleet.ask(STORE, "resolve", pendency=row["id"], **asked)
+            chosen.append((row["id"], next(one["title"] for one in card["options"] if one["name"] == option)))
+        await fleet.sync_until_even(_WORK_SECONDS_MAX)
+        names = [name for name, _ in chosen]
+        still = {node: await fleet.ask(node, "still_open", pendencies=names) for node in fleet.names}
+        for name, title in chosen:
+            nodes = [node for node, open_there in still.items() if name in open_there]
+            where = (
+                f"[red]still open at {', '.join(nodes)}[/]" if nodes else f"settled at all {len(still)} nodes"
+            )
+            self.console.print(f"  {name}: {title}; {where}", soft_wrap=True)
+        return [all(name not in open_there for open_there in still.values()) for name in names]
 
     async def _recount(self) -> dict[str, Any]:
         script = Path(__file__).with_name("recount.py")
@@ -190,7 +231,11 @@ class _Demo:
         return outcome
 
     def _summary(
-        self, outcome: dict[str, Any], totals: dict[str, list[list[Any]]], digests: bool
+        self,
+        outcome: dict[str, Any],
+        totals: dict[str, list[list[Any]]],
+        digests: bool,
+        settled: list[bool],
     ) -> dict[str, Any]:
         """Sum what the downstream ends of all links counted; each record and byte is counted once."""
         moved = {(direction, what): 0 for direction in ("down", "up") for what in ("records", "bytes")}
@@ -213,6 +258,7 @@ class _Demo:
             "bytes_up": moved["up", "bytes"],
             "lost": outcome["lost"],
             "duplicated": outcome["duplicated"],
+            "settled": sum(settled),
         }
 
     def _report(

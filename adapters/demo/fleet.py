@@ -74,7 +74,7 @@ class Fleet:
             )
         await self.wait_for(name, lambda _progress: True, _START_SECONDS_MAX)
 
-    async def ask(self, name: str, verb: str, **args: Any) -> Any:
+    async def ask(self, name: str, verb: str, /, **args: Any) -> Any:
         """Ask a running node. Raises DemoFailed when its process is gone."""
         try:
             answer = await call(self.folder / name, verb, **args)

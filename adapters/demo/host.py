@@ -2,7 +2,7 @@
 
     python -m adapters.demo.host DIR
 
-It adds the demo's verbs (import, stock, sell, progress) to the node's control socket.
+It adds the demo's verbs (import, stock, sell, still_open, progress) to the node's control socket.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class Host:
         """Sell the lane's week."""
         return await sell(self._opened(), Path(args["data"]), args["lane"], args["lanes"])
 
+    async def still_open(self, args: dict[str, Any]) -> list[str]:
+        """Tell which of these pendencies are open here."""
+        found = [await self._opened().pendency(name) for name in args["pendencies"]]
+        return [row.id for row in found if row is not None and row.status == "open"]
+
     async def progress(self, _args: dict[str, Any]) -> dict[str, Any]:
         """Say how far the node is: link, runs, the run going on, heads digests, totals."""
         node = self._opened()
@@ -85,7 +90,13 @@ def main() -> int:
     """Run the node until it is told to stop."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     host = Host()
-    verbs = {"import": host.import_, "stock": host.stock, "sell": host.sell, "progress": host.progress}
+    verbs = {
+        "import": host.import_,
+        "stock": host.stock,
+        "sell": host.sell,
+        "still_open": host.still_open,
+        "progress": host.progress,
+    }
     try:
         asyncio.run(run_node(load_config(Path(sys.argv[1])), verbs=verbs, on_ready=host.ready))
     except CrdtsyncError as error:

@@ -898,6 +898,11 @@ class Ledger:
     def _overdue(self) -> bool:
         return bool(self._remote) and self._due() - asyncio.get_running_loop().time() < _HAIR_SECONDS
 
+    @property
+    def at_work(self) -> bool:
+        """Whether people work at this node now."""
+        return self._slices.at_work
+
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
         self._turns[whose] = asyncio.get_running_loop().time() + limits.LOCAL_TURN_SECONDS_MAX

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adapters.demo import _Demo, demo
-from adapters.demo.recount import WEEK
+from adapters.demo.recount import WEEK, recount
 from tests.demo.small import BASKETS, LANES, cut_data
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ def test_the_week_sold_by_cut_off_lanes_converges_with_nothing_lost_or_duplicate
     assert (found["converged"], found["lost"], found["duplicated"]) == (True, 0, 0)
     assert (found["baskets"], found["nodes"]) == (BASKETS, 2 + LANES)
     assert found["below_zero"] > 0
+    assert found["settled"] == min(3, found["below_zero"])
+    assert "settled at all" in result.stderr
+    # The nodes that are left behind are as the manager left them, and the recount knows.
+    assert recount(nodes, data, LANES).agrees
     assert found["bytes_down"] > found["bytes_up"] > 0
     sold = [basket for lane in EVERY_LANE for basket in baskets_of(nodes, lane)]
     assert sorted(sold) == baskets_of(nodes, "gestao")

@@ -304,6 +304,34 @@ def test_a_store_without_the_sales_view_is_an_environment_fault(nodes: Path, dat
         recount.recount(nodes, data, LANES)
 
 
+def test_what_people_entered_since_is_part_of_the_balance_and_one_invoice_counts_once(
+    nodes: Path, data: Path
+) -> None:
+    entered = [
+        ("d1", "7", "entrada", {"documento": "NF 1", "quantidade": "1.5"}),
+        ("d2", "7", "entrada", {"documento": "NF 1", "quantidade": "1.5"}),
+        ("d3", "8", "ajuste", {"quantidade": "0,25"}),
+        ("d4", "8", "ajuste", {"quantidade": "0,25"}),
+        ("d5", "9", "aceitar", {}),
+    ]
+    rows = ", ".join(
+        f"('{key}', 'stock/loja1/{product}#C01', 'decisao', '{option}', '{json.dumps(values)}')"
+        for key, product, option, values in entered
+    )
+    change(
+        nodes,
+        f"""
+        CREATE TABLE decisions(id, pendency, act, option, "values");
+        INSERT INTO decisions VALUES {rows};
+        UPDATE rec_stock SET balance_milli = balance_milli + 1500 WHERE product = '7';
+        UPDATE rec_stock SET balance_milli = balance_milli + 500 WHERE product = '8';
+        """,
+    )
+    assert recount.recount(nodes, data, LANES).agrees
+    change(nodes, "UPDATE decisions SET option = 'aceitar' WHERE id = 'd3'")
+    assert not recount.recount(nodes, data, LANES).agrees
+
+
 def test_the_recount_leaves_the_stores_as_they_were(nodes: Path, data: Path) -> None:
     before = {path: path.read_bytes() for path in nodes.rglob("*") if path.is_file()}
     recount.recount(nodes, data, LANES)
