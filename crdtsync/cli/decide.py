@@ -41,6 +41,7 @@ _PAGE_ROWS = 1_000
 _BULK_ROWS = 100
 _FIELDS_SHOWN = 6
 _REFUSED_SHOWN = 8
+_WAITING_SHOWN = 12
 F = TypeVar("F", bound="Callable[..., Any]")
 
 OWNERS = {"gestao": "Gestão", "loja": "Loja", "caixa": "Caixa"}
@@ -271,6 +272,10 @@ def _print_card(card: dict[str, Any], folder: Path) -> None:
     if card["records_total"] > len(card["records"]):
         left = card["records_total"] - len(card["records"])
         out.print(Text("  " + ngettext("and {n} more", "and {n} more", left), style="dim"))
+    if card["waiting"]:
+        _section(out, _("Waiting for this pendency"), *map(_waiting, card["waiting"][:_WAITING_SHOWN]))
+        if card["waiting_more"] or len(card["waiting"]) > _WAITING_SHOWN:
+            out.print(Text("  " + _("and more"), style="dim"))
     _section(out, _("Effect if nothing is done"), Text(card["effect"] or "–"))
     options = card["options"]
     _section(out, _("Suggestion"), *(_option(one) for one in options[:1]))
@@ -325,6 +330,11 @@ def _shown(record: dict[str, Any]) -> Text:
     if values:
         line.append("\n" + " · ".join(values[:_FIELDS_SHOWN]))
     return line
+
+
+def _waiting(record: dict[str, Any]) -> Text:
+    """A record that waits for the pendency, because it refers to one that the pendency shows."""
+    return Text.assemble(f"{record['category_title']} {record['key']}", (f"  {record['doc']}", "dim"))
 
 
 def _option(option: dict[str, Any]) -> Text:

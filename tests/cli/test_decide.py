@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +52,8 @@ CARD_KEYS = ROW_KEYS | {
     "acts",
     "acts_total",
     "synchronization",
+    "waiting",
+    "waiting_more",
 }
 
 
@@ -198,6 +203,34 @@ def test_a_person_with_a_pin_decides_only_with_it(cli: Cli, start: Start, shop: 
     assert "has a PIN" in cli("person", shop, "maria", "--pin", "1111", code=2).err
     cli("person", shop, "maria", "--pin", "1111", "--old-pin", "4321")
     assert "Maria Souza, with a PIN" in cli("person", shop, "maria").out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal is made here as POSIX makes one")
+def test_a_pin_that_is_not_given_is_asked_for_at_a_terminal_and_not_shown(cli: Cli, shop: Path) -> None:
+    import pty  # noqa: PLC0415 - POSIX alone has it
+
+    cli("person", shop, "maria", "--pin", "4321")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(  # noqa: S606 - it is this very program
+            sys.executable,
+            command("resolve", shop, C01, "aceitar", "--why", "x", "--lang", "en", *BY),
+            environment() | {"TERM": "dumb"},
+        )
+    shown = b""
+    while b"PIN of maria" not in shown:
+        shown += os.read(terminal, 1_000)
+    # The terminal stops showing what is typed before the question appears.
+    os.write(terminal, b"4321\n")
+    # Linux ends the reading with an error when the other end is closed.
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 1_000):
+            shown += piece
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0, shown.decode()
+    assert b"4321" not in shown
+    assert C01 not in [row["id"] for row in c01(cli, shop)]
 
 
 def test_the_environment_may_say_who_decides(shop: Path) -> None:

@@ -12,6 +12,7 @@ from adapters.customers import Customer
 from adapters.sale_corrections import CorrectionKind, SaleCorrection, standing_returns
 from adapters.sales import Sale
 from adapters.stock import StockItem
+from adapters.till_operations import TillOperation, TillOperationKind
 from tests.adapters.conflicts import trade
 from tests.adapters.conflicts.kit import CAIXA1, CAIXA2, GESTAO, LOJA, OFFICE, everywhere
 
@@ -155,6 +156,21 @@ async def test_each_answer_to_a_repeated_fiscal_number_is_a_fact_about_the_other
     assert found.severity == "B"
     await store.settle(found, option, values={"autorizada": "s1"})
     assert await facts(store) == [(kind, "s2", Decimal(0))]
+
+
+async def test_what_depends_on_a_sale_whose_number_is_repeated_waits_until_that_is_settled(
+    store: Store,
+) -> None:
+    found = await share_a_number(store)
+    for sale in ("s1", "s2", "other"):
+        await trade.till(store.loja, f"o-{sale}", TillOperationKind.VENDA, 9, sale=sale)
+    await store.even()
+    for node in (store.gestao, store.loja):
+        assert await node.waits_for(TillOperation, "o-s2") == [found.id]
+        assert await node.waits_for(TillOperation, "o-other") == []
+    await store.settle(found, "reemitir", values={"autorizada": "s1"})
+    for node in (store.gestao, store.loja):
+        assert await node.waits_for(TillOperation, "o-s2") == []
 
 
 async def test_the_same_document_in_two_sales_and_other_numbers_open_nothing(store: Store) -> None:
