@@ -220,7 +220,7 @@ class Document:
             known = self.fold.cells(key) if key in self.fold else {}
             values: dict[str, Any] = {}
             for op in writes:
-                values[op.slot] = self._value(known, values, op)
+                values[op.slot] = op.value if op.kind == "write" else self._value(known, values, op)
             seen = {
                 replica: self.heads[replica].cut
                 for replica in lattice.replicas_of(known)
@@ -235,7 +235,7 @@ class Document:
             return self._moved(known, values, op)
         if op.kind == "named":
             return (op.value, op.cause)
-        return self._count(known, values, op) if op.kind == "count" else op.value
+        return self._count(known, values, op)
 
     def _moved(self, known: lattice.Record, values: Mapping[str, Any], op: Op) -> Any:
         """Return the running total after a movement, marked with the count that it has seen if another made that one."""

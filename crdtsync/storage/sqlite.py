@@ -48,6 +48,9 @@ class SqliteStorage:
         self._failure: BaseException | None = None
         self._waiting: list[tuple[Commit, asyncio.Future[int]]] = []
         self._writer: asyncio.Task[None] | None = None
+        # Clear while somebody writes, or is about to.
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def open(self) -> None:
         """See Storage.open."""
@@ -70,12 +73,30 @@ class SqliteStorage:
         """See Storage.commit."""
         if self._connection is None:
             raise StoreClosed(self.path)
+        if self._idle.is_set():
+            return await self._write_alone(self._connection, commit)
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((commit, done))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_waiting(self._connection))
         # A caller that is cancelled cancels only this future: it stops waiting, and the write goes on.
         return await done
+
+    async def _write_alone(self, connection: aiosqlite.Connection, commit: Commit) -> int:
+        """Write a commit that found nobody writing; those that come meanwhile make the next group.
+
+        A caller that is cancelled stops waiting. The thread goes on to its end, and takes what comes after in order.
+        """
+        assert self._database is not None
+        self._idle.clear()
+        try:
+            (outcome,) = await _in_thread(connection, partial(self._database.commit_group, [commit]))
+        finally:
+            if self._waiting:
+                self._writer = asyncio.create_task(self._write_waiting(connection))
+            else:
+                self._idle.set()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
     async def read(self, fn: Callable[[View], T]) -> T:
         """See Storage.read. `fn` runs in the store's thread."""
@@ -139,8 +160,7 @@ class SqliteStorage:
         return connection
 
     async def _close(self, connection: aiosqlite.Connection) -> None:
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
+        await self._idle.wait()
         try:
             await connection.close()
         finally:
@@ -149,6 +169,12 @@ class SqliteStorage:
 
     async def _write_waiting(self, connection: aiosqlite.Connection) -> None:
         """Write what waits, a group at a time, until nothing does."""
+        try:
+            await self._write_groups(connection)
+        finally:
+            self._idle.set()
+
+    async def _write_groups(self, connection: aiosqlite.Connection) -> None:
         while self._waiting:
             group = self._waiting[: limits.STORE_GROUP_COMMITS]
             del self._waiting[: limits.STORE_GROUP_COMMITS]
