@@ -524,7 +524,8 @@ class Cluster:
         for written in moved:
             for doc, seq in written.parts.items():
                 if found.get((doc, written.stamp), (0, 0))[0] != old:
-                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1)
+                    # A compaction after the restore takes sequences too, in which the other branch has writes.
+                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1, member.early.get(doc, 0))
                 if (doc, written.stamp) in found:
                     places.setdefault(doc, []).append((seq, found[doc, written.stamp]))
         for written in moved:

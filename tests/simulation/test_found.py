@@ -13,9 +13,11 @@ from adapters.account_settings import AccountSetting
 from crdtsync.pendencies.records import Incident, Person
 from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
-from crdtsync.schema import Schema
+from crdtsync.schema import Schema, load_installed
+from crdtsync.state.document import Op
 from crdtsync.testing.cluster import Cluster, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
+from crdtsync.testing.model import Written
 from crdtsync.testing.simulation import run_schedule
 from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
@@ -176,3 +178,25 @@ def test_the_model_knows_what_a_node_writes_of_itself(power: Doom | None) -> Non
 
 def test_the_model_knows_what_an_entity_adds_to_a_transaction() -> None:
     assert run_schedule(1, Schema([AccountSetting])).found == []
+
+
+def test_the_model_knows_that_a_restored_node_saw_nothing_of_the_other_branch_in_the_sequences_of_its_compaction() -> (
+    None
+):
+    """Seed 2932: put back to sequence 2, it compacted its log in 3 and 4, where the node above had other writes."""
+    cluster = Cluster(Random(0), load_installed(), lanes=1)
+    member = next(iter(cluster.members.values()))
+    member.early = {"stock/loja1": 2}
+    op = Op("count", "balance#", 6)
+    seen = {7: 4, 9: 5}
+    written = Written(
+        7,
+        100,
+        {"stock/loja1": 5},
+        {"stock/loja1": {"p1": [op]}},
+        {"stock/loja1": dict(seen)},
+        {"stock/loja1": dict(seen)},
+    )
+    cluster._move(member, [written], 7, {("stock/loja1", 100): (8, 1)})
+    assert (written.replica, written.parts) == (8, {"stock/loja1": 1})
+    assert written.shown == written.closed == {"stock/loja1": {7: 2, 9: 5}}
