@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import tomllib
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import cast
 
 import pytest
 
-import crdtsync
 from crdtsync import Entity, Identity, Role, Schema
+from crdtsync.testing.adapter_contract import private_imports
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "adapters").glob("*.py"))
@@ -158,13 +157,4 @@ def test_each_conflict_is_stated_by_the_categories_that_it_is_about() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
 def test_an_adapter_imports_only_public_names_of_crdtsync(module: Path) -> None:
-    public = {*crdtsync.__all__, "errors"}
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            assert not [alias.name for alias in node.names if alias.name.partition(".")[0] == "crdtsync"]
-        elif isinstance(node, ast.ImportFrom):
-            assert not (node.module or "").startswith("crdtsync."), (
-                f"{module.name} reaches into {node.module}"
-            )
-            if node.module == "crdtsync":
-                assert {alias.name for alias in node.names} <= public
+    assert private_imports(module) == []
