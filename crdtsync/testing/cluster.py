@@ -163,6 +163,9 @@ class Member:
     """The replica that a restored store may still write though its log has gone on elsewhere."""
     early: dict[str, int] = field(default_factory=dict)
     """Its heads in the backup."""
+    compacting: str | None = None
+    parted: dict[str, int] = field(default_factory=dict)
+    """Up to where the logs of a restored store went when it first compacted them: the rest is its own."""
     afresh: list[Written] = field(default_factory=list)
     """What the restored store wrote under that replica: it must come back under another one."""
     shown: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -332,7 +335,17 @@ class Cluster:
             task.add_done_callback(lambda task: self._take_unasked(member, written, task))
             return await asyncio.shield(task)
 
+        compact = ledger.compact
+
+        async def told(doc: str) -> bool:
+            member.compacting = doc
+            try:
+                return await compact(doc)
+            finally:
+                member.compacting = None
+
         ledger.write = watched  # type: ignore[method-assign,assignment]
+        ledger.compact = told  # type: ignore[method-assign]
 
     def _take_asked(
         self, member: Member, written: Written, ops: Mapping[str, Mapping[str, list[Op]]]
@@ -455,7 +468,7 @@ class Cluster:
             member.nonce.values = backup.nonce
         known = [(doc, h[replica].seq) for heads in others for doc, h in heads.items() if replica in h]
         if any(seq > backup.heads.get(doc, 0) for doc, seq in known):
-            member.doubtful, member.early = replica, backup.heads
+            member.doubtful, member.early, member.parted = replica, backup.heads, {}
         return True
 
     async def follow(self, member: Member) -> None:
@@ -525,7 +538,7 @@ class Cluster:
             for doc, seq in written.parts.items():
                 if found.get((doc, written.stamp), (0, 0))[0] != old:
                     # A compaction after the restore takes sequences too, in which the other branch has writes.
-                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1, member.early.get(doc, 0))
+                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1, member.parted.get(doc, seq - 1))
                 if (doc, written.stamp) in found:
                     places.setdefault(doc, []).append((seq, found[doc, written.stamp]))
         for written in moved:
@@ -561,6 +574,10 @@ class Cluster:
         ledger = member.node.ledger
         own: dict[int, dict[str, int]] = {}
         for change in changes:
+            if change.doc == member.compacting and ledger.replica == member.doubtful:
+                for replica, upto, _ in change.recompacted:
+                    if replica == ledger.replica:
+                        member.parted.setdefault(change.doc, upto)
             for replica, seq, _ in change.touched:
                 if replica == ledger.replica:
                     own.setdefault(change.hlc, {})[change.doc] = seq
