@@ -568,16 +568,20 @@ class Cluster:
             for doc, seq in written.parts.items():
                 self._wholes[written.replica, doc, seq] = written.parts
 
+    @staticmethod
+    def _note_parting(member: Member, own: int, change: Change) -> None:
+        if change.doc == member.compacting and own == member.doubtful:
+            for replica, upto, _ in change.recompacted:
+                if replica == own:
+                    member.parted.setdefault(change.doc, upto)
+
     def _changed(self, member: Member, changes: list[Change]) -> None:
         if member.node is None:
             return
         ledger = member.node.ledger
         own: dict[int, dict[str, int]] = {}
         for change in changes:
-            if change.doc == member.compacting and ledger.replica == member.doubtful:
-                for replica, upto, _ in change.recompacted:
-                    if replica == ledger.replica:
-                        member.parted.setdefault(change.doc, upto)
+            self._note_parting(member, ledger.replica, change)
             for replica, seq, _ in change.touched:
                 if replica == ledger.replica:
                     own.setdefault(change.hlc, {})[change.doc] = seq
