@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crdtsync import limits
-from crdtsync.errors import RecordExists, StoreUnavailable, UpdateInvalid
+from crdtsync.errors import Fork, RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.memory import give_back
 from crdtsync.node.node import table_specs
@@ -18,7 +18,7 @@ from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
 from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
-from crdtsync.state.update import read_update, split_update, write_update
+from crdtsync.state.update import append_update, read_update, split_update, write_update
 from crdtsync.storage import Commit, MemoryStorage
 
 if TYPE_CHECKING:
@@ -372,3 +372,42 @@ async def test_what_loading_a_large_document_freed_goes_back_to_the_system(
 def test_memory_can_be_given_back_at_any_time() -> None:
     give_back()
     give_back()
+
+
+def from_elsewhere(*names: str, replica: int = 0xBEEF) -> list[bytes]:
+    """The batches of another node's log, one for each name."""
+    document = Document("items", SCHEMA.shape("items"), replica, {})
+    batches: list[bytes] = []
+    for number, name in enumerate(names, 1):
+        change = document.write({name: [Op("write", "name", name)]}, hlc=number << 16, txid=bytes(16))
+        batches += read_update(change.journal[0]).runs[replica][0].elements
+    return batches
+
+
+async def test_while_people_work_an_update_is_taken_a_batch_at_a_time_and_whole_before_it_is_acknowledged(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger._slices, "_size", 1.0)
+    seen: list[int] = []
+    ledger.on_change.append(lambda changes: seen.append(len(changes[0].rows)))
+    update = append_update(0xBEEF, 0, from_elsewhere("a", "b", "c"))
+    ledger.begin_turn(ledger)
+    ledger.end_turn(ledger)
+    await ledger.receive("items", update, lambda _replica: True)
+    assert seen == [1, 1, 1]
+    assert ledger.heads["items"][0xBEEF].seq == 3
+
+
+async def test_what_was_taken_of_an_update_that_is_refused_later_stays_and_can_be_gone_on_from(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, other = from_elsewhere("a", "b"), from_elsewhere("x", "y")
+    monkeypatch.setattr(ledger._slices, "_size", 1.0)
+    ledger.begin_turn(ledger)
+    ledger.end_turn(ledger)
+    with pytest.raises(Fork):
+        await ledger.receive("items", append_update(0xBEEF, 0, [good[0], other[1]]), lambda _replica: True)
+    assert ledger.heads["items"][0xBEEF].seq == 1
+    await ledger.receive("items", append_update(0xBEEF, 1, good[1:]), lambda _replica: True)
+    rows = await ledger.storage.read(lambda view: [row[1] for row in view.select("items")])
+    assert rows == ["a", "b"]
