@@ -341,13 +341,15 @@ class _Evaluation:
         entity = self.schema.entities[subject.category]
         if rule.kind is RuleKind.GROUP:
             members = self._members[subject.category, rule.code].get(subject.key, ())
-            if rule.several and len(members) < 2:
-                return None
-            found = self._load_all(subject.category, members)
+            alone = rule.several and len(members) < 2
+            found = [] if alone else self._load_all(subject.category, members)
         else:
             row = self._row(subject.category, subject.doc, subject.key)
             found = [entity._load(row)] if row else []
         if not found or found[0].deleted is not (rule.kind is RuleKind.REFERRED):
+            if "now" in rule.takes:
+                # Its moment is not to come again.
+                self.changes.due.append(DueRow(*subject, 0))
             return None
         verdict = self._ask(rule, subject, found)
         until = verdict.until if isinstance(verdict, Broken | Fine) else None

@@ -147,6 +147,16 @@ async def test_a_moment_opens_a_pendency_although_nothing_changes_and_a_late_ans
         assert await shop.ledger.storage.read(lambda view: view.due(1 << 60)) == []
 
 
+async def test_the_moment_of_a_record_that_was_deleted_does_not_come() -> None:
+    clock = Clock()
+    async with node(clock) as shop:
+        async with shop.transaction() as tx:
+            tx.create(Sale, id="v", lines=[], sold_at=START)
+        async with shop.transaction() as tx:
+            (await tx.get(Sale, "v")).delete()
+        assert await shop.ledger.storage.read(lambda view: view.due(1 << 60)) == []
+
+
 async def test_what_a_merge_costs_depends_on_what_changed_not_on_the_category() -> None:
     judged: list[str] = []
     async with node() as shop:
