@@ -92,9 +92,10 @@ class _Demo:
             self._phase("Everything is compared and recounted")
             digests, outcome = await asyncio.gather(self._compare_digests(), self._recount())
             pendencies = {name: (await fleet.ask(name, "status"))["pendencies"] for name in fleet.names}
-            settled = await self._settle()
-            summary = self._summary(outcome, totals, digests, settled)
+            summary = self._summary(outcome, totals, digests)
             self._report(summary, totals, pendencies, sold, rounds, outcome)
+            settled = await self._settle()
+            summary |= {"settled": sum(settled), "seconds": self._seconds()}
             if keep_open:
                 self._say_open()
                 await asyncio.Event().wait()
@@ -235,7 +236,6 @@ class _Demo:
         outcome: dict[str, Any],
         totals: dict[str, list[list[Any]]],
         digests: bool,
-        settled: list[bool],
     ) -> dict[str, Any]:
         """Sum what the downstream ends of all links counted; each record and byte is counted once."""
         moved = {(direction, what): 0 for direction in ("down", "up") for what in ("records", "bytes")}
@@ -251,15 +251,17 @@ class _Demo:
             "converged": bool(outcome["converged"] and digests),
             "below_zero": outcome["below_zero"],
             "seen_by_no_lane_alone": outcome["seen_by_no_lane_alone"],
-            "seconds": round(time.perf_counter() - self._began, 1),
+            "seconds": self._seconds(),
             "records_down": moved["down", "records"],
             "records_up": moved["up", "records"],
             "bytes_down": moved["down", "bytes"],
             "bytes_up": moved["up", "bytes"],
             "lost": outcome["lost"],
             "duplicated": outcome["duplicated"],
-            "settled": sum(settled),
         }
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._began, 1)
 
     def _report(
         self,
@@ -299,7 +301,7 @@ class _Demo:
         )
         self.console.print(
             f"[bold]{summary['below_zero']:,}[/] products below zero, [bold]{summary['seen_by_no_lane_alone']:,}[/] of "
-            f"them seen by no lane alone; pendencies open: {', '.join(f'{n} {c:,}' for n, c in pendencies.items())}"
+            f"them seen by no lane alone; pendencies opened: {', '.join(f'{n} {c:,}' for n, c in pendencies.items())}"
         )
         for sentence in outcome["differences"][:20]:
             self.console.print(f"  - {sentence}")

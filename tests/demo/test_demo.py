@@ -38,7 +38,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def change_sales(nodes: Path, script: str, *names: str) -> None:
-    """Run SQL in stopped nodes' stores, on a copy of their sales that then takes the table's place."""
+    """Run SQL in nodes' stores, on a copy of their sales that then takes the table's place."""
     for name in names:
         with closing(sqlite3.connect(nodes / name / "store.db")) as store, store:
             store.executescript(
