@@ -56,11 +56,10 @@ CREATE TABLE heads (
 ) STRICT, WITHOUT ROWID;
 
 -- Keys that each batch touched (msgpack array): counts records to send with no document loaded.
--- Not WITHOUT ROWID: the blobs are long, and only the index must be dense.
 CREATE TABLE changes (
     doc INTEGER NOT NULL, replica INTEGER NOT NULL, seq INTEGER NOT NULL, count INTEGER NOT NULL,
     keys BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (doc, replica, seq)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Batches that could not be folded, whole, with the reason.
 CREATE TABLE parked (

@@ -50,7 +50,7 @@ READS: dict[str, tuple[Read, str]] = {
     "due": (lambda view: view.due(1), "SEARCH due USING INDEX due_in_order (at_ms<?)"),
     "changes": (
         lambda view: view.changes("products", 1, 0),
-        "SEARCH changes USING INDEX sqlite_autoindex_changes_1 (doc=? AND replica=? AND seq>?)",
+        "SEARCH changes USING PRIMARY KEY (doc=? AND replica=? AND seq>?)",
     ),
     "journal": (lambda view: view.journal("products"), "SEARCH journal USING PRIMARY KEY (doc=?)"),
     "get": (
