@@ -143,6 +143,8 @@ class Ledger:
         """Logs that are to be compared with the upstream's from their first element: document -> replicas."""
         self.examined: set[bytes] = set()
         """Heads of branches that were compared with the log here: looking again would find nothing new."""
+        self.opened_at: dict[tuple[str, int], int] | None = None
+        """Heads when the store was opened, until something is sent to the node above: (document, replica) -> sequence."""
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -174,6 +176,7 @@ class Ledger:
             lambda view: (*_stored_state(view), view.replicas(), view.meta("replica"))
         )
         self._take_stored(rows, parked, removals)
+        self.opened_at = {(row.doc, row.replica): row.seq for row in rows}
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
         clock, offset = await self.storage.read(lambda view: (view.meta("hlc"), view.meta("clock_offset")))

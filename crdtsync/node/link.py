@@ -586,6 +586,8 @@ class Link:
             heads = self.ledger.heads.get(doc, {})
             return self._promised(doc, {replica: head.seq for replica, head in heads.items() if head.seq})
         diff = await self.ledger.pieces(doc, self._needs(doc))
+        if self.side is Side.DOWN:
+            self.ledger.opened_at = None
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():

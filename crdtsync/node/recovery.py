@@ -106,6 +106,8 @@ class _Log:
     mine: Branch
     theirs: Branch
     fork: int
+    known: int | None = None
+    """Where the branch here ended when nobody can have heard of the rest."""
     final: Branch | None = None
     again: list[Write] = field(default_factory=list)
     source: Branch | None = None
@@ -204,8 +206,15 @@ class Recovery:
         held = self._quarantine.held[doc, replica]
         mine = await self._mine(doc, replica)
         theirs = Branch.of(read_update(Log(doc, 0, held.journal).encode()).runs[replica])
-        fork = common_length(mine, theirs, self._acked.get((doc, replica), 0))
-        self._logs[doc, replica] = _Log(doc, replica, mine, theirs, fork)
+        # What was written since the store was opened, and not sent, cannot be in a copy that another node has.
+        unsent = self._ledger.opened_at
+        known = unsent.get((doc, replica), 0) if self._is_own(replica) and unsent is not None else None
+        fork = common_length(mine, theirs, self._acked.get((doc, replica), 0), known)
+        self._logs[doc, replica] = _Log(doc, replica, mine, theirs, fork, known)
+
+    def _is_own(self, replica: int) -> bool:
+        known = self._ledger.registry.get(replica)
+        return self._above and known is not None and known.device == self._ledger.identity.device
 
     def _sharpen(self) -> None:
         """What both branches share of one document names parts in others, so they share those as well."""
@@ -219,7 +228,7 @@ class Recovery:
         for at, entry in self._logs.items():
             floor = max(shared.get(at, 0), self._acked.get(at, 0))
             if entry.forked and floor > entry.fork:
-                entry.fork = common_length(entry.mine, entry.theirs, floor)
+                entry.fork = common_length(entry.mine, entry.theirs, floor, entry.known)
 
     def _of(self, replica: int) -> list[_Log]:
         return [entry for entry in self._logs.values() if entry.replica == replica]

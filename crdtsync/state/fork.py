@@ -9,6 +9,7 @@ or a clock.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,6 +124,15 @@ class Branch:
         """The sequence and clock of the newest write of every slot."""
         return {at: (write.seq, write.hlc) for write in self.writes for at, _ in write.cells()}
 
+    @cached_property
+    def stamps(self) -> list[tuple[int, int]]:
+        """The sequence and clock of every write, in order; clocks grow along a log."""
+        return [(write.seq, write.hlc) for write in self.writes]
+
+    def upto(self, seq: int) -> Branch | None:
+        """Return the branch as it was when it ended at a sequence; None when a compaction took that away."""
+        return Branch(self.gone, self.elements[: seq - self.gone]) if self.can_end_at(seq) else None
+
     def can_end_at(self, seq: int) -> bool:
         """Tell whether the log can be cut after a sequence: not inside what was compacted, nor inside a compaction."""
         if seq < self.gone:
@@ -133,8 +143,10 @@ class Branch:
         )
 
 
-def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
+def common_length(one: Branch, other: Branch, floor: int = 0, known: int | None = None) -> int:
     """Return up to which sequence two branches of a log are the same.
+
+    ``known`` is where ``one`` ended when its node was opened, if nobody can have heard of what it wrote since.
 
     Where both hold their elements the hash chain says it exactly. Where one is compacted, the writes that it preserves
     speak: without a contradiction the shorter branch is taken for a part of the longer one. With one, the branches are
@@ -142,6 +154,9 @@ def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
     and the true fork, all replaced since, may be shared; they are taken for different, so that nothing is lost: a
     movement of a counter among them counts twice.
     """
+    before = one.upto(known) if known is not None and known < one.end else None
+    if before is not None:
+        return common_length(before, other, floor)
     limit = min(one.end, other.end)
     certain, contradicted = 0, limit + 1
     for seq in range(limit, -1, -1):
@@ -156,7 +171,7 @@ def common_length(one: Branch, other: Branch, floor: int = 0) -> int:
         return certain
     for left, right in ((one, other), (other, one)):
         for write in left.writes:
-            if certain < write.seq <= limit and not _is_in(write, right):
+            if certain < write.seq <= limit and not (_is_in(write, right) and _fits(write, right)):
                 contradicted = min(contradicted, write.seq)
     if contradicted > limit:
         return limit
@@ -175,6 +190,14 @@ def _is_in(write: Write, branch: Branch) -> bool:
         if known[0] < write.seq or (known[0] == write.seq and known[1] != write.hlc):
             return False
     return True
+
+
+def _fits(write: Write, branch: Branch) -> bool:
+    """Whether a write has its place between the clocks of a branch: one of after a restore is usually too late for it."""
+    at = bisect_left(branch.stamps, (write.seq, 0))
+    later = next((hlc for seq, hlc in branch.stamps[at:] if seq > write.seq), write.hlc + 1)
+    earlier = branch.stamps[at - 1][1] if at else write.hlc - 1
+    return earlier < write.hlc < later
 
 
 def is_total(shape: Shape, slot: str) -> bool:

@@ -175,6 +175,34 @@ def test_a_write_where_the_other_branch_compacted_is_not_taken_for_shared() -> N
     assert lattice.balance(both.cells("a"), "balance")[0] == 5
 
 
+def parted(later: int) -> tuple[Branch, Branch]:
+    """A restored branch with one write of its own, where the lost one wrote the same slot three times and compacted."""
+    lost = Writer().do([("a", "name", 1)])
+    restored = lost.copy(later)
+    lost.do([("b", "name", 2), ("b", "name", 3), ("b", "name", 4)]).compact()
+    return restored.do([("b", "name", 9)]).branch(), lost.branch()
+
+
+def test_a_write_that_is_too_late_for_its_place_is_not_taken_for_one_that_was_replaced() -> None:
+    restored, lost = parted(later=1000)
+    assert common_length(restored, lost) == common_length(lost, restored) == 1
+
+
+def test_a_write_that_nobody_can_have_heard_of_is_not_taken_for_one_that_was_replaced() -> None:
+    restored, lost = parted(later=0)
+    # By its clock it may be the second write of the branch that was lost: only its own node knows better.
+    assert common_length(restored, lost) == 2
+    assert common_length(restored, lost, known=1) == 1
+
+
+def test_what_was_there_at_the_opening_is_compared_as_ever() -> None:
+    left = Writer().do([("a", "name", 1), ("a", "add", 2)])
+    right = left.copy(0)
+    left.do([("a", "add", 3)]).compact()
+    right.do([("a", "add", 5)])
+    assert common_length(right.branch(), left.branch(), known=2) == 2
+
+
 def test_a_count_written_again_still_says_what_it_saw() -> None:
     left = Writer().do([("a", "add", 5)])
     right = left.copy(3)
