@@ -164,8 +164,8 @@ class Member:
     early: dict[str, int] = field(default_factory=dict)
     """Its heads in the backup."""
     compacting: str | None = None
-    parted: dict[str, int] = field(default_factory=dict)
-    """Up to where the logs of a restored store went when it first compacted them: the rest is its own."""
+    parted: dict[str, tuple[int, set[int]]] = field(default_factory=dict)
+    """Up to where the logs of a restored store went when it first compacted them, and the clocks of its compactions."""
     afresh: list[Written] = field(default_factory=list)
     """What the restored store wrote under that replica: it must come back under another one."""
     shown: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -480,6 +480,8 @@ class Cluster:
         if old is None or ledger.replica == old:
             return
         found = await self._stamps(member, old)
+        for doc in [doc for doc in member.parted if await self._kept(member, old, doc)]:
+            del member.parted[doc]
         early = [written for written in self.model.transactions if written.replica == old]
         early = [
             w
@@ -508,6 +510,12 @@ class Cluster:
                 pending.stamp = next(iter(rest.values()))
                 self._move(member, [pending], old, found)
                 self.acknowledge(member, pending)
+
+    async def _kept(self, member: Member, old: int, doc: str) -> bool:
+        """Whether a log is still the one that the restored store compacted, and no other took its place."""
+        update = read_update(Log(doc, 0, await member.running.ledger.stored(doc)).encode())
+        clocks = {batch.hlc for batch, _ in Branch.of(update.runs.get(old, ())).elements if batch.compaction}
+        return not clocks.isdisjoint(member.parted[doc][1])
 
     async def _stamps(self, member: Member, old: int) -> dict[tuple[str, int], tuple[int, int]]:
         """(document, clock) -> (replica, sequence) of what a member wrote under other replicas than the old one.
@@ -538,7 +546,8 @@ class Cluster:
             for doc, seq in written.parts.items():
                 if found.get((doc, written.stamp), (0, 0))[0] != old:
                     # A compaction after the restore takes sequences too, in which the other branch has writes.
-                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1, member.parted.get(doc, seq - 1))
+                    parted = member.parted.get(doc, (seq - 1, ()))[0]
+                    forks[doc] = min(forks.get(doc, seq - 1), seq - 1, parted)
                 if (doc, written.stamp) in found:
                     places.setdefault(doc, []).append((seq, found[doc, written.stamp]))
         for written in moved:
@@ -573,7 +582,7 @@ class Cluster:
         if change.doc == member.compacting and own == member.doubtful:
             for replica, upto, _ in change.recompacted:
                 if replica == own:
-                    member.parted.setdefault(change.doc, upto)
+                    member.parted.setdefault(change.doc, (upto, set()))[1].add(change.hlc)
 
     def _changed(self, member: Member, changes: list[Change]) -> None:
         if member.node is None:

@@ -186,7 +186,7 @@ def test_the_model_knows_that_a_restored_node_saw_nothing_of_the_other_branch_in
     """Seed 2932: put back to sequence 2, it compacted its log in 3 and 4, where the node above had other writes."""
     cluster = Cluster(Random(0), load_installed(), lanes=1, faults=Faults(), live=False)
     member = next(iter(cluster.members.values()))
-    member.parted = {"stock/loja1": 2}
+    member.parted = {"stock/loja1": (2, {99})}
     op = Op("count", "balance#", 6)
     seen = {7: 4, 9: 5}
     written = Written(
