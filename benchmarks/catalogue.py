@@ -85,7 +85,7 @@ def products(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a peer gets: the encoded batches, and the same as updates of at most one chunk."""
+    """What a peer that has nothing of the document gets: the encoded batches, and the same as updates of at most a chunk."""
 
     batches: list[bytes]
     updates: list[bytes]
@@ -105,7 +105,7 @@ def sent(count: int) -> Sent:
     updates: list[bytes] = []
     first = size = 0
     for place, batch in enumerate(batches):
-        if size and size + len(batch) > limits.CHUNK_BYTES_MAX:
+        if size and size + len(batch) > limits.CHUNK_FIRST_BYTES_MAX:
             updates.append(append_update(WRITER, first, batches[first:place]))
             first, size = place, 0
         size += len(batch)
