@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.pendencies.shop import START, Clock, Line, Product, Sale, Shelf, Step, Stock, node
 
 if TYPE_CHECKING:
+    from crdtsync import Beside
     from crdtsync.node import Node
 
 
@@ -165,7 +166,7 @@ async def test_what_a_merge_costs_depends_on_what_changed_not_on_the_category() 
         group = rule.group
         assert group is not None
 
-        def counted(record: Product) -> str | None:
+        def counted(record: Product) -> str | Beside | None:
             judged.append(record.key)
             return group(record)
 
