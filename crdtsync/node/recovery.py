@@ -175,10 +175,10 @@ class Recovery:
     async def _prepare(self, commit: Commit) -> list[Change]:
         ledger = self._ledger
         self._acked = await ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
-        for doc, replica in sorted(self._quarantine.held):
-            await self._compare(doc, replica)
-        self._sharpen()
         own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
+        for doc, replica in sorted(self._quarantine.held):
+            await self._compare(doc, replica, owned=replica in own)
+        self._sharpen()
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
         await self._skip_known()
@@ -202,19 +202,15 @@ class Recovery:
     async def _mine(self, doc: str, replica: int) -> Branch:
         return Branch.of((await self._update(doc)).runs.get(replica, ()))
 
-    async def _compare(self, doc: str, replica: int) -> None:
+    async def _compare(self, doc: str, replica: int, *, owned: bool) -> None:
         held = self._quarantine.held[doc, replica]
         mine = await self._mine(doc, replica)
         theirs = Branch.of(read_update(Log(doc, 0, held.journal).encode()).runs[replica])
         # What was written since the store was opened, and not sent, cannot be in a copy that another node has.
-        unsent = self._ledger.opened_at
-        known = unsent.get((doc, replica), 0) if self._is_own(replica) and unsent is not None else None
+        unsent = self._ledger.opened_at if owned and self._above else None
+        known = None if unsent is None else unsent.get((doc, replica), 0)
         fork = common_length(mine, theirs, self._acked.get((doc, replica), 0), known)
         self._logs[doc, replica] = _Log(doc, replica, mine, theirs, fork, known)
-
-    def _is_own(self, replica: int) -> bool:
-        known = self._ledger.registry.get(replica)
-        return self._above and known is not None and known.device == self._ledger.identity.device
 
     def _sharpen(self) -> None:
         """What both branches share of one document names parts in others, so they share those as well."""

@@ -169,24 +169,21 @@ class SqliteStorage:
 
     async def _write_waiting(self, connection: aiosqlite.Connection) -> None:
         """Write what waits, a group at a time, until nothing does."""
+        assert self._database is not None  # _close waits for this task first
         try:
-            await self._write_groups(connection)
+            while self._waiting:
+                group = self._waiting[: limits.STORE_GROUP_COMMITS]
+                del self._waiting[: limits.STORE_GROUP_COMMITS]
+                try:
+                    outcomes = await _in_thread(
+                        connection, partial(self._database.commit_group, [commit for commit, _ in group])
+                    )
+                except BaseException as error:
+                    _settle([done for _, done in group], [error] * len(group))
+                    raise
+                _settle([done for _, done in group], outcomes)
         finally:
             self._idle.set()
-
-    async def _write_groups(self, connection: aiosqlite.Connection) -> None:
-        while self._waiting:
-            group = self._waiting[: limits.STORE_GROUP_COMMITS]
-            del self._waiting[: limits.STORE_GROUP_COMMITS]
-            assert self._database is not None  # _close waits for this task first
-            try:
-                outcomes = await _in_thread(
-                    connection, partial(self._database.commit_group, [commit for commit, _ in group])
-                )
-            except BaseException as error:
-                _settle([done for _, done in group], [error] * len(group))
-                raise
-            _settle([done for _, done in group], outcomes)
 
 
 async def _in_thread(connection: aiosqlite.Connection, work: Callable[[], T]) -> T:

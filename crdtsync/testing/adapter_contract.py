@@ -22,7 +22,7 @@ from crdtsync.node import Node, NodeConfig
 from crdtsync.node.node import table_specs
 from crdtsync.pendencies.evaluate import evaluate
 from crdtsync.pendencies.records import Decision, Incident, Person
-from crdtsync.schema import Entity, Kind, Role, RuleKind, Schema
+from crdtsync.schema import Entity, Kind, Role, Schema
 from crdtsync.storage import MemoryStorage
 from crdtsync.testing.samples import Samples
 from crdtsync.testing.simulation import simulate
@@ -149,13 +149,6 @@ class AdapterContract:
                 assert first == again
                 for name, (_, message, _) in first.items():
                     assert "could not be evaluated" not in message, f"{name}: {message}"
-
-    def test_a_rule_about_several_says_so(self) -> None:
-        """One that is fine for any record alone should not be asked about it: a bulk load has many."""
-        for entity in self.entities:
-            for rule in entity.__shape__.invariants:
-                if rule.kind is RuleKind.GROUP and rule.several:
-                    assert "others" in rule.takes
 
     # -- merging -----------------------------------------------------------------------------------------------
 

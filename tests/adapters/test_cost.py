@@ -6,7 +6,6 @@ SQLite calls back after every so many of its instructions, so the work is counte
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,13 @@ import pytest
 
 from adapters.customers import Customer
 from adapters.products import Product
-from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
-from adapters.stock import StockItem
-from adapters.till_operations import TillOperation, TillOperationKind
+from adapters.till_operations import TillOperationKind
+from benchmarks.catalogue import products
 from crdtsync import Role, load_installed
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from tests.adapters.conflicts import trade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,34 +30,19 @@ GROWTH_MAX = 1.5
 OPENED = datetime(2026, 11, 24, 11, tzinfo=UTC)
 
 
-def gtin(number: int) -> str:
-    digits = f"789{number:09d}"
-    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
-    return f"{digits}{-total % 10}"
+GTINS = [values["gtin"] for _, values in products(MANY + 10)]
 
 
 async def sell(node: Node, number: int) -> None:
     """Sales of one shift, each of another product."""
     when = OPENED + timedelta(seconds=7 * number)
-    line = SaleLine(product=f"p{number}", quantity=Decimal(1), unit_price=Decimal("9.90"))
-    async with node.transaction() as tx:
-        payment = Payment(method=PaymentMethod.PIX, amount=line.total)
-        tx.create(Sale, id=f"v{number}", sold_at=when, lines=[line], payments=[payment])
-        tx.create(
-            TillOperation,
-            id=f"o{number}",
-            kind=TillOperationKind.VENDA,
-            happened_at=when,
-            shift="t1",
-            amount=line.total,
-            sale=f"v{number}",
-        )
-        tx.create(StockItem, product=f"p{number}").balance.subtract(1, cause=f"v{number}")
+    await trade.sell(node, f"v{number}", trade.line(f"p{number}"), at=when)
+    await trade.till(node, f"o{number}", TillOperationKind.VENDA, 9, sale=f"v{number}", at=when)
 
 
 async def add_product(node: Node, number: int) -> None:
     async with node.transaction() as tx:
-        tx.create(Product, id=f"p{number}", name=f"ARROZ {number}", gtin=gtin(number))
+        tx.create(Product, id=f"p{number}", name=f"ARROZ {number}", gtin=GTINS[number])
 
 
 async def add_customer(node: Node, number: int) -> None:
