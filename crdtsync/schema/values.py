@@ -129,7 +129,7 @@ class TextType(ValueType):
     def accepts(self, value: Any) -> bool:
         """See ValueType."""
         return (
-            type(value) is str
+            isinstance(value, str)
             and len(value) <= self.max_length
             and (self.pattern is None or self.pattern.fullmatch(value) is not None)
         )
@@ -172,7 +172,7 @@ class KeyType(TextType):
 
     def accepts(self, value: Any) -> bool:
         """See ValueType."""
-        return type(value) is str and value != "" and value.isprintable() and super().accepts(value)
+        return isinstance(value, str) and value != "" and value.isprintable() and super().accepts(value)
 
 
 class RefType(KeyType):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crdtsync import limits
@@ -208,6 +208,9 @@ _KINDS = [
         st.lists(st.text(max_size=2), max_size=2),
     ),
 )
+@example(TextType(), Status.OPEN)
+@example(KeyType(), Status.OPEN)
+@example(EnumType(Status), Status.OPEN)
 def test_one_value_and_a_column_of_it_are_judged_alike(kind: ValueType, value: object) -> None:
     assert kind.accepts(value) == (kind.check([value]) is None)
 
