@@ -46,9 +46,10 @@ async def _build(folder: Path, operations: int) -> None:
                 commit.journal.append((DOC, change.journal[0]))
                 commit.changes.append(ChangeRow(DOC, *change.touched[0]))
             head = document.heads[WRITER]
-            commit.heads.append(HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut))
+            commit.heads.append(
+                HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut, operations << 16)
+            )
             commit.records["stock"] = document.fold.rows(document.fold.keys())
-            commit.meta["hlc"] = (operations << 16).to_bytes(8, "big")
             await storage.commit(commit)
 
 

@@ -34,10 +34,9 @@ def commits(updates: Iterable[bytes]) -> list[Commit]:
         result.append(
             Commit(
                 journal=[(DOC, data) for data in change.journal],
-                heads=[HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut)],
+                heads=[HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut, change.hlc)],
                 changes=[ChangeRow(DOC, replica, seq, keys) for replica, seq, keys in change.touched],
                 records={DOC: change.rows},
-                meta={"hlc": change.hlc.to_bytes(8, "big")},
             )
         )
     return result

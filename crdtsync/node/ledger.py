@@ -145,6 +145,7 @@ class Ledger:
         """Heads of branches that were compared with the log here: looking again would find nothing new."""
         self.opened_at: dict[tuple[str, int], int] | None = None
         """Heads when the store was opened, until something is sent to the node above: (document, replica) -> sequence."""
+        self._by_category: tuple[int, dict[str, list[str]]] = (0, {})
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -180,7 +181,7 @@ class Ledger:
         self.registry = {row.replica: row for row in registry}
         self._writer = asyncio.create_task(self._write_loop(), name="ledger writer")
         clock, offset = await self.storage.read(lambda view: (view.meta("hlc"), view.meta("clock_offset")))
-        self.hlc.observe(int.from_bytes(clock or b"", "big"))
+        self.hlc.observe(max([int.from_bytes(clock or b"", "big"), *(row.hlc for row in rows)]))
         self.hlc.offset_ms = int.from_bytes(offset or b"", "big", signed=True)
         if raw is None:
             await self.new_incarnation()
@@ -458,6 +459,24 @@ class Ledger:
         while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
             await asyncio.sleep(limits.LOAD_SLICE_SECONDS)
 
+    def documents_of(self, category: str) -> list[str]:
+        """Return the documents here of a category."""
+        if self._by_category[0] != len(self.heads):
+            # No document ever leaves: their number tells whether there are new ones.
+            found: dict[str, list[str]] = {}
+            for doc in self.heads:
+                found.setdefault(doc.partition("/")[0], []).append(doc)
+            self._by_category = (len(self.heads), found)
+        return self._by_category[1].get(category, [])
+
+    def durable_fold(self, doc: str) -> Fold | None:
+        """Return a document's fold, only to be read, if it is in memory and says what the store says."""
+        document = self._documents.get(doc)
+        if document is None or document.ahead:
+            return None
+        self._used.add(doc)
+        return document.fold
+
     async def fold(self, doc: str) -> Fold:
         """Return a document's fold, only to be read; load the document when it is not in memory."""
         found = [self._documents[doc]] if doc in self._documents else []
@@ -522,6 +541,7 @@ class Ledger:
         commit.snapshots[doc] = (encoded, covers)
         document = self._empty(doc)
         document.load([encoded], self._parked.get(doc, ()), self._withheld(doc))
+        document.ahead = True
         self._documents[doc] = document
         self._journal_rows[doc] = 0
         for docs in self._waiting.values():
@@ -961,7 +981,8 @@ class Ledger:
         self._journal_rows[doc] = self._journal_rows.get(doc, 0) + len(change.journal)
         for replica in sorted(change.heads):
             head = self._working[doc][replica]
-            commit.heads.append(HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut))
+            row = HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut, self.hlc.last)
+            commit.heads.append(row)
         commit.changes += [ChangeRow(doc, replica, seq, keys) for replica, seq, keys in change.touched]
         for replica, upto, rows in change.recompacted:
             kept = [ChangeRow(doc, replica, seq, keys) for seq, keys in rows]
@@ -979,8 +1000,6 @@ class Ledger:
         due = [row for job in group for row in job.due]
         found: list[PendencyChanges] = []
         if changes or due:
-            if changes:
-                commit.meta["hlc"] = self.hlc.last.to_bytes(8, "big")
             removals = any(change.removals or change.released for change in changes)
             if commit.records or due or commit.parked or commit.unparked or commit.recompacted or removals:
                 commit.inside = self._rules_of(commit, group[0].origin, due, found, changes)

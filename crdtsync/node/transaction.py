@@ -12,7 +12,7 @@ from crdtsync.state import cells
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from crdtsync.node.ledger import Ledger
     from crdtsync.schema import Shape
@@ -165,14 +165,28 @@ class Transaction:
                 found.setdefault(known, record)  # type: ignore[arg-type]
         absent = [key for key in wanted if key not in found]
         if absent:
-            rows = await self._ledger.storage.read(
-                lambda view: rows_by_key(view, shape, absent, in_store, doc)
-            )
+            rows = self._rows_at_hand(shape, absent, in_store, doc)
+            if rows is None:
+                rows = await self._ledger.storage.read(
+                    lambda view: rows_by_key(view, shape, absent, in_store, doc)
+                )
             for key in absent:
                 row = only_row(shape, key, rows[key])
                 if row is not None:
                     found[key] = self._enlist(entity._load(row), await self._cells_of(shape, row))
         return found
+
+    def _rows_at_hand(
+        self, shape: Shape, keys: list[str], in_store: str | None, doc: str | None
+    ) -> dict[str, list[tuple[Any, ...]]] | None:
+        """Return what the store would answer, without the way to its thread; None when memory does not know it."""
+        found: list[dict[str, tuple[Any, ...]]] = []
+        for held in meant(shape, self._ledger.documents_of(shape.category), in_store, doc):
+            fold = self._ledger.durable_fold(held)
+            if fold is None:
+                return None
+            found.append({row[1]: row for row in fold.rows([key for key in keys if key in fold])})
+        return _by_key(keys, found)
 
     async def _cells_of(self, shape: Shape, row: tuple[Any, ...]) -> Callable[[], cells.Record]:
         """Return what reads a record's cells as they are: a counter's balance within a transaction depends on them."""
@@ -284,14 +298,21 @@ class Transaction:
 def documents_meant(
     view: View, shape: Shape, in_store: str | None = None, doc: str | None = None
 ) -> list[str]:
-    """Return the documents of a category, or those of a store, or the one that is named.
+    """Return the documents of a category in the store that are meant; see ``meant``."""
+    return meant(shape, view.documents(shape.category), in_store, doc)
+
+
+def meant(
+    shape: Shape, documents: Iterable[str], in_store: str | None = None, doc: str | None = None
+) -> list[str]:
+    """Return all of a category's documents, or those of a store, or the one that is named.
 
     Raises:
         FieldError: a store is named and the category is not cut by store.
     """
     if in_store is not None and "store" not in shape.partition.columns:
         raise FieldError(shape.category, "store", "records belong to the whole account; name no store")
-    return [held for held in view.documents(shape.category) if _is_meant(shape, held, in_store, doc)]
+    return [held for held in documents if _is_meant(shape, held, in_store, doc)]
 
 
 def _is_meant(shape: Shape, held: str, in_store: str | None, doc: str | None) -> bool:
@@ -306,9 +327,16 @@ def rows_by_key(
     view: View, shape: Shape, keys: Collection[str], in_store: str | None = None, doc: str | None = None
 ) -> dict[str, list[tuple[Any, ...]]]:
     """Return the rows of each key, one for each document that has it; deleted ones when there are no others."""
+    documents = documents_meant(view, shape, in_store, doc)
+    return _by_key(keys, [view.get_many(shape.category, held, keys) for held in documents])
+
+
+def _by_key(
+    keys: Iterable[str], documents: Iterable[Mapping[str, tuple[Any, ...]]]
+) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {key: [] for key in keys}
-    for held in documents_meant(view, shape, in_store, doc):
-        for key, row in view.get_many(shape.category, held, keys).items():
+    for rows in documents:
+        for key, row in rows.items():
             found[key].append(row)
     return {key: [row for row in rows if not row[-2]] or rows for key, rows in found.items()}
 

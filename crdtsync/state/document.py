@@ -102,7 +102,10 @@ def heads_digest(doc: str, heads: Mapping[int, Head]) -> bytes:
 
 
 class Document:
-    """See the module. ``heads`` is shared with the caller, who keeps it when the document leaves memory."""
+    """See the module. ``heads`` is shared with the caller, who keeps it when the document leaves memory.
+
+    ``ahead`` is true while the fold shows a change that is not durable yet.
+    """
 
     def __init__(self, doc: str, shape: Shape, replica: int, heads: Heads) -> None:
         self.doc = doc
@@ -111,6 +114,7 @@ class Document:
         self.heads = heads
         self.fold = Fold(doc, shape)
         self.log: Log | None = None
+        self.ahead = False
         self._pending: dict[int, deque[_Unit]] = {}
         self._building: dict[int, list[tuple[Batch, bytes]]] = {}
         self._parked: set[tuple[int, int]] = set()
@@ -172,6 +176,7 @@ class Document:
     def release(self, removal: Removal) -> Change:
         """Let the deletions of a mass removal count from now on; what is not shown yet brings them with it."""
         change = Change(self.doc, self.shape.category)
+        self.ahead = True
         self._withheld.get(removal.replica, set()).discard(removal.seq)
         for batch, data in withheld_batches(removal):
             if batch.seq <= self.heads[removal.replica].visible:
@@ -206,6 +211,7 @@ class Document:
         check_batch(self.shape, batch)
         change = Change(self.doc, self.shape.category, hlc=hlc)
         change.removals = mass_removals(self.doc, self.replica, [batch], head.seq, self.fold, withhold=False)
+        self.ahead = True
         self.fold.add(self.replica, batch, data)
         self.heads[self.replica] = Head(seq, batch_hash(data), seq, seq)
         change.journal.append(append_update(self.replica, seq - 1, [data]))
@@ -457,6 +463,7 @@ class Document:
         units = self._pending.get(replica, deque())
         keys: dict[str, None] = {}
         fast: list[ReadRow] = []
+        self.ahead = True
         while units and units[0].end <= upto:
             for batch, data in units.popleft().batches:
                 if (replica, batch.seq) in self._parked:
@@ -492,7 +499,8 @@ class Document:
     # -- for peers and storage ---------------------------------------------------------------------------------
 
     def settle(self, change: Change) -> None:
-        """Bring the yrs log, if it is loaded, up to a change that is now durable."""
+        """A change is durable now: bring the yrs log, if it is loaded, up to it."""
+        self.ahead = False
         if self.log is not None:
             for update in change.journal:
                 self.log.apply(update)

@@ -39,6 +39,8 @@ class HeadRow:
         hash: 16 bytes, the hash chain's head at `seq`.
         visible: the newest batch shown to readers (the rest waits for the other parts of its transaction).
         cut: the newest batch inside the last causally closed cut.
+        hlc: the node's clock when the row was written, as a hybrid logical stamp. The greatest of all rows is where
+            the clock goes on after a restart: a row of its own for it would be one more page in every commit.
     """
 
     doc: str
@@ -47,6 +49,7 @@ class HeadRow:
     hash: bytes
     visible: int
     cut: int
+    hlc: int
 
 
 @dataclass(frozen=True, slots=True)

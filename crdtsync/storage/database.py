@@ -350,7 +350,7 @@ class Database:
             self._insert(
                 "heads",
                 [
-                    (number(row.doc), row.replica, row.seq, row.hash, row.visible, row.cut)
+                    (number(row.doc), row.replica, row.seq, row.hash, row.visible, row.cut, row.hlc)
                     for row in commit.heads
                 ],
             )

@@ -52,7 +52,8 @@ CREATE TABLE snapshots (
 -- Where each replica's log stands: what start-up reads instead of documents.
 CREATE TABLE heads (
     doc INTEGER NOT NULL, replica INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
-    visible INTEGER NOT NULL, cut INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (doc, replica)
+    visible INTEGER NOT NULL, cut INTEGER NOT NULL, hlc INTEGER NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (doc, replica)
 ) STRICT, WITHOUT ROWID;
 
 -- Keys that each batch touched (msgpack array): counts records to send with no document loaded.

@@ -407,7 +407,7 @@ class StorageContract(ABC):
         first.inside = second.inside = None
         second.meta = {"nonce": None}
         second.parked, second.unparked = [], [("products", 9, 2)]
-        second.heads = [HeadRow("products", 7, 9, b"H" * 16, 8, 7)]
+        second.heads = [HeadRow("products", 7, 9, b"H" * 16, 8, 7, 6)]
         second.replicas = [ReplicaRow(7, "caixa2", "caixa", None, "acc")]
         second.runs = [_run(ended_ms=20, categories=())]
         async with self.make(TABLES) as store:
@@ -555,7 +555,7 @@ def full_commit() -> Commit:
     return Commit(
         journal=[("products", b"one"), ("products", b"two")],
         snapshots={"products": (b"whole", 0)},
-        heads=[HeadRow("products", 7, 3, b"h" * 16, 2, 1)],
+        heads=[HeadRow("products", 7, 3, b"h" * 16, 2, 1, 1 << 62)],
         changes=[ChangeRow("products", 7, 1, ("p0",)), ChangeRow("products", 7, 2, ("p0",))],
         recompacted=[("products", 7, 2, [ChangeRow("products", 7, 3, ("p1", "p2"))])],
         dropped_docs=["products"],

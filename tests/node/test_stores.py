@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crdtsync.node import Node
-    from crdtsync.storage.base import View
+    from crdtsync.storage.base import Commit, View
     from tests.node.shop import Shop
 
 
@@ -132,6 +133,7 @@ async def test_many_records_come_with_one_look_at_the_store_and_are_the_ones_tha
 ) -> None:
     await two_stores(shop)
     loja = shop.nodes["loja1"]
+    loja.ledger.unload()
     looks = 0
     read = loja.ledger.storage.read
 
@@ -156,3 +158,58 @@ async def test_many_records_come_with_one_look_at_the_store_and_are_the_ones_tha
     edited = await loja.get(Shelf, "a")
     assert edited is not None
     assert edited.label == "edited"
+
+
+async def test_a_record_of_a_document_in_memory_is_read_with_no_look_at_the_store(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gestao = await two_stores(shop)
+
+    async def refuse(_look: Callable[[View], Any]) -> Any:
+        raise AssertionError("the store was asked")
+
+    stored = await gestao.ledger.storage.read(lambda view: sorted(view.select("shelves")))
+    await gestao.ledger.fold("shelves/loja1")
+    await gestao.ledger.fold("shelves/loja2")
+    async with gestao.transaction() as tx:
+        monkeypatch.setattr(gestao.ledger.storage, "read", refuse)
+        with pytest.raises(RecordAmbiguous):
+            await tx.find(Shelf, "a")
+        found = [
+            await tx.get(Shelf, key, in_store=store)
+            for store, key in (("loja1", "a"), ("loja1", "b"), ("loja2", "a"))
+        ]
+        assert [tuple(record._row) for record in found] == stored
+        assert await tx.find(Shelf, "nobody") is None
+    assert set(gestao.ledger.loaded()) >= {"shelves/loja1", "shelves/loja2"}
+
+
+async def test_what_is_not_durable_yet_is_not_read_from_memory(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_stores(shop)
+    loja = shop.nodes["loja1"]
+    commit = loja.ledger.storage.commit
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held_up(what: Commit) -> int:
+        if what.journal:
+            reached.set()
+            await go_on.wait()
+        return await commit(what)
+
+    async def edit() -> None:
+        async with loja.transaction() as tx:
+            (await tx.get(Shelf, "a")).label = "edited"
+
+    monkeypatch.setattr(loja.ledger.storage, "commit", held_up)
+    writing = asyncio.create_task(edit())
+    await reached.wait()
+    try:
+        async with loja.transaction() as tx:
+            assert (await tx.get(Shelf, "a")).label == "loja1 a"
+    finally:
+        go_on.set()
+        await writing
+    async with loja.transaction() as tx:
+        assert (await tx.get(Shelf, "a")).label == "edited"

@@ -132,7 +132,7 @@ async def test_a_full_disk_refuses_the_commit_whole_and_the_next_small_one_works
         assert store._database is not None
         pages = await store.read(lambda _view: _limit_pages(store, 8))
         big = Commit(
-            heads=[HeadRow("stock/loja1", 1, 1, b"h" * 16, 1, 1)], journal=[("products", bytes(200_000))]
+            heads=[HeadRow("stock/loja1", 1, 1, b"h" * 16, 1, 1, 0)], journal=[("products", bytes(200_000))]
         )
         with pytest.raises(StoreUnavailable, match="full"):
             await store.commit(big)
@@ -317,7 +317,7 @@ async def main():
         for n in range(start, 1_000_000):
             await store.commit(Commit(
                 journal=[("products", str(n).encode())],
-                heads=[HeadRow("products", 7, n + 1, b"h" * 16, n + 1, n + 1)],
+                heads=[HeadRow("products", 7, n + 1, b"h" * 16, n + 1, n + 1, n)],
                 records={"products": [product(f"p{n}", "x", n)]},
             ))
             print(n, flush=True)
