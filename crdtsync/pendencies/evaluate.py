@@ -24,7 +24,7 @@ from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crdtsync.pendencies.rulebook import RuleBook
+    from crdtsync.pendencies.rulebook import Question, RuleBook
     from crdtsync.schema import Entity, Shape
     from crdtsync.storage.base import Row, View
 
@@ -81,7 +81,6 @@ class _Evaluation:
         self.book = book
         self.schema = schema = book.schema
         self.now_ms = now_ms
-        self.now = datetime.fromtimestamp(now_ms / 1000, UTC)
         self.view = view
         self.origin = origin
         self.records = StoredRecords(schema, view)
@@ -90,10 +89,9 @@ class _Evaluation:
         self._subjects: dict[_Subject, None] = {}
         # (category, rule) -> value -> (doc, key): what this change files, which the view does not show yet.
         self._filed: dict[tuple[str, str], dict[str, dict[tuple[str, str], None]]] = {}
-        self._filing: dict[tuple[str, str], bool] = {}
         # (category, rule) -> value -> where its members are.
         self._members: dict[tuple[str, str], dict[str, set[tuple[str, str]]]] = {}
-        self._shows_any = bool(view.pendencies(limit=1))
+        self._shows_any = view.breaks_any()
 
     def run(self, rows: Mapping[str, list[Row]], due: Sequence[DueRow]) -> PendencyChanges:
         newest = {
@@ -116,73 +114,69 @@ class _Evaluation:
         self._decisions(newest.get(DECISIONS, ()), verdicts)
         return self.changes
 
+    @cached_property
+    def now(self) -> datetime:
+        """The moment that rules are told."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
+
     # -- what to look at ---------------------------------------------------------------------------------------
 
     def _own_rules(self, category: str, changed: list[Row]) -> None:
-        shape = self.schema.shape(category)
-        self._file_paths(shape, changed)
-        for rule in self.book.rules[category].values():
+        if self.book.filed_paths[category]:
+            self._file_paths(self.schema.shape(category), changed)
+        for question in self.book.questions[category]:
+            rule = question.rule
             if rule.kind is RuleKind.GROUP:
-                self._file_groups(shape, rule, changed)
+                self._file_groups(category, question, changed)
                 continue
-            looked_at = changed
             if rule.kind is RuleKind.REFERRED:
                 looked_at = [row for row in changed if row[-2]]
             elif rule.only_conflicts:
                 looked_at = [row for row in changed if row[-1]]
-            elif rule.given:
-                looked_at = self._with_values(shape, rule, changed)
-            if rule.kind is RuleKind.RECORD and rule.watch and "records" in rule.takes:
-                self._prefetch(shape, rule, looked_at)
-                if rule.absence:
-                    looked_at = self._with_absent(shape, rule, looked_at)
+            else:
+                looked_at = question.concerned(changed)
+            if question.targets and looked_at:
+                looked_at = self._looked_up(question, looked_at)
             for row in looked_at:
                 self._subjects[_Subject(category, rule.code, row[0], row[1])] = None
 
-    def _with_values(self, shape: Shape, rule: Invariant, rows: list[Row]) -> list[Row]:
-        places = [shape.fields[name].place for name in rule.given]
-        return [row for row in rows if all(row[place] is not None for place in places)]
+    def _looked_up(self, question: Question, rows: list[Row]) -> list[Row]:
+        """Look up what the references of these rows point to, at once: a bulk load asks for thousands.
 
-    def _with_absent(self, shape: Shape, rule: Invariant, rows: list[Row]) -> list[Row]:
-        """The rows of which a watched target is not there; the rest need no asking, and are most of a bulk load.
-
-        What was broken and is not any more is found by its pendency, which shows the record.
+        Returns:
+            The rows to ask about. For a rule about absence, those of which a target is not there; the rest need no
+            asking, and are most of a bulk load. What was broken and is not any more is found by its pendency, which
+            shows the record.
         """
-        wrong: dict[int, None] = {}
-        for field in (*shape.keys, *shape.fields.values()):
-            if field.name in rule.watch and field.ref:
-                place = 1 if field in shape.keys else field.place
-                present = self.records.known(field.ref)
-                wrong |= dict.fromkeys(
-                    i
-                    for i, row in enumerate(rows)
-                    if row[place] is not None and not present.get(row[place], False)
-                )
-        return [rows[i] for i in sorted(wrong)]
+        absent: dict[int, None] = {}
+        for place, target in question.targets:
+            keys = {row[place] for row in rows}
+            keys.discard(None)
+            if not keys:
+                continue
+            self.records.prefetch(target, keys)
+            present = self.records.known(target)
+            absent |= dict.fromkeys(
+                i for i, row in enumerate(rows) if row[place] is not None and not present[row[place]]
+            )
+        return [rows[i] for i in sorted(absent)] if question.rule.absence else rows
 
-    def _prefetch(self, shape: Shape, rule: Invariant, rows: list[Row]) -> None:
-        """Look up what references point to at once: a bulk load asks for thousands."""
-        for field in (*shape.keys, *shape.fields.values()):
-            if field.name in rule.watch and field.ref:
-                keys = {row[1] if field in shape.keys else row[field.place] for row in rows}
-                self.records.prefetch(field.ref, keys - {None})
-
-    def _file_groups(self, shape: Shape, rule: Invariant, changed: list[Row]) -> None:
+    def _file_groups(self, category: str, question: Question, changed: list[Row]) -> None:
         """File the changed records, and look at every group that one of them is or was in, or beside."""
-        entity = self.schema.entities[shape.category]
+        rule, entity = question.rule, self.schema.entities[category]
         members: dict[tuple[str, str], set[str]] = {}
         beside: dict[tuple[str, str], set[str]] = {}
-        for row in self._with_values(shape, rule, changed) if rule.given else changed:
+        for row in question.concerned(changed):
             value = None if row[-2] else _group_of(rule, entity._load(row))
             if isinstance(value, Beside):
                 beside[row[0], row[1]] = {value.value}
             elif value is not None:
                 members[row[0], row[1]] = {value}
-        values = self._refile(shape.category, rule.code, changed, members)
+        values = self._refile(category, rule.code, changed, members)
         if "beside" in rule.takes:
-            values |= self._refile(shape.category, rule.code + _BESIDE, changed, beside)
+            values |= self._refile(category, rule.code + _BESIDE, changed, beside)
         for value in values:
-            self._subjects[_Subject(shape.category, rule.code, shape.category, value)] = None
+            self._subjects[_Subject(category, rule.code, category, value)] = None
 
     def _file_paths(self, shape: Shape, changed: list[Row]) -> None:
         """File the changed records under what their rows refer to ("lines.product"), once for all rules that watch it."""
@@ -200,7 +194,7 @@ class _Evaluation:
         self, category: str, rule: str, changed: list[Row], fresh: Mapping[tuple[str, str], set[str]]
     ) -> set[str]:
         """Replace the filings of the changed records; return the values that they are or were under."""
-        if not fresh and not self._files_any(category, rule):
+        if not fresh and not self.view.files_any(category, rule):
             return set()
         by_doc: dict[str, list[str]] = {}
         for row in changed:
@@ -223,17 +217,11 @@ class _Evaluation:
                 overlay.setdefault(value, {})[at] = None
         return values
 
-    def _files_any(self, category: str, rule: str) -> bool:
-        known = self._filing.get((category, rule))
-        if known is None:
-            known = self._filing[category, rule] = self.view.files_any(category, rule)
-        return known
-
     def _under(self, category: str, rule: str, values: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
         """Where the records are that are filed under each of these values, this change included."""
         overlay = self._filed.get((category, rule), {})
         found = {value: set(overlay.get(value, ())) for value in values}
-        if self._files_any(category, rule):
+        if self.view.files_any(category, rule):
             # All values in one question: a bulk load has thousands of groups.
             for filing in self.view.filed(category, rule, found):
                 if (category, filing.doc, filing.key) not in self._rows:

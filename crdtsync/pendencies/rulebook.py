@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from crdtsync.schema import Entity, Invariant, Role, Schema, Shape
     from crdtsync.schema.fields import Field
+    from crdtsync.storage.base import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,27 @@ class Watcher:
     shape: Shape
     rule: Invariant
     paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A rule of a category, and what it depends on in a row of the read model.
+
+    Attributes:
+        rule: to ask of a changed record.
+        given: places that must hold a value for the rule to concern the record.
+        targets: (place, category) of the references that the rule looks up; none when it looks up nothing.
+    """
+
+    rule: Invariant
+    given: tuple[int, ...]
+    targets: tuple[tuple[int, str], ...]
+
+    def concerned(self, rows: list[Row]) -> list[Row]:
+        """Return the rows that bring every value that the rule needs."""
+        if not self.given:
+            return rows
+        return [row for row in rows if all(row[place] is not None for place in self.given)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +79,7 @@ class RuleBook:
     Attributes:
         schema: whose rules.
         rules: category -> code -> rule; those that need more than a node of the role holds are left out.
+        questions: category -> the same rules, in the same order, as they are asked of its changed records.
         watchers: category -> the rules that look again when one of its records changes.
         referrers: category -> its fields that refer to a category with rules about deleted records, and those rules.
         filed_paths: category -> the references inside rows that its rules watch; records are filed under them.
@@ -69,6 +92,10 @@ class RuleBook:
         self.rules = {
             category: {rule.code: rule for rule in shape.invariants if rule.at is None or role in rule.at}
             for category, shape in schema.shapes.items()
+        }
+        self.questions = {
+            category: [_question(schema.shape(category), rule) for rule in rules.values()]
+            for category, rules in self.rules.items()
         }
         self.watchers: dict[str, list[Watcher]] = {category: [] for category in schema.shapes}
         self.referrers: dict[str, list[tuple[Field[Any], str, list[Invariant]]]] = {}
@@ -103,6 +130,16 @@ class RuleBook:
     def rule(self, category: str, code: str) -> Invariant | None:
         """Return a rule; None when no node of this role judges it."""
         return self.rules.get(category, {}).get(code)
+
+
+def _question(shape: Shape, rule: Invariant) -> Question:
+    looks_up = rule.kind is RuleKind.RECORD and "records" in rule.takes
+    targets = [
+        (1 if field in shape.keys else field.place, field.ref)
+        for field in (*shape.keys, *shape.fields.values())
+        if field.ref and field.name in rule.watch and looks_up
+    ]
+    return Question(rule, tuple(shape.fields[name].place for name in rule.given), tuple(targets))
 
 
 def _target(shape: Shape, path: str) -> str | None:

@@ -111,6 +111,8 @@ class Shape:
                 )
             parts.append(part)
         text = KEY_SEPARATOR.join(parts)
+        if self._one_text_key is not None:
+            return text  # its field has just said that it is one
         problem = self.validate_key(text)
         if problem:
             raise FieldError(self.category, self.keys[0].name, problem)

@@ -373,8 +373,8 @@ class View(Protocol):
     def files_any(self, category: str, rule: str) -> bool:
         """Whether anything is filed for a rule of a category."""
 
-    def breaks_any(self, category: str, rule: str) -> bool:
-        """Whether there is a pendency of a rule of a category, open or decided."""
+    def breaks_any(self, category: str | None = None, rule: str | None = None) -> bool:
+        """Whether there is a pendency, open or decided: any at all, or one of a category and of a rule."""
 
     def due(self, now_ms: int) -> list[DueRow]:
         """What is due at or before a moment, the earliest first."""

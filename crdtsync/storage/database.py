@@ -92,6 +92,8 @@ class Database:
         self.path = path
         self._documents = Documents()
         self._tables = {spec.category: RecordTable(spec) for spec in tables}
+        # (category, rule) -> whether anything is filed for it: every commit asks, and the answer seldom changes.
+        self._filing: dict[tuple[str, str], bool] = {}
         self._journal_id = 0
         try:
             with translated(path):
@@ -266,11 +268,16 @@ class Database:
             yield
             self.connection.execute("COMMIT")
         except BaseException:
-            self._documents.truncate(documents)
-            self._journal_id = journal_id
+            self._forget(documents, journal_id)
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
+
+    def _forget(self, documents: int, journal_id: int) -> None:
+        """What was written is rolled back: know no more than before."""
+        self._documents.truncate(documents)
+        self._journal_id = journal_id
+        self._filing.clear()
 
     def _savepoint(self, commit: Commit) -> int:
         if not self.connection.in_transaction:
@@ -283,8 +290,7 @@ class Database:
                 self._apply(commit)
                 self.connection.execute("RELEASE one")
         except BaseException:
-            self._documents.truncate(documents)
-            self._journal_id = journal_id
+            self._forget(documents, journal_id)
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK TO one")
                 self.connection.execute("RELEASE one")
@@ -430,11 +436,15 @@ class Database:
             self._insert("pendencies", list(map(_pendency, changes.opened)))
             shown = {(doc, key, row.id) for row in changes.opened for doc, key in json.loads(row.records)}
             self._insert("pendency_records", sorted(shown))
-        self.connection.executemany(
-            "DELETE FROM filings WHERE category = ? AND rule = ? AND doc = ? AND key = ?", changes.unfiled
-        )
+        if changes.unfiled:
+            self.connection.executemany(
+                "DELETE FROM filings WHERE category = ? AND rule = ? AND doc = ? AND key = ?", changes.unfiled
+            )
+            for category, rule, *_ in changes.unfiled:
+                self._filing.pop((category, rule), None)
         if changes.filed:
             self._insert("filings", list(map(_filing, changes.filed)))
+            self._filing.update(((filing.category, filing.rule), True) for filing in changes.filed)
         if changes.due:
             self.connection.executemany(
                 "DELETE FROM due WHERE category = ? AND rule = ? AND doc = ? AND key = ?",
@@ -481,7 +491,7 @@ class Database:
             raise unknown_category(self.path, category, self._tables) from None
 
     def _view(self) -> SqlView:
-        return SqlView(self.connection, self._documents, self._tables, self.path)
+        return SqlView(self.connection, self._documents, self._tables, self._filing, self.path)
 
     def _pragma(self, name: str) -> int:
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])

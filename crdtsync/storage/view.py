@@ -69,12 +69,14 @@ class SqlView:
         connection: sqlite3.Connection,
         documents: Documents,
         tables: Mapping[str, RecordTable],
+        filing: dict[tuple[str, str], bool],
         path: str,
     ) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._documents = documents
         self._tables = tables
+        self._filing = filing
         self._path = path
 
     def end(self) -> None:
@@ -84,6 +86,7 @@ class SqlView:
             raise StoreClosed(self._path)
 
         self._execute = refuse
+        self._filing = {}
 
     def documents(self, category: str | None = None) -> list[str]:
         """See View."""
@@ -293,13 +296,18 @@ class SqlView:
 
     def files_any(self, category: str, rule: str) -> bool:
         """See View."""
-        sql = "SELECT 1 FROM filings WHERE category = ? AND rule = ? LIMIT 1"
-        return self._execute(sql, (category, rule)).fetchone() is not None
+        known = self._filing.get((category, rule))
+        if known is None:
+            sql = "SELECT 1 FROM filings WHERE category = ? AND rule = ? LIMIT 1"
+            known = self._execute(sql, (category, rule)).fetchone() is not None
+            self._filing[category, rule] = known
+        return known
 
-    def breaks_any(self, category: str, rule: str) -> bool:
+    def breaks_any(self, category: str | None = None, rule: str | None = None) -> bool:
         """See View."""
-        sql = "SELECT 1 FROM pendencies WHERE rule = ? AND category = ? LIMIT 1"
-        return self._execute(sql, (rule, category)).fetchone() is not None
+        conditions, values = _asked(rule=rule, category=category)
+        sql = f"SELECT 1 FROM pendencies{_where(conditions)} LIMIT 1"
+        return self._execute(sql, values).fetchone() is not None
 
     def due(self, now_ms: int) -> list[DueRow]:
         """See View."""

@@ -280,6 +280,7 @@ class StorageContract(ABC):
         again = Filing("products", "C06", "products", "p1", "790")
         changes = PendencyChanges(unfiled=[("products", "C06", "products", "p1")], filed=[again])
         async with self.make(TABLES) as store:
+            assert not await store.read(lambda view: view.files_any("products", "C20"))
             await store.commit(Commit(inside=lambda _view: PendencyChanges(filed=FILINGS)))
             assert (
                 await store.read(lambda view: view.filed("products", "C06", ["789"], limit=1)) == FILINGS[:1]
@@ -289,6 +290,10 @@ class StorageContract(ABC):
             assert await store.read(seen) == (FILINGS[:2], FILINGS[:1], FILINGS[2:])
             await store.commit(Commit(inside=lambda _view: changes))
             assert await store.read(seen) == ([FILINGS[1], again], [again], FILINGS[2:])
+            (last,) = FILINGS[2:]
+            gone = PendencyChanges(unfiled=[(last.category, last.rule, last.doc, last.key)])
+            await store.commit(Commit(inside=lambda _view: gone))
+            assert not await store.read(lambda view: view.files_any(last.category, last.rule))
 
     async def test_what_is_due_comes_in_order_until_it_is_removed(self) -> None:
         """The earliest first, nothing before its time; a due moment of 0 removes."""
@@ -318,7 +323,9 @@ class StorageContract(ABC):
         """By rule, category, owner, severity and status; the gravest first, then by id."""
         rows = [_pendency(number, rule) for number, rule in enumerate(["C01", "C22", "C01", "C22"])]
         async with self.make(TABLES) as store:
+            assert not await store.read(lambda view: view.breaks_any())
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
+            assert await store.read(lambda view: view.breaks_any())
             assert await store.read(lambda view: view.pendencies(rule="C22")) == rows[1::2]
             named = await store.read(lambda view: view.pendencies_named([rows[2].id, "no such", rows[0].id]))
             assert named == {rows[0].id: rows[0], rows[2].id: rows[2]}

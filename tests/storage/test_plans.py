@@ -25,7 +25,7 @@ READS: dict[str, tuple[Read, str]] = {
         lambda view: view.filings("products", "C06", "products", ["p1"]),
         "SEARCH filings USING PRIMARY KEY (category=? AND rule=? AND doc=? AND key=?)",
     ),
-    "files_any": (lambda view: view.files_any("products", "C06"), "SEARCH filings"),
+    "files_any": (lambda view: view.files_any("products", "C21"), "SEARCH filings"),
     "breaks_any": (
         lambda view: view.breaks_any("stock", "C01"),
         "SEARCH pendencies USING COVERING INDEX pendencies_by_rule (rule=? AND category=?)",
