@@ -6,7 +6,10 @@ STORE_CACHE_KIB = 16 * 1024
 """SQLite's page cache of one store, KiB: the leaves that a bulk load of a 100,000-record category keeps coming back to."""
 
 STORE_WAL_CHECKPOINT_PAGES = 4_000
-"""WAL pages (4 KiB each) after which a commit checkpoints: fewer fsyncs of the main file during bulk loads."""
+"""WAL pages (4 KiB each) after which a commit checkpoints by itself, if no quieter moment came before."""
+
+STORE_CHECKPOINT_ROWS = 1_500
+"""Rows written after which the store is checkpointed when nobody waits for it, so that no commit has to do it."""
 
 STORE_STATEMENTS_CACHED = 512
 """Prepared statements kept by a store's connection: every statement of every category stays prepared."""

@@ -886,15 +886,33 @@ class Ledger:
         return await job.done
 
     async def _write_loop(self) -> None:
+        local = False
         while True:
-            if not self._local and not self._remote:
-                if self._closing:
-                    return
+            await self._give_way()
+            if self._may_checkpoint(after_local=local):
+                await self._checkpoint()
+            if self._local or self._remote:
+                local = bool(self._local) and not self._overdue()
+                await self._write_group(local=local)
+            elif self._closing:
+                return
+            else:
                 self._wake.clear()
                 await self._wake.wait()
-                continue
-            await self._give_way()
-            await self._write_group()
+
+    def _may_checkpoint(self, *, after_local: bool) -> bool:
+        if not self.storage.checkpoint_due or self._local or self._turns:
+            return False
+        # Right after a person's transaction the next one is farthest away.
+        return after_local or not self.at_work
+
+    async def _checkpoint(self) -> None:
+        """Let the store do now what a commit would have to do later, with a person waiting."""
+        try:
+            await self.storage.checkpoint()
+        except StorageError as error:
+            # Nothing is lost, and a commit that the disk refuses says so to whom it concerns.
+            log.warning("%s: the store could not be checkpointed: %s", self.identity.device, error)
 
     async def _give_way(self) -> None:
         """Let remote work wait while a local transaction is being made: it would wait for all of it when it is done.
@@ -937,13 +955,12 @@ class Ledger:
         if not self._turns:
             self._wake.set()
 
-    async def _write_group(self) -> None:
-        """Prepare what is waiting and make it durable in one storage transaction."""
+    async def _write_group(self, *, local: bool) -> None:
+        """Prepare what is waiting, local transactions or remote work, and make it durable in one storage transaction."""
         commit = Commit()
         group: list[_Job] = []
         refused: list[tuple[_Job, Exception]] = []
         failed = False
-        local = bool(self._local) and not self._overdue()
         while self._local or (self._remote and not group):
             if group and self._local and self._local[0].alone:
                 break

@@ -434,6 +434,17 @@ class Storage(Protocol):
     async def read(self, fn: Callable[[View], T]) -> T:
         """Run `fn` with a view of the committed state and return what it returns."""
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether so much is in the write-ahead log that a commit will soon have to wait for a checkpoint."""
+
+    async def checkpoint(self) -> None:
+        """Copy the write-ahead log into the store's file now, at a moment when no commit waits for it.
+
+        Raises:
+            StoreUnavailable: the disk refused; what is committed is as durable as before.
+        """
+
     async def __aenter__(self) -> Self:
         """Open."""
 

@@ -95,6 +95,9 @@ class Database:
         # (category, rule) -> whether anything is filed for it: every commit asks, and the answer seldom changes.
         self._filing: dict[tuple[str, str], bool] = {}
         self._journal_id = 0
+        # A plain attribute: it is read from another thread.
+        self.checkpoint_due = False
+        self._checkpointed_at = 0
         try:
             with translated(path):
                 self._refuse_bad_names(tables)
@@ -145,6 +148,13 @@ class Database:
                 return [error] * len(commits)
             return [outcome if isinstance(outcome, BaseException) else error for outcome in outcomes]
         return outcomes
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file; see Storage.checkpoint."""
+        self._checkpointed_at = self.connection.total_changes
+        self.checkpoint_due = False
+        with translated(self.path):
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -267,6 +277,8 @@ class Database:
             self.connection.execute("BEGIN IMMEDIATE")
             yield
             self.connection.execute("COMMIT")
+            written = self.connection.total_changes - self._checkpointed_at
+            self.checkpoint_due = written >= limits.STORE_CHECKPOINT_ROWS
         except BaseException:
             self._forget(documents, journal_id)
             if self.connection.in_transaction:

@@ -75,6 +75,15 @@ class MemoryStorage:
         """See Storage.read."""
         return self._opened().read(fn)
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """See Storage.checkpoint_due."""
+        return self._database is not None and self._database.checkpoint_due
+
+    async def checkpoint(self) -> None:
+        """See Storage.checkpoint. There is no log, so it only begins to count anew."""
+        self._opened().checkpoint()
+
     def crash(self) -> None:
         """The power goes: every later verb raises StoreClosed, and so does a commit whose `inside` called this."""
         self._crashed = True

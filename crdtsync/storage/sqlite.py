@@ -108,6 +108,17 @@ class SqliteStorage:
         await asyncio.shield(_in_thread(self._connection, lambda: answer.append(database.read(fn))))
         return answer.pop()
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """See Storage.checkpoint_due."""
+        return self._database is not None and self._database.checkpoint_due
+
+    async def checkpoint(self) -> None:
+        """See Storage.checkpoint."""
+        if self._connection is None or self._database is None:
+            raise StoreClosed(self.path)
+        await asyncio.shield(_in_thread(self._connection, self._database.checkpoint))
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from crdtsync import limits
 from crdtsync.errors import StoreClosed, StoreMismatch
 from crdtsync.storage.base import (
     ChangeRow,
@@ -476,6 +477,27 @@ class StorageContract(ABC):
         await store.close()
         assert isinstance(await raised_by(store.commit(Commit())), StoreClosed)
         assert isinstance(await raised_by(store.read(lambda view: view.heads())), StoreClosed)
+        assert isinstance(await raised_by(store.checkpoint()), StoreClosed)
+        assert not store.checkpoint_due
+
+    async def test_a_checkpoint_is_due_after_much_was_written_and_changes_nothing(self) -> None:
+        """Due again only when as much was written again."""
+        half = limits.STORE_CHECKPOINT_ROWS // 2 + 1
+        commit = Commit(
+            records={"products": [product(f"p{number}", "sal", number) for number in range(half)]}
+        )
+        due: list[bool] = []
+        async with self.make(TABLES) as store:
+            await store.commit(commit)
+            due.append(store.checkpoint_due)
+            await store.commit(commit)
+            due.append(store.checkpoint_due)
+            await store.checkpoint()
+            due.append(store.checkpoint_due)
+            assert await store.read(lambda view: view.count("products")) == half
+            await store.commit(commit)
+            due.append(store.checkpoint_due)
+        assert due == [False, True, False, False]
 
     async def test_a_view_answers_nothing_after_its_callback(self) -> None:
         """A view that escapes cannot read a later state by accident."""

@@ -411,3 +411,57 @@ async def test_what_was_taken_of_an_update_that_is_refused_later_stays_and_can_b
     await ledger.receive("items", append_update(0xBEEF, 1, good[1:]), lambda _replica: True)
     rows = await ledger.storage.read(lambda view: [row[1] for row in view.select("items")])
     assert rows == ["a", "b"]
+
+
+class _Counted(MemoryStorage):
+    """Counts checkpoints; may refuse them as a full disk does."""
+
+    checkpoints = 0
+    full = False
+
+    async def checkpoint(self) -> None:
+        self.checkpoints += 1
+        await super().checkpoint()
+        if self.full:
+            raise StoreUnavailable(":memory:", "the disk is full")
+
+
+async def test_the_store_is_checkpointed_right_after_a_persons_transaction_and_in_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "STORE_CHECKPOINT_ROWS", 1)
+    storage = _Counted(table_specs(SCHEMA))
+    ledger = await opened(storage)
+    update = append_update(0xBEEF, 0, from_elsewhere("b"))
+    async with Transaction(ledger) as tx:
+        tx.create(Item, id="a")
+        before = storage.checkpoints
+        await move(ledger, 1)  # another person's, meanwhile
+        await asyncio.sleep(0.01)
+        assert storage.checkpoint_due
+        assert storage.checkpoints == before
+    await asyncio.sleep(0.01)
+    assert storage.checkpoints == before + 1
+    await ledger.receive("items", update, lambda _replica: True)
+    await asyncio.sleep(0.01)
+    assert storage.checkpoint_due
+    assert storage.checkpoints == before + 1, "people work here: another transaction may begin at any moment"
+    await move(ledger, 1)
+    await asyncio.sleep(0.01)
+    assert storage.checkpoints == before + 2
+    await ledger.close()
+
+
+async def test_a_store_that_cannot_be_checkpointed_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "STORE_CHECKPOINT_ROWS", 1)
+    storage = _Counted(table_specs(SCHEMA))
+    storage.full = True
+    ledger = await opened(storage)
+    await move(ledger, 2)
+    await asyncio.sleep(0.01)
+    assert storage.checkpoints
+    assert "could not be checkpointed" in caplog.text
+    assert [row[-3] for row in await rows(ledger)] == [2]
+    await ledger.close()
