@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter, process_time
@@ -88,18 +88,19 @@ async def _until_done(node: Node) -> None:
 
 
 async def _sell(node: Node, number: int, keys: list[str]) -> Sold:
-    """One sale of one unit, whole: sale, till operation, stock."""
+    """One sale of one unit, whole: sale, till operation, stock. By its records, a minute after the one before."""
     key = keys[number % len(keys)]
+    when = _WHEN + timedelta(minutes=number)
     line = SaleLine(product=key, quantity=Decimal(1), unit_price=Decimal("9.90"))
     begun, worked = perf_counter(), process_time()
     async with node.transaction() as tx:
         payment = Payment(method=PaymentMethod.PIX, amount=line.total)
-        tx.create(Sale, id=f"v{number}", sold_at=_WHEN, lines=[line], payments=[payment])
+        tx.create(Sale, id=f"v{number}", sold_at=when, lines=[line], payments=[payment])
         tx.create(
             TillOperation,
             id=f"o{number}",
             kind=TillOperationKind.VENDA,
-            happened_at=_WHEN,
+            happened_at=when,
             shift="t1",
             amount=line.total,
             sale=f"v{number}",

@@ -135,7 +135,7 @@ class RuleBook:
 def _question(shape: Shape, rule: Invariant) -> Question:
     looks_up = rule.kind is RuleKind.RECORD and "records" in rule.takes
     targets = [
-        (1 if field in shape.keys else field.place, field.ref)
+        (field.place, field.ref)
         for field in (*shape.keys, *shape.fields.values())
         if field.ref and field.name in rule.watch and looks_up
     ]

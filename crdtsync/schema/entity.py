@@ -148,10 +148,11 @@ class Entity:
         return dict(zip(self.__shape__.partition.columns, self.doc.split("/")[1:], strict=True))
 
     def _read(self, field: Field[Any]) -> Any:
+        wire = self._row[field.place]
         if field.kind is Kind.KEY:
-            shape = self.__shape__
-            return field.from_wire(shape.key_columns(self.key)[shape.keys.index(field)])
-        value = field.from_wire(self._row[field.place])
+            # A key that stands alone is text in the row, whatever its type; the parts of one have their own columns.
+            return field.from_wire(int(wire) if field.place == 1 and field.sql_type == "INTEGER" else wire)
+        value = field.from_wire(wire)
         if isinstance(field, Counter):
             return BoundCounter.of(value, self, field)
         if isinstance(field, Set):
@@ -259,6 +260,8 @@ class Entity:
 def _name_fields(category: str, declared: list[Field[Any]]) -> None:
     """Give the fields their category and place, and the references to "self" their target, inside structs too."""
     keys = sum(field.kind is Kind.KEY for field in declared)
+    for part, field in enumerate(field for field in declared if field.kind is Kind.KEY):
+        field.place = 2 + part if keys > 1 else 1
     others = (field for field in declared if field.kind is not Kind.KEY)
     for place, field in enumerate(others, start=2 + (keys if keys > 1 else 0)):
         field.place = place

@@ -87,7 +87,7 @@ class Field(Generic[T_co]):
         self.type = type_
         self.name = ""
         self.category = ""
-        self.place = 0  # in a read-model row; keys are read from the record's key
+        self.place = 0  # in a read-model row; that of a key that stands alone is the record's key
         self.optional = optional
         self.required = not optional and default is None
         self.default = default

@@ -57,6 +57,15 @@ class Shelf(Entity, category="shelves", writers=ALL):
         return Broken(records=users, facts={"users": [user.key for user in users]}) if users else True
 
 
+class Spot(Entity, category="spots", writers=ALL):
+    """One place of a shelf: its key has two parts, and the first refers."""
+
+    shelf = Key(Ref(Shelf))
+    place = Key(int)
+
+    refs = references("T12", title="Lugar sem prateleira", owner=Role.LOJA)
+
+
 class Product(Entity, category="products", writers=ALL):
     """What is sold."""
 
@@ -164,7 +173,7 @@ class Stock(Entity, category="stock", writers={Role.LOJA, Role.CAIXA}, partition
         """Somebody will count."""
 
 
-SCHEMA = Schema([Shelf, Product, Step, Sale, Stock, Person, Decision, Incident])
+SCHEMA = Schema([Shelf, Spot, Product, Step, Sale, Stock, Person, Decision, Incident])
 
 
 class Clock:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tests.pendencies.shop import START, Clock, Line, Product, Sale, Shelf, Step, Stock, node
+from tests.pendencies.shop import START, Clock, Line, Product, Sale, Shelf, Spot, Step, Stock, node
 
 if TYPE_CHECKING:
     from crdtsync import Beside
@@ -46,6 +46,18 @@ async def test_a_group_is_looked_at_again_when_what_its_records_watch_changes() 
             async with shop.transaction() as tx:
                 (await tx.get(Shelf, "s")).room = room
             assert await codes(shop) == found
+
+
+async def test_a_reference_in_a_key_of_two_parts_is_looked_up_by_its_part() -> None:
+    async with node() as shop:
+        async with shop.transaction() as tx:
+            tx.create(Shelf, id="s")
+            tx.create(Spot, shelf="s", place=1)
+            tx.create(Spot, shelf="no such", place=2)
+        assert await codes(shop) == ["spots/no such:2#T12"]
+        async with shop.transaction() as tx:
+            tx.create(Shelf, id="no such")
+        assert await codes(shop) == []
 
 
 async def test_two_records_that_meet_in_one_transaction_are_a_group() -> None:
