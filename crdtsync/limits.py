@@ -153,8 +153,9 @@ COLLECTOR_THRESHOLDS = (2_000, 1_000, 10)
 COLLECT_SECONDS = 600.0
 """How often a node's process looks for cycles among everything in memory, if nobody works there, seconds."""
 
-LOAD_SLICE_SECONDS = 0.001
-"""How long a document is loaded at a stretch before others have their turn, seconds; one batch at least."""
+SLICE_SECONDS = 0.001
+"""How long a document is loaded, or cut up for a peer, at a stretch before others have their turn, seconds; one step at
+least."""
 
 READ_ROWS = 128
 """Rows of the by-sequence index read at a time: a local write waits no longer than that."""

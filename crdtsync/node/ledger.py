@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from crdtsync import limits
 from crdtsync.errors import (
@@ -40,7 +40,7 @@ from crdtsync.schema.roles import Role
 from crdtsync.state.ceilings import KEY as CEILINGS
 from crdtsync.state.ceilings import Ceiling, stamps_of
 from crdtsync.state.codec import decode_batch
-from crdtsync.state.document import Change, Document, Head, Heads, Op, Parked, heads_digest
+from crdtsync.state.document import Change, Document, Head, Heads, Op, Parked, heads_digest, pieces
 from crdtsync.state.fold import Fold, check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
@@ -57,7 +57,7 @@ from crdtsync.storage.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
     from datetime import date
 
     from crdtsync.node.incarnation import NoncePlace
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from crdtsync.state.removals import Removal
 
 _HAIR_SECONDS = 1e-4
+T = TypeVar("T")
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 log = logging.getLogger("crdtsync")
@@ -428,16 +429,11 @@ class Ledger:
                 return
             at = _positions(heads)
             document = self._empty(doc)
-            now = asyncio.get_running_loop().time
             try:
-                steps = document.loading(
-                    await self.stored(doc), self._parked.get(doc, ()), self._withheld(doc)
-                )
-                began = now()
-                for _ in steps:
-                    if now() - began > limits.LOAD_SLICE_SECONDS:
-                        await self._stand_aside()
-                        began = now()
+                stored = await self.stored(doc)
+                steps = document.loading(stored, self._parked.get(doc, ()), self._withheld(doc))
+                async for _ in self._in_turns(steps):
+                    pass
             except UpdateInvalid:
                 # A write came between the heads and the journal: the writer loads it, in its turn.
                 return
@@ -451,13 +447,23 @@ class Ledger:
                 self._used.add(doc)
                 self.in_use.set()
 
+    async def _in_turns(self, steps: Iterator[T]) -> AsyncIterator[T]:
+        """Take steps beside the writer, a little at a time: nobody waits for all of them."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        for step in steps:
+            yield step
+            if now() - began > limits.SLICE_SECONDS:
+                await self._stand_aside()
+                began = now()
+
     async def _stand_aside(self) -> None:
         """Let others run; while a local transaction is being made or written, wait for it, but not for long."""
         now = asyncio.get_running_loop().time
         until = now() + limits.LOCAL_TURN_SECONDS_MAX
         await asyncio.sleep(0)
         while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
-            await asyncio.sleep(limits.LOAD_SLICE_SECONDS)
+            await asyncio.sleep(limits.SLICE_SECONDS)
 
     def documents_of(self, category: str) -> list[str]:
         """Return the documents here of a category."""
@@ -498,18 +504,21 @@ class Ledger:
     async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
         """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
         result = Diff()
+        clocks = {replica: seq for replica, (seq, _) in theirs.items()}
+        whole: list[bytes] = []
         await self._warm(doc)
 
         async def cut(_commit: Commit) -> list[Change]:
-            document, _ = await self._with_log(doc)
-            clocks = {replica: seq for replica, (seq, _) in theirs.items()}
-            size = limits.CHUNK_BYTES_MAX if clocks else limits.CHUNK_FIRST_BYTES_MAX
-            result.updates.extend(document.diff(clocks, size))
+            document, logs = await self._with_log(doc)
+            whole.append(logs.diff(clocks))
             result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
             result.cut = self.cut_of(doc)
             return []
 
         await self._submit(self._remote, cut)
+        size = limits.CHUNK_BYTES_MAX if clocks else limits.CHUNK_FIRST_BYTES_MAX
+        async for piece in self._in_turns(pieces(whole.pop(), size)):
+            result.updates.append(piece)
         return result
 
     async def is_on_chain(self, doc: str, replica: int, seq: int, chain: bytes) -> bool | None:

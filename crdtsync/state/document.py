@@ -101,6 +101,18 @@ def heads_digest(doc: str, heads: Mapping[int, Head]) -> bytes:
     return digest.digest()
 
 
+def pieces(update: bytes, size_max: int) -> Iterator[tuple[bytes, int]]:
+    """Cut what a peer lacks of one document into updates, a piece at a step, each with the records it is first to name."""
+    named: set[str] = set()
+    for piece in split_update(read_update(update), size_max):
+        before = len(named)
+        for runs in piece.runs.values():
+            for run in runs:
+                for element in run.elements:
+                    named.update(decode_batch(element).keys())
+        yield write_update(piece.runs, piece.deleted), len(named) - before
+
+
 class Document:
     """See the module. ``heads`` is shared with the caller, who keeps it when the document leaves memory.
 
@@ -504,19 +516,6 @@ class Document:
         if self.log is not None:
             for update in change.journal:
                 self.log.apply(update)
-
-    def diff(self, clocks: Mapping[int, int], size_max: int) -> Iterator[tuple[bytes, int]]:
-        """Yield (update, records named for the first time) pieces of what a peer with these log lengths lacks."""
-        if self.log is None:
-            raise UpdateInvalid(f"{self.doc}: the log is not loaded")
-        named: set[str] = set()
-        for piece in split_update(read_update(self.log.diff(clocks)), size_max):
-            before = len(named)
-            for runs in piece.runs.values():
-                for run in runs:
-                    for element in run.elements:
-                        named.update(decode_batch(element).keys())
-            yield write_update(piece.runs, piece.deleted), len(named) - before
 
     def wants_compaction(self) -> bool:
         """Tell whether the own log holds more superseded writes than there are live records."""

@@ -61,7 +61,7 @@ async def test_a_large_document_is_loaded_beside_the_writer_and_a_sale_does_not_
     digest = await caixa.ledger.state_digest("products")
     caixa.ledger.unload()
     # Virtual time does not pass while a document is loaded: every batch is a stretch of its own.
-    usual, limits.LOAD_SLICE_SECONDS = limits.LOAD_SLICE_SECONDS, -1.0
+    usual, limits.SLICE_SECONDS = limits.SLICE_SECONDS, -1.0
     try:
         done: list[str] = []
         (task,) = receive(caixa, updates[-1:], done)
@@ -77,12 +77,38 @@ async def test_a_large_document_is_loaded_beside_the_writer_and_a_sale_does_not_
             tx.create(Product, id="own", name="x")
         await asyncio.gather(*receiving)
     finally:
-        limits.LOAD_SLICE_SECONDS = usual
+        limits.SLICE_SECONDS = usual
     assert await caixa.count(Product) == 3001
     kept = await caixa.ledger.state_digest("products")
     assert kept != digest
     caixa.ledger.unload()
     assert await caixa.ledger.state_digest("products") == kept
+
+
+@told
+async def test_a_document_is_cut_up_for_a_peer_beside_the_writer_as_it_was_when_that_began(
+    street: Street,
+) -> None:
+    await street.open("gestao")
+    loja = await street.open(STORE)
+    await loja.load(Product, ({"id": f"p{n}", "name": "x" * 100} for n in range(3000)))
+    before = await loja.ledger.pieces("products", {1: (1, b"")})
+    assert len(before.updates) > 3
+    # Virtual time does not pass while a document is cut up: every piece is a stretch of its own.
+    usual, limits.SLICE_SECONDS = limits.SLICE_SECONDS, -1.0
+    try:
+        cutting = asyncio.ensure_future(loja.ledger.pieces("products", {1: (1, b"")}))
+        for _ in range(6):  # the writer has handed the document over, and the cutting has begun
+            await asyncio.sleep(0)
+        async with loja.transaction() as tx:
+            tx.create(Product, id="own", name="y")
+        assert not cutting.done()
+        assert await cutting == before
+    finally:
+        limits.SLICE_SECONDS = usual
+    after = await loja.ledger.pieces("products", {1: (1, b"")})
+    assert sum(records for _, records in after.updates) == sum(records for _, records in before.updates) + 1
+    assert after.vector != before.vector
 
 
 @told
