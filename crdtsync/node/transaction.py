@@ -85,22 +85,22 @@ class Transaction:
         role = self._ledger.identity.role
         if not shape.may_write(role):
             raise NotAllowed(shape.category, None, role)
-        for name in values:
-            if name not in shape.names:
-                raise FieldError(shape.category, name, "there is no such field" + hint(name, shape.names))
+        if not values.keys() <= shape.names:
+            name = next(name for name in values if name not in shape.names)
+            raise FieldError(shape.category, name, "there is no such field" + hint(name, shape.names))
         key = shape.key_text(values)
-        defaults = shape.defaults
-        wires = {
-            name: defaults[name] if (value := values.get(name)) is None else shape.fields[name].to_wire(value)
-            for name in shape.written
-        }
+        wires = dict(shape.written)
+        for name, value in values.items():
+            if value is not None and name in wires:
+                wires[name] = shape.fields[name].to_wire(value)
         for name in shape.required:
             if wires[name] is None:
                 raise FieldError(shape.category, name, "is required")
         parts = shape.partition.parts(shape.category, wires, self._ledger.identity, in_store)
         doc = "/".join((shape.category, *parts))
         columns = self._key_columns(entity, key)
-        record = self._enlist(entity._load((doc, key, *columns, *(defaults | wires).values(), 0, None)), dict)
+        row = (doc, key, *columns, *(shape.defaults | wires).values(), 0, None)
+        record = self._enlist(entity._load(row), dict)
         recorder = self._records[doc, key][1]
         writable = shape.writable(role)
         # A field that this role may not write keeps its default; naming it is refused by the recorder.

@@ -175,10 +175,6 @@ class Field(Generic[T_co]):
         self.to_wire(value)
         return value
 
-    def accepts(self, value: Any) -> bool:
-        """Tell whether one wire value from a peer passes `check_column`."""
-        return not self.required if value is None else self.type.accepts(value)
-
     def check_column(self, values: Sequence[Any]) -> str | None:
         """Check wire values from a peer; return what is wrong, or None."""
         problem = self.type.check(values)

@@ -20,7 +20,7 @@ from crdtsync.schema.rules import RuleKind
 from crdtsync.schema.values import DateTimeType, DateType, KeyType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from crdtsync.schema.partition import Partition
     from crdtsync.schema.roles import Role
@@ -187,9 +187,15 @@ class Shape:
         return {name: field.default_wire for name, field in self.fields.items()}
 
     @cached_property
-    def written(self) -> tuple[str, ...]:
-        """The fields that a new record writes at once: all but counters and sets, which are moved."""
-        return tuple(n for n, one in self.fields.items() if one.kind not in {Kind.COUNTER, Kind.SET})
+    def written(self) -> dict[str, Wire]:
+        """The fields that a new record writes at once, with their defaults: all but counters and sets, which are moved."""
+        moved = {Kind.COUNTER, Kind.SET}
+        return {name: wire for name, wire in self.defaults.items() if self.fields[name].kind not in moved}
+
+    @cached_property
+    def judges(self) -> dict[str, Callable[[Any], bool]]:
+        """For each field whose slot holds one value of its type: what tells whether a value, not None, is valid."""
+        return {name: self.fields[name].type.accepts for name in self.written}
 
     @cached_property
     def required(self) -> tuple[str, ...]:

@@ -37,8 +37,6 @@ _Packed = tuple[int, Group, tuple[Any, ...], Batch]
 # All batches of a store's stock: a week of sales touches them in no order, and each would be decoded thousands of times.
 _DECODED_BATCHES_MAX = 256
 _BULK_ROWS_MIN = 8
-# Kinds whose slot is the field's name and holds one value of its type.
-_ONE_VALUE = frozenset({Kind.REGISTER, Kind.ONCE})
 _DIGEST_BYTES = 16
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
@@ -121,10 +119,10 @@ def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
 
 def _fits(shape: Shape, slots: Sequence[str], row: Sequence[Any]) -> bool:
     """Tell whether one row of registers is valid: most batches of a till hold one. What is not is told by the columns."""
-    fields = shape.fields
+    judges, required = shape.judges, shape.required
     for slot, value in zip(slots, row[1:], strict=True):
-        field = fields.get(slot)
-        if field is None or field.kind not in _ONE_VALUE or not field.accepts(value):
+        judge = judges.get(slot)
+        if judge is None or (slot in required if value is None else not judge(value)):
             return False
     return shape.validate_key(row[0]) is None
 
