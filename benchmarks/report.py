@@ -49,7 +49,7 @@ def markdown(figures: list[Figure], where: dict[str, Any]) -> str:
         value, target = _number(figure.value), _number(figure.target)
         lines.append(f"| {figure.name} | {value}{unit} | {target}{unit} | {met} | {figure.against} |")
     lines.append("")
-    for figure in figures:
+    for figure in [figure for figure in figures if figure.details]:
         details = "; ".join(f"{name} {_number(value)}" for name, value in figure.details.items())
         lines.append(f"- {figure.name}: {details}.")
     lines += ["", "Measured on: " + "; ".join(f"{name} {value}" for name, value in where.items()) + "."]
