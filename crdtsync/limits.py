@@ -253,6 +253,9 @@ TIDY_SECONDS = 30.0
 JOURNAL_ROWS_MAX = 4_096
 """Journal rows of one document after which they are stored as one snapshot."""
 
+AT_WORK_PATIENCE = 4
+"""While people work at a node, a compaction or a snapshot waits until there is so many times as much of it to do."""
+
 CONTROL_SECONDS_MAX = 5.0
 """How long the greeting and the request of a control connection may each take, seconds; answers take what they take."""
 

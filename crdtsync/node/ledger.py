@@ -835,14 +835,18 @@ class Ledger:
         return acked.get((doc, self.replica), 0) >= own.seq
 
     async def tidy(self) -> None:
-        """Compact and squash what is worth it, and drop documents from memory that were not used since the last time."""
+        """Compact and squash what is worth it, and drop documents from memory that were not used since the last time.
+
+        Each is one step of the writer, which a person would wait for: while people work, it waits for longer.
+        """
         for doc in self.loaded():
             document = self._documents.get(doc)
             if document is None:
                 continue
-            if document.wants_compaction() and await self.compact(doc):
+            patience = limits.AT_WORK_PATIENCE if self.at_work else 1
+            if document.wants_compaction(patience) and await self.compact(doc):
                 continue
-            if self._journal_rows.get(doc, 0) > limits.JOURNAL_ROWS_MAX:
+            if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:
                 await self.squash(doc)
 
         async def drop(_commit: Commit) -> list[Change]:

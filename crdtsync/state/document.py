@@ -517,10 +517,10 @@ class Document:
             for update in change.journal:
                 self.log.apply(update)
 
-    def wants_compaction(self) -> bool:
-        """Tell whether the own log holds more superseded writes than there are live records."""
+    def wants_compaction(self, patience: int = 1) -> bool:
+        """Tell whether the own log holds ``patience`` times as many superseded writes as make a compaction worth while."""
         superseded = self.fold.superseded.get(self.replica, 0)
-        return superseded > limits.COMPACTION_CELLS_MIN and superseded > 2 * len(self.fold)
+        return superseded > patience * max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
 
     def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
         """Return the compacted document as bytes, and the change; the caller stores both and loads again.

@@ -151,6 +151,27 @@ async def test_what_others_superseded_in_their_logs_is_no_reason_to_compact_the_
     assert ledger.heads["items"][ledger.replica].seq == 21
 
 
+async def test_while_people_work_a_compaction_waits_until_there_is_much_more_to_do(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 3)
+    monkeypatch.setattr(limits, "JOURNAL_ROWS_MAX", 3)
+
+    async def worked(times: int) -> str:
+        await move(ledger, times)
+        ledger.begin_turn(ledger)
+        ledger.end_turn(ledger)
+        before = await stored_bytes(ledger)
+        await ledger.tidy()
+        return "tidied" if await stored_bytes(ledger) < before else "left"
+
+    assert await worked(limits.AT_WORK_PATIENCE * 3) == "left"
+    assert await worked(2) == "tidied"
+    await move(ledger, 5)
+    monkeypatch.setattr(limits, "AT_WORK_SECONDS", 0.0)
+    assert await worked(0) == "tidied"
+
+
 async def test_half_of_a_received_compaction_leaves_the_document_as_it_is(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
