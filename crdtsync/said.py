@@ -20,6 +20,7 @@ Value: TypeAlias = "str | tuple[Value, ...]"
 _PLACE = re.compile(r"\{(\w+)\}")
 # The form of a text comes from another process: what is longer or deeper than any error is told in English only.
 _CHARS_MAX = 20_000
+_TEMPLATE_CHARS_MAX = 1_000
 _DEPTH_MAX = 10
 
 
@@ -79,7 +80,7 @@ def from_form(text: str, form: object) -> str:
         return text
     try:
         told = _read(form, _DEPTH_MAX)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return text
     return told if isinstance(told, Said) and told == text else text
 
@@ -119,6 +120,10 @@ def _read(form: Any, depth: int) -> Value:
         return tuple(_read(part, depth - 1) for part in form)
     template, values = form["say"], form["with"]
     # gettext answers an empty text with the head of its catalogue.
-    if not isinstance(template, str) or not template or not isinstance(values, dict):
-        raise TypeError("no template and values")
-    return Said(template, {name: _read(value, depth - 1) for name, value in values.items()})
+    if not isinstance(template, str) or not 0 < len(template) <= _TEMPLATE_CHARS_MAX:
+        raise ValueError("no template")
+    made = Said(template, {name: _read(value, depth - 1) for name, value in values.items()})
+    # Here, not at the end: a place may stand in a template many times, and so at every depth.
+    if len(made) > _CHARS_MAX:
+        raise ValueError("too long")
+    return made

@@ -31,7 +31,7 @@ from crdtsync.cli.output import (
 )
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
 from crdtsync.cli.words import N_, _, named, ngettext
-from crdtsync.said import say
+from crdtsync.said import from_form, say
 from crdtsync.schema import Role, Severity
 
 if TYPE_CHECKING:
@@ -456,7 +456,9 @@ async def _decide_all(folder: Path, pin: str | None, said: dict[str, Any], *, ba
                 page = await asked("resolve_all", pin=pin, after=after, limit=_BULK_ROWS, **said)
                 total = page["total"] if total is None else total
                 decisions += page["decisions"]
-                refused |= page["refused"]
+                # A node of an older version does not say what its texts were made of.
+                forms = page.get("said", {})
+                refused |= {name: from_form(text, forms.get(name)) for name, text in page["refused"].items()}
                 progress.update(task, total=total, completed=len(decisions) + len(refused))
                 after = page["after"]
                 if after is None:
@@ -468,7 +470,8 @@ def _print_bulk(answer: dict[str, Any]) -> None:
     refused = answer["refused"]
     if refused:
         click.echo(ngettext("{n} could not be resolved:", "{n} could not be resolved:", len(refused)))
-    for name, reason in list(refused.items())[:_REFUSED_SHOWN]:
+    for name, text in list(refused.items())[:_REFUSED_SHOWN]:
+        reason = words.said(text)
         click.echo(f"  {reason if name in reason else f'{name}: {reason}'}")
     if len(refused) > _REFUSED_SHOWN:
         more = len(refused) - _REFUSED_SHOWN

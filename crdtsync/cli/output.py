@@ -67,9 +67,14 @@ def output_options(command: F) -> F:
 class Misuse(click.UsageError):
     """Wrong usage that click does not see, told in the language of the person."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # Now: click shows it when the command, and with it the language, is over.
+        self._shown = words.said(message)
+
     def format_message(self) -> str:
         """Return the message as it is shown."""
-        return words.said(self.message)
+        return self._shown
 
 
 class Verb(click.Command):

@@ -216,7 +216,11 @@ def _result(folder: Path, verb: str, line: bytes) -> Any:
         return None
     if "error" in answer:
         raise ControlError(
-            say("{folder}: {problem}", folder=folder, problem=from_form(answer["error"], answer.get("said"))),
+            say(
+                "{folder}: {problem}",
+                folder=folder,
+                problem=from_form(str(answer["error"]), answer.get("said")),
+            ),
             usage=answer.get("usage", False),
         )
     return answer["result"]

@@ -17,7 +17,7 @@ from crdtsync.node.resolution import hash_pin, is_pin, options_of, rule_of
 from crdtsync.node.transaction import find_rows
 from crdtsync.pendencies.dependents import Address, dependents
 from crdtsync.pendencies.records import Act, Decision, Person
-from crdtsync.said import say
+from crdtsync.said import say, to_form
 from crdtsync.schema import Role, Severity
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ async def resolve_all(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         # What is wrong with the request is wrong for all: it is said once, before anything is written.
         node.resolutions.choose(rows[0], option, values, why)
     decided, refused = await node.resolutions.resolve_all(rows, option, why=why, person=person, values=values)
-    return {"total": total, "decisions": decided, "refused": refused, "after": cursor}
+    said = {name: form for name, text in refused.items() if (form := to_form(text))}
+    return {"total": total, "decisions": decided, "refused": refused, "said": said, "after": cursor}
 
 
 async def undo(node: Node, args: dict[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,15 @@ class Struct:
         return f"{type(self).__name__}({shown})"
 
 
+def _read_json(struct: type[Struct], text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise ValueError(
+            say("{kind} is written in JSON ({error})", kind=struct.__name__, error=error)
+        ) from error
+
+
 class StructType(ValueType):
     """One struct as JSON text."""
 
@@ -174,7 +183,7 @@ class StructType(ValueType):
 
     def parse(self, text: str) -> Any:
         """Accept a JSON object by field name; decimals are read exactly."""
-        return self.struct._parse(json.loads(text, parse_float=Decimal))
+        return self.struct._parse(_read_json(self.struct, text))
 
     def check(self, values: Sequence[Any]) -> str | None:
         """Check texts as they arrive: JSON, positions, and each position's column."""
@@ -263,7 +272,7 @@ class RowsType(StructType):
 
     def parse(self, text: str) -> Any:
         """Accept a JSON list of objects by field name; decimals are read exactly."""
-        said = json.loads(text, parse_float=Decimal)
+        said = _read_json(self.struct, text)
         if not isinstance(said, list):
             raise ValueError(say("a list of {kind} is expected", kind=self.struct.__name__))
         return [self.struct._parse(item) for item in said]
