@@ -114,16 +114,18 @@ def _form(value: Value) -> object:
 def _read(form: Any, depth: int) -> Value:
     if not depth:
         raise ValueError("too deep")
-    if isinstance(form, str):
-        return form
+    made = form if isinstance(form, str) else _made(form, depth - 1)
+    # Here, not at the end: a place may stand in a template many times, and so at every depth.
+    if len(_joined(made, str)) > _CHARS_MAX:
+        raise ValueError("too long")
+    return made
+
+
+def _made(form: Any, depth: int) -> Value:
     if isinstance(form, list):
-        return tuple(_read(part, depth - 1) for part in form)
+        return tuple(_read(part, depth) for part in form)
     template, values = form["say"], form["with"]
     # gettext answers an empty text with the head of its catalogue.
     if not isinstance(template, str) or not 0 < len(template) <= _TEMPLATE_CHARS_MAX:
         raise ValueError("no template")
-    made = Said(template, {name: _read(value, depth - 1) for name, value in values.items()})
-    # Here, not at the end: a place may stand in a template many times, and so at every depth.
-    if len(made) > _CHARS_MAX:
-        raise ValueError("too long")
-    return made
+    return Said(template, {name: _read(value, depth) for name, value in values.items()})
