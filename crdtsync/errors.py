@@ -48,8 +48,8 @@
     └── ControlError                    a running node answered a verb with an error
         └── NodeGone                    a node went away before it answered `verb`
 
-Each carries its facts as attributes, and its message says what happened, where, and what to do. A pendency is never
-an exception.
+Each carries its facts as attributes, and its message says what happened, where, and what to do: in English, as a Said
+where a person may read it, so that the edge can say it in their language. A pendency is never an exception.
 """
 
 # ruff: noqa: N818 - the names say what happened (StoreLocked, OrderViolation); a suffix would repeat the tree's root.
@@ -59,14 +59,16 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from crdtsync.said import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" for the nearest known name, or nothing."""
+    """Return "; did you mean ...?" for the nearest known name as a Said, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return say("; did you mean {name}?", name=repr(near[0])) if near else ""
 
 
 class CrdtsyncError(Exception):
@@ -91,7 +93,11 @@ class StoreClosed(StorageError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            path, f"{path}: the store is not open; open it before the first verb and use none after close"
+            path,
+            say(
+                "{path}: the store is not open; open it before the first verb and use none after close",
+                path=path,
+            ),
         )
 
 
@@ -101,7 +107,11 @@ class StoreLocked(StorageError):
     def __init__(self, path: str) -> None:
         super().__init__(
             path,
-            f"{path}: another process has this store open; stop that process, or use the running node's verbs",
+            say(
+                "{path}: another process has this store open; stop that process, or use the running "
+                "node's verbs",
+                path=path,
+            ),
         )
 
 
@@ -111,8 +121,13 @@ class StoreTooNew(StorageError):
     def __init__(self, path: str, found: int, supported: int) -> None:
         super().__init__(
             path,
-            f"{path}: the store has format {found}, this version reads up to {supported}; install the crdtsync that "
-            "wrote it or a newer one (nothing was changed)",
+            say(
+                "{path}: the store has format {found}, this version reads up to {supported}; install the "
+                "crdtsync that wrote it or a newer one (nothing was changed)",
+                path=path,
+                found=found,
+                supported=supported,
+            ),
         )
         self.found = found
         self.supported = supported
@@ -128,7 +143,12 @@ class StoreUnavailable(StorageError):
     def __init__(self, path: str, detail: str) -> None:
         super().__init__(
             path,
-            f"{path}: the disk refused ({detail}); check that the folder exists, is writable and has free space",
+            say(
+                "{path}: the disk refused ({detail}); check that the folder exists, is writable and has "
+                "free space",
+                path=path,
+                detail=detail,
+            ),
         )
         self.detail = detail
 
@@ -139,8 +159,12 @@ class StoreCorrupt(StorageError):
     def __init__(self, path: str, detail: str) -> None:
         super().__init__(
             path,
-            f"{path}: {detail}; move the file away and let the node synchronize again from its upstream, or restore a "
-            "backup",
+            say(
+                "{path}: {detail}; move the file away and let the node synchronize again from its "
+                "upstream, or restore a backup",
+                path=path,
+                detail=detail,
+            ),
         )
         self.detail = detail
 
@@ -149,8 +173,12 @@ class JournalCorrupt(StoreCorrupt):
     """One journal row (its id in `row`), or the snapshot (`row` None), of one document fails its checksum."""
 
     def __init__(self, path: str, doc: str, row: int | None) -> None:
-        what = "the snapshot" if row is None else f"journal row {row}"
-        super().__init__(path, f"{what} of document {doc} fails its checksum")
+        detail = (
+            say("the snapshot of document {doc} fails its checksum", doc=doc)
+            if row is None
+            else say("journal row {row} of document {doc} fails its checksum", row=row, doc=doc)
+        )
+        super().__init__(path, detail)
         self.doc = doc
         self.row = row
 
@@ -172,8 +200,14 @@ class UpdateGap(StateError):
 
     def __init__(self, doc: str, replica: int, held: int, offered: int) -> None:
         super().__init__(
-            f"{doc}: the log of replica {replica:x} is held up to {held}, the update starts after {offered}; "
-            "a new handshake sends what is missing"
+            say(
+                "{doc}: the log of replica {replica} is held up to {held}, the update starts after "
+                "{offered}; a new handshake sends what is missing",
+                doc=doc,
+                replica=format(replica, "x"),
+                held=held,
+                offered=offered,
+            )
         )
         self.doc = doc
         self.replica = replica
@@ -186,8 +220,13 @@ class Fork(StateError):
 
     def __init__(self, doc: str, replica: int, seq: int) -> None:
         super().__init__(
-            f"{doc}: the log of replica {replica:x} forks after sequence {seq}; the device that owns it was cloned or "
-            "restored and needs a new incarnation"
+            say(
+                "{doc}: the log of replica {replica} forks after sequence {seq}; the device that owns it "
+                "was cloned or restored and needs a new incarnation",
+                doc=doc,
+                replica=format(replica, "x"),
+                seq=seq,
+            )
         )
         self.doc = doc
         self.replica = replica
@@ -198,7 +237,14 @@ class CompactionLoss(StateError):
     """A compaction that would drop a write."""
 
     def __init__(self, doc: str, replica: int, what: str) -> None:
-        super().__init__(f"{doc}: a compaction by replica {replica:x} would lose {what}; it was refused")
+        super().__init__(
+            say(
+                "{doc}: a compaction by replica {replica} would lose {what}; it was refused",
+                doc=doc,
+                replica=format(replica, "x"),
+                what=what,
+            )
+        )
         self.doc = doc
         self.replica = replica
 
@@ -207,7 +253,7 @@ class LogBroken(StateError):
     """yrs refused an update or panicked; the document is loaded again from the journal."""
 
     def __init__(self, doc: str, detail: str) -> None:
-        super().__init__(f"{doc}: the log could not take an update ({detail})")
+        super().__init__(say("{doc}: the log could not take an update ({detail})", doc=doc, detail=detail))
         self.doc = doc
         self.detail = detail
 
@@ -217,7 +263,13 @@ class TransactionTooLarge(StateError):
 
     def __init__(self, doc: str, size: int, size_max: int) -> None:
         super().__init__(
-            f"{doc}: the transaction takes {size} bytes, at most {size_max} are allowed; split it into several"
+            say(
+                "{doc}: the transaction takes {size} bytes, at most {most} are allowed; split it into "
+                "several",
+                doc=doc,
+                size=size,
+                most=size_max,
+            )
         )
         self.doc = doc
         self.size = size
@@ -234,7 +286,9 @@ class FieldError(SchemaError):
     """A value, or a name, that a field does not accept."""
 
     def __init__(self, category: str, field: str, problem: str) -> None:
-        super().__init__(f"{category}.{field}: {problem}")
+        super().__init__(
+            say("{category}.{field}: {problem}", category=category, field=field, problem=problem)
+        )
         self.category = category
         self.field = field
 
@@ -243,14 +297,20 @@ class UnknownField(FieldError, AttributeError):
     """A name that is no field of the entity or struct; also an AttributeError, so that `hasattr` says False."""
 
     def __init__(self, category: str, field: str, advice: str = "") -> None:
-        super().__init__(category, field, f"there is no such field{advice}")
+        super().__init__(category, field, say("there is no such field{advice}", advice=advice))
 
 
 class ReadOnly(SchemaError):
     """A write to a record that was only read; open a transaction and edit it there."""
 
     def __init__(self, category: str, key: str) -> None:
-        super().__init__(f"{category}/{key}: this record was only read; edit it inside a transaction")
+        super().__init__(
+            say(
+                "{category}/{key}: this record was only read; edit it inside a transaction",
+                category=category,
+                key=key,
+            )
+        )
         self.category = category
         self.key = key
 
@@ -259,7 +319,15 @@ class CheckFailed(SchemaError):
     """A record breaks a rule of its entity; nothing of the transaction was written."""
 
     def __init__(self, category: str, key: str, rule: str, message: str) -> None:
-        super().__init__(f"{category}/{key}: {message} (rule {rule})")
+        super().__init__(
+            say(
+                "{category}/{key}: {message} (rule {rule})",
+                category=category,
+                key=key,
+                message=message,
+                rule=rule,
+            )
+        )
         self.category = category
         self.key = key
         self.rule = rule
@@ -271,7 +339,12 @@ class NotAllowed(SchemaError):
     def __init__(self, category: str, field: str | None, role: str) -> None:
         what = f"{category}.{field}" if field else category
         super().__init__(
-            f"{what}: a node of role {role} may not write it; write it at a node that may (`crdtsync adapters` names the writers)"
+            say(
+                "{what}: a node of role {role} may not write it; write it at a node that may (`crdtsync "
+                "adapters` names the writers)",
+                what=what,
+                role=role,
+            )
         )
         self.category = category
         self.role = role
@@ -287,7 +360,9 @@ class UnknownCategory(SchemaError):
     """A category that no installed adapter declares."""
 
     def __init__(self, category: str, hint: str) -> None:
-        super().__init__(f"{category}: no installed adapter declares this category{hint}")
+        super().__init__(
+            say("{category}: no installed adapter declares this category{hint}", category=category, hint=hint)
+        )
         self.category = category
 
 
@@ -295,7 +370,11 @@ class RecordExists(SchemaError):
     """A new record whose key is taken."""
 
     def __init__(self, doc: str, key: str) -> None:
-        super().__init__(f"{doc}/{key}: a record with this key exists; edit it instead of creating it")
+        super().__init__(
+            say(
+                "{doc}/{key}: a record with this key exists; edit it instead of creating it", doc=doc, key=key
+            )
+        )
 
 
 class RecordAmbiguous(SchemaError):
@@ -303,8 +382,14 @@ class RecordAmbiguous(SchemaError):
 
     def __init__(self, category: str, key: str, docs: list[str]) -> None:
         super().__init__(
-            f"{category}/{key}: {len(docs)} documents have a record with this key ({', '.join(docs)}); "
-            "name the store (`--store`; in a program `in_store=` or `doc=`)"
+            say(
+                "{category}/{key}: {number} documents have a record with this key ({docs}); name the "
+                "store (`--store`; in a program `in_store=` or `doc=`)",
+                category=category,
+                key=key,
+                number=len(docs),
+                docs=docs,
+            )
         )
         self.category = category
         self.key = key
@@ -315,14 +400,14 @@ class RecordMissing(SchemaError):
     """An edit of a record that is not there."""
 
     def __init__(self, doc: str, key: str) -> None:
-        super().__init__(f"{doc}/{key}: there is no such record")
+        super().__init__(say("{doc}/{key}: there is no such record", doc=doc, key=key))
 
 
 class PendencyMissing(SchemaError):
     """A pendency or decision that is not there."""
 
     def __init__(self, name: str, what: str) -> None:
-        super().__init__(f"{name}: {what}")
+        super().__init__(say("{name}: {what}", name=name, what=what))
         self.name = name
 
 
@@ -330,7 +415,9 @@ class OptionRefused(SchemaError):
     """An option of a pendency that cannot be chosen."""
 
     def __init__(self, pendency: str, option: str, what: str) -> None:
-        super().__init__(f"{pendency}: option {option!r}: {what}")
+        super().__init__(
+            say("{pendency}: option {option}: {what}", pendency=pendency, option=repr(option), what=what)
+        )
         self.pendency = pendency
         self.option = option
 
@@ -364,8 +451,12 @@ class IncompatibleVersion(FrameInvalid):
 
     def __init__(self, ours: int, theirs: int) -> None:
         super().__init__(
-            f"this node speaks version {ours} of the protocol, the other end speaks version {theirs}; "
-            "install the same crdtsync on both"
+            say(
+                "this node speaks version {ours} of the protocol, the other end speaks version {theirs}; "
+                "install the same crdtsync on both",
+                ours=ours,
+                theirs=theirs,
+            )
         )
         self.ours = ours
         self.theirs = theirs
@@ -383,7 +474,7 @@ class ListenFailed(TransportError):
     """The address cannot be listened on; ``host`` and ``port`` are what was asked for."""
 
     def __init__(self, host: str, port: int, advice: str) -> None:
-        super().__init__(f"{host}:{port}: {advice}")
+        super().__init__(say("{host}:{port}: {advice}", host=host, port=port, advice=advice))
         self.host = host
         self.port = port
 
@@ -393,7 +484,7 @@ class PortInUse(ListenFailed):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
-            host, port, "another program listens here; stop it or choose another port in node.toml"
+            host, port, say("another program listens here; stop it or choose another port in node.toml")
         )
 
 
@@ -402,7 +493,10 @@ class InsecureTransport(TransportError):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url}: unencrypted connections are for this machine only; use wss:// between machines"
+            say(
+                "{url}: unencrypted connections are for this machine only; use wss:// between machines",
+                url=url,
+            )
         )
         self.url = url
 
@@ -430,7 +524,12 @@ class NodeGone(ControlError):
 
     def __init__(self, folder: str, verb: str) -> None:
         super().__init__(
-            f"{folder}: the node went away before it answered {verb}; see whether it was done, then repeat"
+            say(
+                "{folder}: the node went away before it answered {verb}; see whether it was done, then "
+                "repeat",
+                folder=folder,
+                verb=verb,
+            )
         )
         self.verb = verb
 
@@ -439,6 +538,6 @@ class LinkBroken(ProtocolError):
     """The conversation with a peer ended; ``terminal`` says that connecting again cannot help."""
 
     def __init__(self, code: str, message: str, *, terminal: bool) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(say("{code}: {message}", code=code, message=message))
         self.code = code
         self.terminal = terminal

@@ -1,4 +1,4 @@
-"""`python docs/catalogues.py`: bring the catalogues of the command line up to date with its source, and compile them.
+"""`python docs/catalogues.py`: bring the catalogues of texts for people up to date with the source, and compile them.
 
 A new text appears in `crdtsync/locale/pt_BR/LC_MESSAGES/crdtsync.po` without a translation; write it there and run this
 again. English needs none: its texts are those of the source. The compiled catalogues are committed, so that a fresh
@@ -27,18 +27,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "crdtsync" / "cli"
+SOURCE = ROOT / "crdtsync"
+# The test kit speaks to programmers.
+METHODS = [("testing/**", "ignore"), ("**.py", "python")]
 LOCALE = ROOT / "crdtsync" / "locale"
 DOMAIN = "crdtsync"
 LOCALES = ("pt_BR", "en")
+PLURALS = {"pt_BR": "(n > 1)", "en": "(n != 1)"}
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
-KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
+KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "say": None}
+
+
+class Texts(Catalog):
+    """A catalogue that is the same whichever Babel writes it: plural forms are those above, its version is left out."""
+
+    num_plurals = 2
+
+    @property
+    def plural_expr(self) -> str:
+        """Which of the two a number takes."""
+        return PLURALS[str(self.locale)]
+
+    @property  # type: ignore[misc] # nobody sets it
+    def mime_headers(self) -> list[tuple[str, str]]:
+        """The head of the file."""
+        return [(name, value) for name, value in super().mime_headers if name != "Generated-By"]
 
 
 def texts() -> Iterator[str | tuple[str, str]]:
     """Every text of the source, once, by file and line, then the help of the commands; a pair is one and many."""
     found: dict[str | tuple[str, str], None] = {}
-    for _, _, message, _, _ in extract_from_dir(SOURCE, [("**.py", "python")], keywords=KEYWORDS):
+    for _, _, message, _, _ in extract_from_dir(SOURCE, METHODS, keywords=KEYWORDS):
         found[message if isinstance(message, str) else (message[0], message[1])] = None
     for command in (main, *main.commands.values()):
         if not command.callback.__module__.startswith("crdtsync."):
@@ -60,7 +79,7 @@ def current(locale: str) -> Catalog:
         with path_of(locale, "po").open("rb") as file:
             known = read_po(file, locale=locale, domain=DOMAIN)
     # No dates and no people: the same source gives the same file.
-    fresh = Catalog(
+    fresh = Texts(
         locale=locale,
         domain=DOMAIN,
         header_comment=f"# What the command line says, {locale}; see docs/catalogues.py.",

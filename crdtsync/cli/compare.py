@@ -17,6 +17,7 @@ from rich.text import Text
 from crdtsync.cli import words
 from crdtsync.cli.output import (
     FINDING,
+    Misuse,
     Verb,
     ask,
     asking,
@@ -28,6 +29,7 @@ from crdtsync.cli.output import (
 )
 from crdtsync.cli.track import print_cursor
 from crdtsync.cli.words import N_, _, named, ngettext
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -77,7 +79,9 @@ def log(folder: Path, record: str, *, as_json: bool, **asked: Any) -> None:
     """
     category, _slash, key = record.partition("/")
     if not key:
-        raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
+        raise Misuse(
+            say("{record} names no record; write CATEGORY/KEY, such as products/7891", record=repr(record))
+        )
     facts = asyncio.run(ask(folder, "log", category=category, key=key, **asked))
     print_json(facts) if as_json else _print_log(facts)
 

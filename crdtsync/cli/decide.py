@@ -20,6 +20,7 @@ from rich.text import Text
 from crdtsync.cli import words
 from crdtsync.cli.output import (
     FINDING,
+    Misuse,
     Verb,
     ask,
     asking,
@@ -30,6 +31,7 @@ from crdtsync.cli.output import (
 )
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
 from crdtsync.cli.words import N_, _, named, ngettext
+from crdtsync.said import from_form, say
 from crdtsync.schema import Role, Severity
 
 if TYPE_CHECKING:
@@ -396,9 +398,9 @@ def resolve(
     """
     *named, option = words_given
     if len(named) != (0 if filters["rule"] else 1):
-        raise click.UsageError("write either DIR ID OPTION, or DIR --rule CODE OPTION")
+        raise Misuse(say("write either DIR ID OPTION, or DIR --rule CODE OPTION"))
     if named and any(filters.values()):
-        raise click.UsageError("--category, --owner and --severity go with --rule")
+        raise Misuse(say("--category, --owner and --severity go with --rule"))
     said = {"option": option, "why": why, "values": _assigned(values), "person": person}
     if named:
         answer = asyncio.run(_decide(folder, "resolve", pin, pendency=named[0], **said))
@@ -415,7 +417,7 @@ def _assigned(values: tuple[str, ...]) -> dict[str, str]:
     for one in values:
         name, sign, value = one.partition("=")
         if not sign or not name:
-            raise click.UsageError(f"--with {one!r}: write NAME=VALUE")
+            raise Misuse(say("--with {given}: write NAME=VALUE", given=repr(one)))
         found[name] = value
     return found
 
@@ -454,7 +456,9 @@ async def _decide_all(folder: Path, pin: str | None, said: dict[str, Any], *, ba
                 page = await asked("resolve_all", pin=pin, after=after, limit=_BULK_ROWS, **said)
                 total = page["total"] if total is None else total
                 decisions += page["decisions"]
-                refused |= page["refused"]
+                # A node of an older version does not say what its texts were made of.
+                forms = page.get("said", {})
+                refused |= {name: from_form(text, forms.get(name)) for name, text in page["refused"].items()}
                 progress.update(task, total=total, completed=len(decisions) + len(refused))
                 after = page["after"]
                 if after is None:
@@ -466,7 +470,8 @@ def _print_bulk(answer: dict[str, Any]) -> None:
     refused = answer["refused"]
     if refused:
         click.echo(ngettext("{n} could not be resolved:", "{n} could not be resolved:", len(refused)))
-    for name, reason in list(refused.items())[:_REFUSED_SHOWN]:
+    for name, text in list(refused.items())[:_REFUSED_SHOWN]:
+        reason = words.said(text)
         click.echo(f"  {reason if name in reason else f'{name}: {reason}'}")
     if len(refused) > _REFUSED_SHOWN:
         more = len(refused) - _REFUSED_SHOWN

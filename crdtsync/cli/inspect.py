@@ -29,6 +29,7 @@ from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
 from crdtsync.node.verbs import verify as verify_node
 from crdtsync.protocol.session import PROTOCOL
+from crdtsync.said import say
 from crdtsync.schema import load_installed
 from crdtsync.schema.schema import ENTRY_POINTS
 from crdtsync.storage.tables import FORMAT
@@ -145,7 +146,7 @@ def verify(folder: Path, *, as_json: bool) -> None:
 async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, Any]:
     config = load_config(folder)
     if await call(folder, "status") is not None:
-        raise ControlError(f"{folder}: the node is running; stop it, then verify")
+        raise ControlError(say("{folder}: the node is running; stop it, then verify", folder=folder))
     async with Node(offline(config)) as node:
         return await verify_node(node, watch)
 

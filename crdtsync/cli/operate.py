@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crdtsync.cli.output import (
+    Misuse,
     Verb,
     ask,
     folder_argument,
@@ -21,6 +22,7 @@ from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.runner import run_node
+from crdtsync.said import said_of, say
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
     try:
         config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        raise Misuse(said_of(error)) from error
     write_config(config)
     if as_json:
         print_json({"config": str(config.path)})
@@ -106,7 +108,9 @@ def set_(
     """
     category, _, key = record.partition("/")
     if not key:
-        raise click.UsageError(f"{record!r} names no record; write CATEGORY/KEY, such as products/7891")
+        raise Misuse(
+            say("{record} names no record; write CATEGORY/KEY, such as products/7891", record=repr(record))
+        )
     asked = {"category": category, "key": key, "assignments": list(assignments), "store": store}
     written = asyncio.run(ask(folder, "set", **asked))
     if as_json:

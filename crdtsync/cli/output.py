@@ -25,6 +25,7 @@ from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.control import call
 from crdtsync.node.verbs import BUILT_IN
+from crdtsync.said import said_of, say
 
 FINDING = 1
 USAGE = 2
@@ -61,6 +62,19 @@ def output_options(command: F) -> F:
     """Give a command ``--json`` (its argument ``as_json``) and ``--lang``."""
     marked: F = _json_option(lang_option(command))
     return marked
+
+
+class Misuse(click.UsageError):
+    """Wrong usage that click does not see, told in the language of the person."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # Now: click shows it when the command, and with it the language, is over.
+        self._shown = words.said(message)
+
+    def format_message(self) -> str:
+        """Return the message as it is shown."""
+        return self._shown
 
 
 class Verb(click.Command):
@@ -104,7 +118,11 @@ class Group(click.Group):
             command = point.load()
         except Exception as error:  # noqa: BLE001 - another package's import may raise anything
             return _broken(point, f"{type(error).__name__}: {error}")
-        return command if isinstance(command, click.Command) else _broken(point, "it is not a click command")
+        return (
+            command
+            if isinstance(command, click.Command)
+            else _broken(point, say("it is not a click command"))
+        )
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, in the language of the person."""
@@ -115,20 +133,21 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except CrdtsyncError as error:
-            _fail(ctx, str(error), USAGE if error.usage else FAULT)
+            _fail(ctx, said_of(error), USAGE if error.usage else FAULT)
         except click.ClickException as error:
             if ctx.meta.get(_AS_JSON):
-                print_json({"error": error.format_message(), "exit": error.exit_code})
+                told = error.message if isinstance(error, Misuse) else error.format_message()
+                print_json({"error": told, "exit": error.exit_code})
             raise
         except BrokenPipeError:
             # The reader of our output has seen enough; click ends quietly.
             raise
         except OSError as error:
-            _fail(ctx, f"{error}; check the address, the folder and its permissions", FAULT)
+            _fail(ctx, say("{error}; check the address, the folder and its permissions", error=error), FAULT)
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:
-    click.echo(f"crdtsync: {message}", err=True)
+    click.echo(f"crdtsync: {words.said(message)}", err=True)
     if ctx.meta.get(_AS_JSON):
         print_json({"error": message, "exit": code})
     ctx.exit(code)
@@ -143,7 +162,15 @@ def _broken(point: EntryPoint, why: str) -> click.Command:
     source = point.dist.name if point.dist else "unknown"
 
     def fail(**_: object) -> None:
-        raise AdapterError(f"command {point.name} ({point.value} of {source}): {why}; mend or uninstall it")
+        raise AdapterError(
+            say(
+                "command {name} ({value} of {source}): {why}; mend or uninstall it",
+                name=point.name,
+                value=point.value,
+                source=source,
+                why=why,
+            )
+        )
 
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     return click.Command(point.name, callback=fail, help=f"Broken: {why}", context_settings=settings)

@@ -28,6 +28,7 @@ from crdtsync.cli.words import N_, _, named, ngettext
 from crdtsync.errors import ControlError
 from crdtsync.node import load_config
 from crdtsync.node.control import call
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +127,9 @@ async def _sync(folder: Path, first: str | None, *, wait: bool, bars: bool) -> d
         await _watch(folder, asked)
     answer: dict[str, Any] | None = await asked
     if answer is None:
-        raise ControlError(f"{folder}: no node runs here; start it with: crdtsync run {folder}")
+        raise ControlError(
+            say("{folder}: no node runs here; start it with: crdtsync run {folder}", folder=folder)
+        )
     return answer
 
 

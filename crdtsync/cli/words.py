@@ -1,8 +1,9 @@
 """What a person reads, in Portuguese or English: texts from gettext catalogues, dates and numbers from Babel.
 
 ``--lang`` chooses; else the environment (LC_ALL, LC_MESSAGES, LANG) does. JSON never passes through here: its words are
-stable and English. In the source a text is English inside ``_()``, or ``N_()`` where a table names it;
-``crdtsync/locale`` has the catalogues, and ``python docs/catalogues.py`` brings them up to date.
+stable and English. In the source a text is English inside ``_()``, or ``N_()`` where a table names it; that of an error,
+which is raised where no language is known, inside ``say()`` (``crdtsync/said.py``). ``crdtsync/locale`` has the
+catalogues, and ``python docs/catalogues.py`` brings them up to date.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from zoneinfo import ZoneInfo
 import click
 from babel.dates import format_date, format_datetime, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent
+
+from crdtsync.said import retell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,6 +85,11 @@ def _(message: str) -> str:
 def N_(message: str) -> str:  # noqa: N802 - gettext's name for "a text, translated where it is shown"
     """Mark a text in a table; ``_`` translates it when it is shown."""
     return message
+
+
+def said(text: str) -> str:
+    """Return the text of an error in the language of the command that runs, as far as it was made with ``say``."""
+    return retell(text, _)
 
 
 def named(table: Mapping[str, str], code: str) -> str:

@@ -16,6 +16,7 @@ from crdtsync.errors import BadRequest
 from crdtsync.node import schedule
 from crdtsync.node.backoff import Health
 from crdtsync.node.schedule import Reason, Trigger
+from crdtsync.said import say
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
@@ -343,7 +344,10 @@ class Agenda:
         doc, separator, key = rest.partition(" ")
         if phase not in {"0", "1"} or not separator:
             raise BadRequest(
-                f"after = {after!r} is not what a page of the queue gave out; leave it out to begin again"
+                say(
+                    "after = {after} is not what a page of the queue gave out; leave it out to begin again",
+                    after=repr(after),
+                )
             )
         return _Place(int(phase), self._rank(doc.partition("/")[0]), doc, key)
 

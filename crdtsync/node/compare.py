@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import BadRequest
 from crdtsync.node.page import bad_cursor, page_limit
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -29,7 +30,7 @@ async def record_digests(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """One page of the records of document ``doc`` as shown, each ``[key, digest]``, by key; ``limit`` and ``after`` page."""
     doc, after = args.get("doc"), args.get("after")
     if not isinstance(doc, str) or node.ledger.shape_of(doc) is None:
-        raise BadRequest(f"doc = {doc!r}; write the name of a document")
+        raise BadRequest(say("doc = {doc}; write the name of a document", doc=repr(doc)))
     if after is not None and not isinstance(after, str):
         raise bad_cursor(after)
     limit, category = page_limit(args), doc.partition("/")[0]

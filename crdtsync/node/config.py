@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from crdtsync import limits
 from crdtsync.errors import ConfigError
 from crdtsync.node.schedule import Hours
+from crdtsync.said import say
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
 
@@ -72,19 +73,41 @@ class NodeConfig:
             value = getattr(self, key)
             if value is not None and not _NAME.fullmatch(value):
                 raise ConfigError(
-                    f"{self.path}: {key} = {value!r} is not a name; use lower-case letters, digits, '.', '_' and '-'"
+                    say(
+                        "{path}: {key} = {value} is not a name; use lower-case letters, digits, '.', '_' "
+                        "and '-'",
+                        path=self.path,
+                        key=key,
+                        value=repr(value),
+                    )
                 )
         if self.role is not Role.GESTAO and self.store is None:
             raise ConfigError(
-                f'{self.path}: store is missing; a {self.role} belongs to a store: name it (`--store loja1`, in the file store = "loja1")'
+                say(
+                    "{path}: store is missing; a {role} belongs to a store: name it (`--store loja1`, in "
+                    'the file store = "loja1")',
+                    path=self.path,
+                    role=self.role,
+                )
             )
         if self.role is Role.GESTAO and self.upstream is not None:
-            raise ConfigError(f"{self.path}: upstream is set, but nothing is above a gestao; remove it")
+            raise ConfigError(
+                say("{path}: upstream is set, but nothing is above a gestao; remove it", path=self.path)
+            )
         if not 0 <= self.port <= 65535:
-            raise ConfigError(f"{self.path}: port = {self.port} is not between 0 and 65535")
+            raise ConfigError(
+                say("{path}: port = {port} is not between 0 and 65535", path=self.path, port=self.port)
+            )
         for key in ("check_seconds", "history_days", "alert_silent_minutes", "alert_old_hours"):
             if getattr(self, key) <= 0:
-                raise ConfigError(f"{self.path}: {key} = {getattr(self, key)} is not greater than 0")
+                raise ConfigError(
+                    say(
+                        "{path}: {key} = {value} is not greater than 0",
+                        path=self.path,
+                        key=key,
+                        value=getattr(self, key),
+                    )
+                )
         self._check_schedule()
 
     def _check_schedule(self) -> None:
@@ -92,22 +115,36 @@ class NodeConfig:
             ZoneInfo(self.time_zone)
         except (ValueError, OSError, ZoneInfoNotFoundError):
             raise ConfigError(
-                f"{self.path}: time_zone = {self.time_zone!r} is not known; write a name such as America/Sao_Paulo"
+                say(
+                    "{path}: time_zone = {time_zone} is not known; write a name such as America/Sao_Paulo",
+                    path=self.path,
+                    time_zone=repr(self.time_zone),
+                )
             ) from None
         if self.hours is not None:
             try:
                 Hours.parse(self.hours)
             except ValueError as error:
-                raise ConfigError(f"{self.path}: hours = {error}") from None
+                raise ConfigError(say("{path}: hours = {error}", path=self.path, error=error)) from None
         if self.limit_kb_s is not None and self.limit_kb_s * 1000 < limits.RATE_BYTES_MIN:
             raise ConfigError(
-                f"{self.path}: limit_kb_s = {self.limit_kb_s} is less than {limits.RATE_BYTES_MIN // 1000}; remove it or "
-                "write a greater one"
+                say(
+                    "{path}: limit_kb_s = {limit_kb_s} is less than {least}; remove it or write a "
+                    "greater one",
+                    path=self.path,
+                    limit_kb_s=self.limit_kb_s,
+                    least=limits.RATE_BYTES_MIN // 1000,
+                )
             )
         if self.history_failed_days < self.history_days:
             raise ConfigError(
-                f"{self.path}: history_failed_days = {self.history_failed_days} is less than history_days = "
-                f"{self.history_days}; runs that failed are kept longer"
+                say(
+                    "{path}: history_failed_days = {history_failed_days} is less than history_days = "
+                    "{history_days}; runs that failed are kept longer",
+                    path=self.path,
+                    history_failed_days=self.history_failed_days,
+                    history_days=self.history_days,
+                )
             )
 
     @property
@@ -137,21 +174,36 @@ def load_config(folder: Path) -> NodeConfig:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: there is no such file; make the node with `crdtsync init {folder}`"
+            say(
+                "{path}: there is no such file; make the node with `crdtsync init {folder}`",
+                path=path,
+                folder=folder,
+            )
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}; mend the file") from error
+        raise ConfigError(say("{path}: {error}; mend the file", path=path, error=error)) from error
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; check the folder's permissions") from error
+        raise ConfigError(
+            say("{path}: {reason}; check the folder's permissions", path=path, reason=error.strerror)
+        ) from error
     known = {field.name for field in fields(NodeConfig)} - {"folder"}
     hints = get_type_hints(NodeConfig)
     for key, value in raw.items():
         if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}{hint(key, known)}; remove or correct it")
+            raise ConfigError(
+                say(
+                    "{path}: unknown key {key}{hint}; remove or correct it",
+                    path=path,
+                    key=repr(key),
+                    hint=hint(key, known),
+                )
+            )
         _check_type(path, key, value, hints[key])
     for key in ("device", "role"):
         if key not in raw:
-            raise ConfigError(f"{path}: {key} is missing; write it, as `crdtsync init` does")
+            raise ConfigError(
+                say("{path}: {key} is missing; write it, as `crdtsync init` does", path=path, key=key)
+            )
     raw["role"] = Role(raw["role"])
     return NodeConfig(folder=folder, **raw)
 
@@ -159,14 +211,25 @@ def load_config(folder: Path) -> NodeConfig:
 def _check_type(path: Path, key: str, value: Any, expected: Any) -> None:
     if key == "role":
         if value not in set(Role):
-            raise ConfigError(f"{path}: role = {value!r}; write one of {', '.join(Role)}")
+            raise ConfigError(
+                say(
+                    "{path}: role = {value}; write one of {roles}",
+                    path=path,
+                    value=repr(value),
+                    roles=list(Role),
+                )
+            )
         return
     allowed = tuple(t for t in (get_args(expected) or (expected,)) if t is not type(None))
     if float in allowed:
         allowed += (int,)
     if type(value) not in allowed:
-        names = " or ".join(t.__name__ for t in allowed)
-        raise ConfigError(f"{path}: {key} = {value!r} is not {names}")
+        names: str = allowed[0].__name__
+        for one in allowed[1:]:
+            names = say("{names} or {one}", names=names, one=one.__name__)
+        raise ConfigError(
+            say("{path}: {key} = {value} is not {names}", path=path, key=key, value=repr(value), names=names)
+        )
 
 
 def write_config(config: NodeConfig) -> None:
@@ -185,9 +248,13 @@ def write_config(config: NodeConfig) -> None:
         with config.path.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
     except FileExistsError:
-        raise ConfigError(f"{config.path}: the file exists; this folder already is a node") from None
+        raise ConfigError(
+            say("{path}: the file exists; this folder already is a node", path=config.path)
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{config.path}: {error.strerror}; choose another folder") from error
+        raise ConfigError(
+            say("{path}: {reason}; choose another folder", path=config.path, reason=error.strerror)
+        ) from error
 
 
 def _quote(value: str) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync import limits
 from crdtsync.errors import ControlError, CrdtsyncError, NodeGone
 from crdtsync.node.verbs import BUILT_IN
+from crdtsync.said import from_form, said_of, say, to_form
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,13 @@ log = logging.getLogger("crdtsync")
 
 def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _refusal(text: str, **more: bool) -> dict[str, Any]:
+    """An error as an answer: in English, and with what the caller needs to say it in another language."""
+    answer: dict[str, Any] = {"error": str(text), **more}
+    form = to_form(text)
+    return answer if form is None else answer | {"said": form}
 
 
 _GREETING = _line({"crdtsync": "control", "version": 1})
@@ -71,7 +79,11 @@ class ControlServer:
             _write_private(self._path, json.dumps({"port": port, "token": self._token}))
         except OSError as error:
             self._server.close()
-            raise ControlError(f"{self._path}: {error.strerror}; check the folder's permissions") from error
+            raise ControlError(
+                say(
+                    "{path}: {reason}; check the folder's permissions", path=self._path, reason=error.strerror
+                )
+            ) from error
 
     async def close(self) -> None:
         """Stop listening, remove ``control.json``, finish and answer what was begun."""
@@ -130,23 +142,32 @@ class ControlServer:
             request = json.loads(line)
             token, name, args = request["token"], request["verb"], request["args"]
         except (ValueError, KeyError, TypeError):
-            return "", {"error": "a request is {token, verb, args}"}
+            return "", _refusal("a request is {token, verb, args}")
         if not secrets.compare_digest(str(token).encode(), self._token.encode()):
-            return "", {"error": "the token is wrong", "stranger": True}
+            return "", _refusal("the token is wrong", stranger=True)
         verb = self._verbs.get(name) if isinstance(name, str) and isinstance(args, dict) else None
         if verb is None:
-            return "", {"error": f"unknown verb {name!r}; there are {', '.join(sorted(self._verbs))}"}
+            known = sorted(self._verbs)
+            return "", _refusal(say("unknown verb {name}; there are {known}", name=repr(name), known=known))
         try:
             result = await verb(args)
             answer = {"result": {} if result is None else result}
             if len(_line(answer)) > limits.CONTROL_LINE_BYTES_MAX:
-                answer = {"error": f"the answer to {name} is too long; ask for less at a time", "usage": True}
+                long = say("the answer to {name} is too long; ask for less at a time", name=name)
+                answer = _refusal(long, usage=True)
         except CrdtsyncError as error:
-            answer = {"error": str(error), "usage": error.usage}
+            answer = _refusal(said_of(error), usage=error.usage)
         except Exception as error:
             # A host program's verb may raise anything: its caller is told, the node goes on.
             log.exception("control: %s failed", name)
-            answer = {"error": f"{name} failed ({type(error).__name__}: {error}); see the node's log"}
+            answer = _refusal(
+                say(
+                    "{name} failed ({kind}: {error}); see the node's log",
+                    name=name,
+                    kind=type(error).__name__,
+                    error=error,
+                )
+            )
         return name, answer
 
 
@@ -194,7 +215,14 @@ def _result(folder: Path, verb: str, line: bytes) -> Any:
         # Another node has the port of one that was killed; it did nothing.
         return None
     if "error" in answer:
-        raise ControlError(f"{folder}: {answer['error']}", usage=answer.get("usage", False))
+        raise ControlError(
+            say(
+                "{folder}: {problem}",
+                folder=folder,
+                problem=from_form(str(answer["error"]), answer.get("said")),
+            ),
+            usage=answer.get("usage", False),
+        )
     return answer["result"]
 
 
@@ -206,7 +234,9 @@ def _read(path: Path) -> tuple[int, str] | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     except OSError as error:
-        raise ControlError(f"{path}: {error.strerror}; run this as the user who runs the node") from error
+        raise ControlError(
+            say("{path}: {reason}; run this as the user who runs the node", path=path, reason=error.strerror)
+        ) from error
 
 
 def _write_private(path: Path, text: str) -> None:

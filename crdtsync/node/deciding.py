@@ -17,6 +17,7 @@ from crdtsync.node.resolution import hash_pin, is_pin, options_of, rule_of
 from crdtsync.node.transaction import find_rows
 from crdtsync.pendencies.dependents import Address, dependents
 from crdtsync.pendencies.records import Act, Decision, Person
+from crdtsync.said import say, to_form
 from crdtsync.schema import Role, Severity
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ async def resolve(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         )
     except (ValueError, ArithmeticError) as error:
         # An option is an adapter's code: it reads what a person wrote, which may be no number.
-        raise OptionRefused(name, option, f"{type(error).__name__}: {error}; see what it asks for") from error
+        raise OptionRefused(
+            name, option, say("{kind}: {error}; see what it asks for", kind=type(error).__name__, error=error)
+        ) from error
     return {"decision": decision}
 
 
@@ -132,7 +135,8 @@ async def resolve_all(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         # What is wrong with the request is wrong for all: it is said once, before anything is written.
         node.resolutions.choose(rows[0], option, values, why)
     decided, refused = await node.resolutions.resolve_all(rows, option, why=why, person=person, values=values)
-    return {"total": total, "decisions": decided, "refused": refused, "after": cursor}
+    said = {name: form for name, text in refused.items() if (form := to_form(text))}
+    return {"total": total, "decisions": decided, "refused": refused, "said": said, "after": cursor}
 
 
 async def undo(node: Node, args: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +204,7 @@ async def verified(node: Node, args: dict[str, Any]) -> str:
     """
     key = args.get("person")
     if not isinstance(key, str) or not key:
-        raise BadRequest("nobody is named; say who decides: --person ID, or CRDTSYNC_PERSON")
+        raise BadRequest(say("nobody is named; say who decides: --person ID, or CRDTSYNC_PERSON"))
     known = await node.get(Person, key)
     if known is None or not known.active:
         raise _unknown(key)
@@ -211,21 +215,26 @@ async def verified(node: Node, args: dict[str, Any]) -> str:
 
 def _unknown(key: str) -> BadRequest:
     return BadRequest(
-        f"people/{key}: there is no such person here; add them: crdtsync person DIR {key} --name NAME"
+        say(
+            "people/{key}: there is no such person here; add them: crdtsync person DIR {key} --name NAME",
+            key=key,
+        )
     )
 
 
 async def _check_pin(known: Person, pin: object) -> None:
     if not isinstance(pin, str) or not pin:
-        raise BadRequest(f"people/{known.key}: this person has a PIN; say it: --pin")
+        raise BadRequest(say("people/{key}: this person has a PIN; say it: --pin", key=known.key))
     # Off the loop: a hash that is slow on purpose must not hold up a sale.
     if not await asyncio.to_thread(is_pin, known, pin):
-        raise BadRequest(f"people/{known.key}: the PIN is wrong")
+        raise BadRequest(say("people/{key}: the PIN is wrong", key=known.key))
 
 
 def _new_pin(pin: object) -> str:
     if not isinstance(pin, str) or not _PIN_CHARS_MIN <= len(pin) <= _PIN_CHARS_MAX:
-        raise BadRequest(f"a PIN has {_PIN_CHARS_MIN} to {_PIN_CHARS_MAX} characters")
+        raise BadRequest(
+            say("a PIN has {least} to {most} characters", least=_PIN_CHARS_MIN, most=_PIN_CHARS_MAX)
+        )
     return pin
 
 
@@ -240,12 +249,14 @@ def _filters(args: dict[str, Any]) -> dict[str, str | None]:
         (name for name, value in found.items() if value is not None and not isinstance(value, str)), None
     )
     if wrong:
-        raise BadRequest(f"{wrong} = {found[wrong]!r}; write a text")
+        raise BadRequest(say("{name} = {value}; write a text", name=wrong, value=repr(found[wrong])))
     known = {"severity": _ORDER, "owner": [role.value for role in Role], "status": ["open", "decided", _ANY]}
     found["status"] = found["status"] or "open"
     for name, words in known.items():
         if found[name] is not None and found[name] not in words:
-            raise BadRequest(f"{name} = {found[name]!r}; write one of {', '.join(words)}")
+            raise BadRequest(
+                say("{name} = {value}; write one of {words}", name=name, value=repr(found[name]), words=words)
+            )
     if found["status"] == _ANY:
         found["status"] = None
     return found
@@ -254,14 +265,14 @@ def _filters(args: dict[str, Any]) -> dict[str, str | None]:
 def _text(args: dict[str, Any], name: str) -> str:
     value = args.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise BadRequest(f"{name} is missing; write a text")
+        raise BadRequest(say("{name} is missing; write a text", name=name))
     return value
 
 
 def _values(args: dict[str, Any]) -> dict[str, str]:
     values = args.get("values") or {}
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise BadRequest("values are not texts by name")
+        raise BadRequest(say("values are not texts by name"))
     return values
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crdtsync.errors import FieldError, RecordMissing, hint
 from crdtsync.node.page import bad_cursor, page_limit
 from crdtsync.node.transaction import find_rows
+from crdtsync.said import say
 from crdtsync.schema import Kind
 from crdtsync.state import cells as lattice
 from crdtsync.state.ceilings import KEY as CEILINGS
@@ -85,7 +86,9 @@ async def log(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     shape = node.schema.entity(args["category"]).__shape__
     key, field = args["key"], args.get("field")
     if field is not None and field not in shape.fields:
-        raise FieldError(shape.category, field, "there is no such field" + hint(field, shape.fields))
+        raise FieldError(
+            shape.category, field, say("there is no such field{hint}", hint=hint(field, shape.fields))
+        )
     limit, last = page_limit(args), _cursor(args.get("after"))
     rows = await node.ledger.storage.read(lambda view: find_rows(view, shape, key, args.get("store")))
     if not rows:

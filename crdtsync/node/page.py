@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import BadRequest
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +19,16 @@ def page_limit(args: Mapping[str, Any], default: int = PAGE_ROWS) -> int:
     """Return the ``limit`` of a request. Raises BadRequest."""
     limit = args.get("limit", default)
     if type(limit) is not int or not 0 < limit <= limits.PAGE_ROWS_MAX:
-        raise BadRequest(f"limit = {limit!r}; write a number from 1 to {limits.PAGE_ROWS_MAX}")
+        raise BadRequest(
+            say(
+                "limit = {limit}; write a number from 1 to {most}",
+                limit=repr(limit),
+                most=limits.PAGE_ROWS_MAX,
+            )
+        )
     return limit
 
 
 def bad_cursor(after: object) -> BadRequest:
     """Return the error for a page after something that was never given out."""
-    return BadRequest(f"after = {after!r}; give back what the page before said")
+    return BadRequest(say("after = {after}; give back what the page before said", after=repr(after)))

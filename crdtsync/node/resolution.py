@@ -18,6 +18,7 @@ from crdtsync.errors import OptionRefused, PendencyMissing, hint
 from crdtsync.pendencies.records import Act, Decision, Person
 from crdtsync.pendencies.removals import REMOVAL_RULE
 from crdtsync.pendencies.removals import RULE as REMOVAL
+from crdtsync.said import said_of, say
 from crdtsync.schema.partition import ACCOUNT
 
 if TYPE_CHECKING:
@@ -114,17 +115,23 @@ class Resolutions:
         rule = rule_of(self._ledger, row)
         known = {one.name: one for one in rule.options} if rule else {}
         if name not in known:
-            told = ", ".join(known) or "it has none"
-            raise OptionRefused(row.id, name, f"no such option{hint(name, known)}; there are: {told}")
+            told = tuple(known) or say("it has none")
+            raise OptionRefused(
+                row.id,
+                name,
+                say("no such option{hint}; there are: {told}", hint=hint(name, known), told=told),
+            )
         chosen, role = known[name], self._ledger.identity.role
         if chosen.by is not None and role not in chosen.by:
-            who = ", ".join(sorted(chosen.by))
-            raise OptionRefused(row.id, name, f"a {role} may not choose it; it is for {who}")
+            who = sorted(chosen.by)
+            raise OptionRefused(
+                row.id, name, say("a {role} may not choose it; it is for {who}", role=role, who=who)
+            )
         missing = [ask for ask in chosen.asks if not values.get(ask)]
         if missing:
-            raise OptionRefused(row.id, name, f"it asks for {', '.join(missing)}")
+            raise OptionRefused(row.id, name, say("it asks for {names}", names=missing))
         if not why.strip():
-            raise OptionRefused(row.id, name, "a decision needs its reason")
+            raise OptionRefused(row.id, name, say("a decision needs its reason"))
         return chosen
 
     async def resolve_all(
@@ -146,7 +153,7 @@ class Resolutions:
             try:
                 decided.append(await self.resolve(row.id, option, why=why, person=person, values=values))
             except Exception as error:  # noqa: BLE001 - an option is an adapter's code; its caller reads every reason
-                refused[row.id] = str(error)
+                refused[row.id] = said_of(error)
         return decided, refused
 
     async def see(self, pendency: str, *, person: str) -> str:
@@ -171,7 +178,7 @@ class Resolutions:
             ]
         )
         if not row:
-            raise PendencyMissing(decision, "there is no such decision at this node")
+            raise PendencyMissing(decision, say("there is no such decision at this node"))
         known = Decision._load(row[0])
         tx: Transaction = self._begin(person)
         made = _digest(decision, Act.DESFEITA, person)
@@ -201,7 +208,9 @@ class Resolutions:
         """Return a pendency. Raises PendencyMissing."""
         row = await self._ledger.storage.read(lambda view: view.pendency(pendency))
         if row is None:
-            raise PendencyMissing(pendency, "there is no such pendency now; it may have closed by itself")
+            raise PendencyMissing(
+                pendency, say("there is no such pendency now; it may have closed by itself")
+            )
         return row
 
     async def _records(self, tx: Transaction, row: PendencyRow) -> list[Entity]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 
+from crdtsync.said import say
+
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _DAY_MINUTES = 24 * 60
 _HAIR_SECONDS = 1e-3
@@ -52,10 +54,12 @@ class Hours:
         """Read ``"22:00-06:00"``. Raises ValueError."""
         found = _HOURS.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is not of the form 22:00-06:00")
+            raise ValueError(say("{text} is not of the form 22:00-06:00", text=repr(text)))
         begin_hour, begin_minute, end_hour, end_minute = map(int, found.groups())
         if (begin_hour, begin_minute) == (end_hour, end_minute):
-            raise ValueError(f"{text!r} begins when it ends; remove it to allow the whole day")
+            raise ValueError(
+                say("{text} begins when it ends; remove it to allow the whole day", text=repr(text))
+            )
         return cls(begin_hour * 60 + begin_minute, end_hour * 60 + end_minute)
 
     def seconds_until(self, local: datetime) -> float:

@@ -17,6 +17,7 @@ from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.page import page_limit
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -89,7 +90,7 @@ async def queue_records(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """One page of the records that wait: ``category``, ``direction``, ``limit``, ``after``."""
     direction = args.get("direction")
     if direction not in {None, *DIRECTIONS}:
-        raise BadRequest(f"direction = {direction!r}; write download or upload")
+        raise BadRequest(say("direction = {direction}; write download or upload", direction=repr(direction)))
     records, after, total = await node.agenda.records(
         category=args.get("category"), direction=direction, after=args.get("after"), limit=page_limit(args)
     )
@@ -100,7 +101,9 @@ async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """*Histórico de sincronizações*: the runs of the last ``days``, newest first; ``limit`` and ``before`` page it."""
     days = args.get("days", _DAYS)
     if type(days) is not int or not 0 < days <= _DAYS_MAX:
-        raise BadRequest(f"days = {days!r}; write a number from 1 to {_DAYS_MAX}")
+        raise BadRequest(
+            say("days = {days}; write a number from 1 to {most}", days=repr(days), most=_DAYS_MAX)
+        )
     zone = ZoneInfo(node.config.time_zone)
     now = datetime.fromtimestamp(node.ledger.clock.now_ms() / 1000, zone)
     first = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), zone)

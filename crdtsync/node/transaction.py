@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync.errors import FieldError, NotAllowed, RecordAmbiguous, RecordExists, RecordMissing
+from crdtsync.said import say
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.entity import hint
 from crdtsync.state import cells
@@ -87,7 +88,8 @@ class Transaction:
             raise NotAllowed(shape.category, None, role)
         if not values.keys() <= shape.names:
             name = next(name for name in values if name not in shape.names)
-            raise FieldError(shape.category, name, "there is no such field" + hint(name, shape.names))
+            said = say("there is no such field{hint}", hint=hint(name, shape.names))
+            raise FieldError(shape.category, name, said)
         key = shape.key_text(values)
         wires = dict(shape.written)
         for name, value in values.items():
@@ -95,7 +97,7 @@ class Transaction:
                 wires[name] = shape.fields[name].to_wire(value)
         for name in shape.required:
             if wires[name] is None:
-                raise FieldError(shape.category, name, "is required")
+                raise FieldError(shape.category, name, say("is required"))
         parts = shape.partition.parts(shape.category, wires, self._ledger.identity, in_store)
         doc = "/".join((shape.category, *parts))
         columns = self._key_columns(entity, key)
@@ -311,7 +313,7 @@ def meant(
         FieldError: a store is named and the category is not cut by store.
     """
     if in_store is not None and "store" not in shape.partition.columns:
-        raise FieldError(shape.category, "store", "records belong to the whole account; name no store")
+        raise FieldError(shape.category, "store", say("records belong to the whole account; name no store"))
     return [held for held in documents if _is_meant(shape, held, in_store, doc)]
 
 

@@ -16,6 +16,7 @@ from crdtsync.node.lineage import log
 from crdtsync.node.node import Node
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
 from crdtsync.node.transaction import find_rows
+from crdtsync.said import say
 from crdtsync.schema import Counter, Entity, Kind, Role, Set, Severity, Shape
 from crdtsync.schema.entity import hint
 from crdtsync.schema.shape import KEY_SEPARATOR
@@ -132,7 +133,9 @@ def _read_key(shape: Shape, key: str) -> dict[str, Any]:
     parts = key.split(KEY_SEPARATOR) if len(shape.keys) > 1 else [key]
     if len(parts) != len(shape.keys):
         names = KEY_SEPARATOR.join(field.name for field in shape.keys)
-        raise FieldError(shape.category, "key", f"{key!r} is not of the form {names}")
+        raise FieldError(
+            shape.category, "key", say("{key} is not of the form {names}", key=repr(key), names=names)
+        )
     return {field.name: field.parse(part) for field, part in zip(shape.keys, parts, strict=True)}
 
 
@@ -146,15 +149,21 @@ def _read_assignments(
         match = _ASSIGNMENT.fullmatch(assignment)
         if match is None:
             raise FieldError(
-                entity.__category__, assignment, "write field=value, field+=value or field-=value"
+                entity.__category__, assignment, say("write field=value, field+=value or field-=value")
             )
         name, how, text = match["name"], match["how"], match["text"]
         if name not in fields:
-            raise FieldError(entity.__category__, name, "there is no such field" + hint(name, fields))
+            raise FieldError(
+                entity.__category__, name, say("there is no such field{hint}", hint=hint(name, fields))
+            )
         if fields[name].kind in {Kind.COUNTER, Kind.SET}:
             moves.append((name, how, text))
         elif how != "=":
-            raise FieldError(entity.__category__, name, f"{how} is for counters and sets; write {name}=value")
+            raise FieldError(
+                entity.__category__,
+                name,
+                say("{how} is for counters and sets; write {name}=value", how=how, name=name),
+            )
         else:
             plain[name] = fields[name].parse(text) if text else None
     return plain, moves
@@ -169,7 +178,7 @@ def _move(record: Entity, name: str, how: str, text: str) -> None:
     elif isinstance(field, Set) and how != "=":
         {"+=": bound.add, "-=": bound.discard}[how](field.parse(text))
     else:
-        raise FieldError(record.__category__, name, "is a set: write += or -=")
+        raise FieldError(record.__category__, name, say("is a set: write += or -="))
 
 
 async def verify(node: Node, watch: Callable[[int, int], None]) -> dict[str, Any]:

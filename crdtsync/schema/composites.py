@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeVar, 
 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError, UnknownField, hint
+from crdtsync.said import say
 from crdtsync.schema.fields import Assignable, Field, Holder, Kind
 from crdtsync.schema.values import ValueType, Wire, value_type_of
 
@@ -75,7 +76,7 @@ class Struct:
     def _parse(cls, said: Any) -> Self:
         """Return the value of a JSON object that a person wrote: names, and values as `show` prints them."""
         if not isinstance(said, dict):
-            raise ValueError(f"an object with the fields of {cls.__name__} is expected")
+            raise ValueError(say("an object with the fields of {kind} is expected", kind=cls.__name__))
         fields = {field.name: field for field in cls.__fields__}
         return cls(
             **{
@@ -105,7 +106,7 @@ class Struct:
         raise FieldError(
             type(self).__name__,
             field.name,
-            f"is part of a value that never changes; make another with {value!r}",
+            say("is part of a value that never changes; make another with {value}", value=repr(value)),
         )
 
     if not TYPE_CHECKING:  # seen by the type checker, they would make every name legal
@@ -133,6 +134,15 @@ class Struct:
         return f"{type(self).__name__}({shown})"
 
 
+def _read_json(struct: type[Struct], text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise ValueError(
+            say("{kind} is written in JSON ({error})", kind=struct.__name__, error=error)
+        ) from error
+
+
 class StructType(ValueType):
     """One struct as JSON text."""
 
@@ -153,7 +163,14 @@ class StructType(ValueType):
     def to_wire(self, value: Any) -> str:
         """Return the JSON array of one struct."""
         if type(value) is not self.struct:
-            raise ValueError(f"a {self.struct.__name__} is expected, {value!r} is a {type(value).__name__}")
+            raise ValueError(
+                say(
+                    "a {kind} is expected, {value} is a {found}",
+                    kind=self.struct.__name__,
+                    value=repr(value),
+                    found=type(value).__name__,
+                )
+            )
         return to_json(value._row())
 
     def from_wire(self, wire: Any) -> Any:
@@ -166,18 +183,23 @@ class StructType(ValueType):
 
     def parse(self, text: str) -> Any:
         """Accept a JSON object by field name; decimals are read exactly."""
-        return self.struct._parse(json.loads(text, parse_float=Decimal))
+        return self.struct._parse(_read_json(self.struct, text))
 
     def check(self, values: Sequence[Any]) -> str | None:
         """Check texts as they arrive: JSON, positions, and each position's column."""
         if set(map(type, values)) - {str}:
-            return "a value is not text"
+            return say("a value is not text")
         rows: list[Any] = []
         for value in values:
             try:
                 rows += self._rows(json.loads(value))
             except (ValueError, RecursionError) as error:
-                return f"{value[:40]!r} is not what {self.struct.__name__} is stored as ({error})"
+                return say(
+                    "{value} is not what {kind} is stored as ({error})",
+                    value=repr(value[:40]),
+                    kind=self.struct.__name__,
+                    error=error,
+                )
         return self._check_rows(rows)
 
     def _rows(self, decoded: Any) -> list[Any]:
@@ -185,17 +207,21 @@ class StructType(ValueType):
 
     def _check_rows(self, rows: list[Any]) -> str | None:
         if set(map(type, rows)) - {list} or max(map(len, rows), default=0) > limits.STRUCT_POSITIONS_MAX:
-            return f"a {self.struct.__name__} is not a list of at most {limits.STRUCT_POSITIONS_MAX} values"
+            return say(
+                "a {kind} is not a list of at most {most} values",
+                kind=self.struct.__name__,
+                most=limits.STRUCT_POSITIONS_MAX,
+            )
         # By column, as a whole batch's records are: a week of sale lines passes here.
         columns = list(zip_longest(*rows)) if rows else []
         columns += [(None,) * len(rows)] * (len(self.struct.__fields__) - len(columns)) if rows else []
         for field, column in zip(self.struct.__fields__, columns, strict=False):
             problem = field.check_column(column)
             if problem:
-                return f"{field.name}: {problem}"
+                return say("{name}: {problem}", name=field.name, problem=problem)
         for column in columns[len(self.struct.__fields__) :]:
             if set(map(type, column)) - _SIMPLE:
-                return "a position of a newer version is neither a whole number nor a text"
+                return say("a position of a newer version is neither a whole number nor a text")
         return None
 
 
@@ -216,13 +242,23 @@ class RowsType(StructType):
         """Return the JSON array of arrays."""
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise ValueError(
-                f"a list of {self.struct.__name__} is expected, {value!r} is a {type(value).__name__}"
+                say(
+                    "a list of {kind} is expected, {value} is a {found}",
+                    kind=self.struct.__name__,
+                    value=repr(value),
+                    found=type(value).__name__,
+                )
             )
         rows = list(value)
         for row in rows:
             if type(row) is not self.struct:
                 raise ValueError(
-                    f"a list of {self.struct.__name__} is expected, {row!r} is a {type(row).__name__}"
+                    say(
+                        "a list of {kind} is expected, {value} is a {found}",
+                        kind=self.struct.__name__,
+                        value=repr(row),
+                        found=type(row).__name__,
+                    )
                 )
         return to_json([row._row() for row in rows])
 
@@ -236,14 +272,14 @@ class RowsType(StructType):
 
     def parse(self, text: str) -> Any:
         """Accept a JSON list of objects by field name; decimals are read exactly."""
-        said = json.loads(text, parse_float=Decimal)
+        said = _read_json(self.struct, text)
         if not isinstance(said, list):
-            raise ValueError(f"a list of {self.struct.__name__} is expected")
+            raise ValueError(say("a list of {kind} is expected", kind=self.struct.__name__))
         return [self.struct._parse(item) for item in said]
 
     def _rows(self, decoded: Any) -> list[Any]:
         if type(decoded) is not list:
-            raise ValueError("no list")
+            raise ValueError(say("no list"))
         return decoded
 
 
@@ -306,7 +342,7 @@ class Set(Field[BoundSet[T]]):
         self.required = False
 
     def __set__(self, obj: Holder, value: Never) -> None:
-        raise FieldError(self.category, self.name, "is a set: use add() and discard()")
+        raise FieldError(self.category, self.name, say("is a set: use add() and discard()"))
 
     @property
     def default_wire(self) -> Wire:

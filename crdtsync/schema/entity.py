@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
+from crdtsync.said import said_of, say
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
 from crdtsync.schema.fields import COUNT_MARK, DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
 from crdtsync.schema.partition import Partition, by_account
@@ -106,7 +107,9 @@ class Entity:
     def __init__(self, *_: object, **__: object) -> None:
         name = type(self).__name__
         raise FieldError(
-            self.__category__, name, f"records are created in a transaction: tx.create({name}, ...)"
+            self.__category__,
+            name,
+            say("records are created in a transaction: tx.create({name}, ...)", name=name),
         )
 
     @classmethod
@@ -247,12 +250,14 @@ class Entity:
         shape = cls.__shape__
         for name in shape.required:
             if record._row[shape.fields[name].place] is None:
-                raise CheckFailed(shape.category, record.key, "required", f"{name} is required")
+                raise CheckFailed(
+                    shape.category, record.key, "required", say("{name} is required", name=name)
+                )
         for rule in shape.checks:
             try:
                 fine = rule.method(record)
             except ValueError as error:
-                raise CheckFailed(shape.category, record.key, rule.name, str(error)) from error
+                raise CheckFailed(shape.category, record.key, rule.name, said_of(error)) from error
             if not fine:
                 raise CheckFailed(shape.category, record.key, rule.name, rule.message)
 

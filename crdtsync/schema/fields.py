@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, 
 
 from crdtsync import limits
 from crdtsync.errors import FieldError
+from crdtsync.said import said_of, say
 from crdtsync.schema.values import (
     DecimalType,
     IntType,
@@ -144,13 +145,13 @@ class Field(Generic[T_co]):
         if value is None:
             if not self.optional:
                 raise FieldError(
-                    self.category, self.name, "is required" if self.required else "cannot be empty"
+                    self.category, self.name, say("is required") if self.required else say("cannot be empty")
                 )
             return None
         try:
             return self.type.to_wire(value)
         except (ValueError, TypeError, ArithmeticError) as error:
-            raise FieldError(self.category, self.name, str(error)) from error
+            raise FieldError(self.category, self.name, said_of(error)) from error
 
     def from_wire(self, wire: Any) -> Any:
         """Return the Python value of a wire value; None is the default."""
@@ -171,7 +172,7 @@ class Field(Generic[T_co]):
         try:
             value = self.type.parse(text)
         except (ValueError, TypeError, ArithmeticError) as error:
-            raise FieldError(self.category, self.name, str(error)) from error
+            raise FieldError(self.category, self.name, said_of(error)) from error
         self.to_wire(value)
         return value
 
@@ -181,7 +182,7 @@ class Field(Generic[T_co]):
         if problem is None or None not in values:
             return problem
         if self.required:
-            return "a required value is missing"
+            return say("a required value is missing")
         return self.type.check([value for value in values if value is not None])
 
 
@@ -432,7 +433,9 @@ class Once(Field[T]):
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(
-            self.category, self.name, "is written once, when the record is created; add a new fact instead"
+            self.category,
+            self.name,
+            say("is written once, when the record is created; add a new fact instead"),
         )
 
 
@@ -463,15 +466,19 @@ class Key(Field[T]):
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(
-            self.category, self.name, "is part of the key and never changes; create another record"
+            self.category, self.name, say("is part of the key and never changes; create another record")
         )
 
 
 def movement_name_problem(name: str) -> str | None:
     """Return what is wrong with the name of a counter movement, or None."""
     if not 0 < len(name) <= limits.MOVEMENT_NAME_CHARS_MAX:
-        return f"the name of a movement has 1 to {limits.MOVEMENT_NAME_CHARS_MAX} characters, not {len(name)}"
-    return "the name of a movement holds a unit separator (U+001F)" if ELEMENT_MARK in name else None
+        return say(
+            "the name of a movement has 1 to {most} characters, not {length}",
+            most=limits.MOVEMENT_NAME_CHARS_MAX,
+            length=len(name),
+        )
+    return say("the name of a movement holds a unit separator (U+001F)") if ELEMENT_MARK in name else None
 
 
 class BoundCounter(Decimal):
@@ -520,7 +527,9 @@ class BoundCounter(Decimal):
         units: int = self._field.to_wire(amount)
         if units < 0:
             raise FieldError(
-                self._field.category, self._field.name, f"{amount} is negative; use the opposite movement"
+                self._field.category,
+                self._field.name,
+                say("{amount} is negative; use the opposite movement", amount=amount),
             )
         return units
 
@@ -534,4 +543,4 @@ class Counter(Field[BoundCounter]):
         super().__init__(DecimalType(scale), default=Decimal(0), writers=writers)
 
     def __set__(self, obj: Holder, value: Never) -> None:
-        raise FieldError(self.category, self.name, "is a counter: use add(), subtract() or count()")
+        raise FieldError(self.category, self.name, say("is a counter: use add(), subtract() or count()"))

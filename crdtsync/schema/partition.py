@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from crdtsync.errors import FieldError
+from crdtsync.said import say
 from crdtsync.schema.roles import Identity, Role
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ class Partition:
         """
         if store is not None and identity.store is not None and store != identity.store:
             raise FieldError(
-                category, "store", f"this node belongs to {identity.store} and cannot write for {store}"
+                category,
+                "store",
+                say(
+                    "this node belongs to {own} and cannot write for {store}", own=identity.store, store=store
+                ),
             )
         found: list[str] = []
         for column in self.columns:
@@ -57,7 +62,7 @@ class Partition:
                 when = values.get(self.month_field or "")
                 if not isinstance(when, str):
                     raise FieldError(
-                        category, self.month_field or "", "is required: it says the record's month"
+                        category, self.month_field or "", say("is required: it says the record's month")
                     )
                 found.append(when[:7])
             elif column == "lane":
@@ -70,23 +75,34 @@ class Partition:
                     raise FieldError(
                         category,
                         "store",
-                        "is not known here: name it (`--store`; in a program `in_store=`), or write at a store's node",
+                        say(
+                            "is not known here: name it (`--store`; in a program `in_store=`), or write "
+                            "at a store's node"
+                        ),
                     )
                 found.append(owner)
         for part in found:
             if not _PART.fullmatch(part):
                 raise FieldError(
-                    category, "store", f"{part!r} cannot be part of a document id; use a-z, 0-9, _ . -"
+                    category,
+                    "store",
+                    say("{part} cannot be part of a document id; use a-z, 0-9, _ . -", part=repr(part)),
                 )
         return tuple(found)
 
     def _place(self, category: str, values: Mapping[str, object], identity: Identity) -> str:
         place = values.get(self.place_field or "")
         if not isinstance(place, str):
-            raise FieldError(category, self.place_field or "", f"is required: a store's name, or {ACCOUNT!r}")
+            raise FieldError(
+                category,
+                self.place_field or "",
+                say("is required: a store's name, or {account}", account=repr(ACCOUNT)),
+            )
         if identity.store is not None and place not in {ACCOUNT, identity.store}:
             raise FieldError(
-                category, self.place_field or "", f"this node belongs to {identity.store}, not to {place}"
+                category,
+                self.place_field or "",
+                say("this node belongs to {own}, not to {place}", own=identity.store, place=place),
             )
         return place
 

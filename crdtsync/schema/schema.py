@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, UnknownCategory, hint
+from crdtsync.said import say
 from crdtsync.schema.entity import Entity
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Schema:
     def shape(self, category: str) -> Shape:
         """Return the shape of a category. Raises UnknownCategory with the nearest name."""
         if category not in self.shapes:
-            raise UnknownCategory(category, hint(category, self.shapes) + "; see `crdtsync adapters`")
+            raise UnknownCategory(
+                category, say("{hint}; see `crdtsync adapters`", hint=hint(category, self.shapes))
+            )
         return self.shapes[category]
 
     def entity(self, category: str) -> type[Entity]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError, hint
+from crdtsync.said import say
 from crdtsync.schema.composites import RowsType, StructType
 from crdtsync.schema.fields import DELETION, Field, Kind
 from crdtsync.schema.rules import RuleKind
@@ -107,7 +108,9 @@ class Shape:
             part = str(key.to_wire(values.get(key.name)))
             if len(self.keys) > 1 and KEY_SEPARATOR in part:
                 raise FieldError(
-                    self.category, key.name, f"part of a composite key cannot contain {KEY_SEPARATOR!r}"
+                    self.category,
+                    key.name,
+                    say("part of a composite key cannot contain {separator}", separator=repr(KEY_SEPARATOR)),
                 )
             parts.append(part)
         text = KEY_SEPARATOR.join(parts)
@@ -136,23 +139,26 @@ class Shape:
         keys = tuple(keys)
         if self._one_text_key is not None:
             problem = self._one_text_key.check(keys)
-            return f"key: {problem}" if problem else None
+            return say("key: {problem}", problem=problem) if problem else None
         # Lengths first: a key is bounded as a whole, and int() of a long text is slow.
         problem = self._whole_key.check(keys)
         if problem:
-            return f"key: {problem}"
+            return say("key: {problem}", problem=problem)
         try:
             wires = [self.key_columns(key) for key in keys]
         except ValueError:
-            return f"a key does not have the form {KEY_SEPARATOR.join(field.name for field in self.keys)}"
+            return say(
+                "a key does not have the form {form}",
+                form=KEY_SEPARATOR.join(field.name for field in self.keys),
+            )
         for key, parts in zip(keys, wires, strict=True):
             # 7 and 007 would be two records with one number.
             if KEY_SEPARATOR.join(map(str, parts)) != key:
-                return f"key {key!r} is not in canonical form"
+                return say("key {key} is not in canonical form", key=repr(key))
         for field, column in zip(self.keys, zip(*wires, strict=True), strict=False):
             problem = field.type.check(column)
             if problem:
-                return f"key {field.name}: {problem}"
+                return say("key {name}: {problem}", name=field.name, problem=problem)
         return None
 
     @cached_property

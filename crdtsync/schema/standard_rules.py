@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import FieldError
+from crdtsync.said import say
 from crdtsync.schema.fields import Field, Kind
 from crdtsync.schema.rules import Broken, Invariant, Option, RuleKind
 
@@ -150,7 +151,10 @@ def _answers(record: Entity, case: Case) -> dict[str, str]:
         raise FieldError(
             record.__category__,
             ", ".join(names),
-            f"several fields are in question; write {'; '.join(f'{name}=...' for name in names)}",
+            say(
+                "several fields are in question; write {form}",
+                form="; ".join(f"{name}=..." for name in names),
+            ),
         )
     return answers
 
@@ -163,7 +167,7 @@ def _choose(record: Entity, case: Case, place: int) -> None:
             setattr(record, name, rivals[name][place])
         elif place:
             raise FieldError(
-                record.__category__, name, "there is no other value any more; look at the pendency again"
+                record.__category__, name, say("there is no other value any more; look at the pendency again")
             )
 
 

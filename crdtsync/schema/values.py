@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crdtsync import limits
+from crdtsync.said import Said, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,11 +33,15 @@ _CAN_MATCH_COLUMNS = sys.version_info >= (3, 11, 5)
 _EXACT = Context(prec=64)
 
 
-def _named(value: object) -> str:
+def _named(value: object) -> Said:
     """Say what a refused value is; the float gets its remedy, it is the one that people write."""
     if type(value) is float:
-        return f"{value!r} is a float, which is never exact: write Decimal({str(value)!r})"
-    return f"{value!r} is a {type(value).__name__}"
+        return say(
+            "{value} is a float, which is never exact: write Decimal({text})",
+            value=repr(value),
+            text=repr(str(value)),
+        )
+    return say("{value} is a {found}", value=repr(value), found=type(value).__name__)
 
 
 class ValueType:
@@ -79,13 +84,13 @@ class ValueType:
     def check(self, values: Sequence[Any]) -> str | None:
         """Check wire values as they arrive; return what is wrong or None. None is no value of any type."""
         if set(map(type, values)) - {str}:
-            return "a value is not text"
+            return say("a value is not text")
         for value in set(values):
             try:
                 if self.to_wire(self.from_wire(value)) != value:
-                    return f"{value!r} is not in canonical form"
+                    return say("{value} is not in canonical form", value=repr(value))
             except (ValueError, TypeError, ArithmeticError) as error:
-                return f"{value!r}: {error}"
+                return say("{value}: {error}", value=repr(value), error=error)
         return None
 
 
@@ -117,11 +122,11 @@ class TextType(ValueType):
     def to_wire(self, value: Any) -> str:
         """Return the text in its normal form."""
         if not isinstance(value, str) or isinstance(value, Enum):
-            raise ValueError(f"a text is expected, {_named(value)}")
+            raise ValueError(say("a text is expected, {given}", given=_named(value)))
         text = str(value) if self.normal is None else self.normal(str(value))
         if "\x00" in text or not (text.isascii() or text.encode(errors="replace").decode() == text):
             # SQLite's functions end a text at NUL, and a lone surrogate has no UTF-8 form.
-            raise ValueError(f"{text!r} has a character that cannot be stored")
+            raise ValueError(say("{text} has a character that cannot be stored", text=repr(text)))
         if not self.accepts(text):
             raise ValueError(self.check((text,)))
         return text
@@ -139,12 +144,12 @@ class TextType(ValueType):
         try:
             joined = "".join(values)  # the fastest way to learn that all are texts
         except TypeError:
-            return "a value is not text"
+            return say("a value is not text")
         return self._check_texts(values, joined)
 
     def _check_texts(self, values: Sequence[str], joined: str) -> str | None:
         if len(joined) > self.max_length and max(map(len, values)) > self.max_length:
-            return f"a text is longer than {self.max_length} characters"
+            return say("a text is longer than {most} characters", most=self.max_length)
         if self.pattern is None:
             return None
         if self._column and "\n" not in joined and self._column.fullmatch("\n".join(values) + "\n"):
@@ -152,7 +157,11 @@ class TextType(ValueType):
         matches = self.pattern.fullmatch
         for value in values:
             if not matches(value):
-                return f"{value!r} does not have the form {self.pattern.pattern}"
+                return say(
+                    "{value} does not have the form {pattern}",
+                    value=repr(value),
+                    pattern=self.pattern.pattern,
+                )
         return None
 
 
@@ -167,8 +176,8 @@ class KeyType(TextType):
         if problem:
             return problem
         if "" in values:
-            return "a key is empty"
-        return None if joined.isprintable() else "a key has a character that is not printable"
+            return say("a key is empty")
+        return None if joined.isprintable() else say("a key has a character that is not printable")
 
     def accepts(self, value: Any) -> bool:
         """See ValueType."""
@@ -196,14 +205,19 @@ class IntType(ValueType):
     def to_wire(self, value: Any) -> int:
         """Return the number itself."""
         if type(value) is not int:
-            raise ValueError(f"a whole number is expected, {_named(value)}")
+            raise ValueError(say("a whole number is expected, {given}", given=_named(value)))
         if abs(value) > limits.AMOUNT_MAX:
-            raise ValueError(f"{value} does not fit in 64 bits")
+            raise ValueError(say("{value} does not fit in 64 bits", value=value))
         return value
 
     def parse(self, text: str) -> int:
         """Return the number of its decimal digits."""
-        return int(text)
+        try:
+            return int(text)
+        except ValueError as error:
+            raise ValueError(
+                say("a whole number such as 12 is expected, not {text}", text=repr(text))
+            ) from error
 
     def accepts(self, value: Any) -> bool:
         """See ValueType."""
@@ -212,11 +226,11 @@ class IntType(ValueType):
     def check(self, values: Sequence[Any]) -> str | None:
         """Check that all are integers of 64 bits."""
         if set(map(type, values)) - {int}:
-            return "a value is not a whole number"
+            return say("a value is not a whole number")
         return (
             None
             if max(map(abs, values), default=0) <= limits.AMOUNT_MAX
-            else "a number does not fit in 64 bits"
+            else say("a number does not fit in 64 bits")
         )
 
 
@@ -232,7 +246,7 @@ class BoolType(ValueType):
     def to_wire(self, value: Any) -> int:
         """Return 1 or 0."""
         if type(value) is not bool:
-            raise ValueError(f"true or false is expected, {_named(value)}")
+            raise ValueError(say("true or false is expected, {given}", given=_named(value)))
         return int(value)
 
     def from_wire(self, wire: Any) -> bool:
@@ -247,7 +261,7 @@ class BoolType(ValueType):
         """Accept English and Portuguese words."""
         word = text.strip().lower()
         if word not in _TRUE | _FALSE:
-            raise ValueError(f"true or false (sim or não) is expected, not {text!r}")
+            raise ValueError(say("true or false (sim or não) is expected, not {text}", text=repr(text)))
         return word in _TRUE
 
     def accepts(self, value: Any) -> bool:
@@ -257,7 +271,7 @@ class BoolType(ValueType):
     def check(self, values: Sequence[Any]) -> str | None:
         """Check that all are 0 or 1."""
         good = not set(map(type, values)) - {int} and not set(values) - {0, 1}
-        return None if good else "a value is neither 0 nor 1"
+        return None if good else say("a value is neither 0 nor 1")
 
 
 class DecimalType(ValueType):
@@ -277,27 +291,31 @@ class DecimalType(ValueType):
     def to_wire(self, value: Any) -> int:
         """Return the number of units; a value that would need rounding is refused."""
         if type(value) is bool or not isinstance(value, Decimal | int):
-            raise ValueError(f"an exact decimal is expected, {_named(value)}")
+            raise ValueError(say("an exact decimal is expected, {given}", given=_named(value)))
         number = Decimal(value)
         if not number.is_finite():
-            raise ValueError(f"{value} is not a finite number")
+            raise ValueError(say("{value} is not a finite number", value=value))
         sign, digits, exponent = number.as_tuple()
         assert isinstance(exponent, int)
         shift = exponent + self.scale
         # Before any power of ten is computed: 1E+999999999 must cost nothing.
         if number and number.adjusted() + self.scale > len(str(limits.AMOUNT_MAX)):
-            raise ValueError(f"{value} is too large")
+            raise ValueError(say("{value} is too large", value=value))
         units = int("".join(map(str, digits))) if number else 0
         if shift < 0 and units:
             units, rest = divmod(units, 10**-shift) if -shift <= len(digits) else (0, 1)
             if rest:
                 raise ValueError(
-                    f"{value} has more than {self.scale} decimal places; round it where the rule is known"
+                    say(
+                        "{value} has more than {scale} decimal places; round it where the rule is known",
+                        value=value,
+                        scale=self.scale,
+                    )
                 )
         elif units:
             units *= 10**shift
         if units > limits.AMOUNT_MAX:
-            raise ValueError(f"{value} is too large")
+            raise ValueError(say("{value} is too large", value=value))
         return -units if sign else units
 
     def from_wire(self, wire: Any) -> Decimal:
@@ -313,7 +331,9 @@ class DecimalType(ValueType):
         try:
             return Decimal(text.strip() if "." in text else text.strip().replace(",", ".", 1))
         except ArithmeticError as error:
-            raise ValueError(f"a decimal such as 12.90 is expected, not {text!r}") from error
+            raise ValueError(
+                say("a decimal such as 12.90 is expected, not {text}", text=repr(text))
+            ) from error
 
     accepts = IntType.accepts
     check = IntType.check
@@ -325,7 +345,7 @@ class DateType(ValueType):
     def to_wire(self, value: Any) -> str:
         """Return the ISO form."""
         if type(value) is not date:
-            raise ValueError(f"a date is expected, {_named(value)}")
+            raise ValueError(say("a date is expected, {given}", given=_named(value)))
         return value.isoformat()
 
     def from_wire(self, wire: Any) -> date:
@@ -334,7 +354,12 @@ class DateType(ValueType):
 
     def parse(self, text: str) -> date:
         """Accept the ISO form."""
-        return date.fromisoformat(text.strip())
+        try:
+            return date.fromisoformat(text.strip())
+        except ValueError as error:
+            raise ValueError(
+                say("a date such as 2026-11-24 is expected, not {text}", text=repr(text))
+            ) from error
 
 
 class DateTimeType(ValueType):
@@ -343,9 +368,9 @@ class DateTimeType(ValueType):
     def to_wire(self, value: Any) -> str:
         """Return the moment in UTC; one with no offset is refused, because nobody can tell when it was."""
         if not isinstance(value, datetime):
-            raise ValueError(f"a date and time is expected, {_named(value)}")
+            raise ValueError(say("a date and time is expected, {given}", given=_named(value)))
         if value.utcoffset() is None:
-            raise ValueError(f"{value.isoformat()} needs its offset from UTC")
+            raise ValueError(say("{moment} needs its offset from UTC", moment=value.isoformat()))
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     def from_wire(self, wire: Any) -> datetime:
@@ -354,7 +379,15 @@ class DateTimeType(ValueType):
 
     def parse(self, text: str) -> datetime:
         """Accept the ISO form; whether it has an offset is checked where it is stored."""
-        return datetime.fromisoformat(text.strip())
+        try:
+            return datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise ValueError(
+                say(
+                    "a date and time such as 2026-11-24T08:30:00-03:00 is expected, not {text}",
+                    text=repr(text),
+                )
+            ) from error
 
 
 class EnumType(ValueType):
@@ -374,7 +407,9 @@ class EnumType(ValueType):
     def to_wire(self, value: Any) -> str:
         """Return the member's word."""
         if not isinstance(value, self.enum):
-            raise ValueError(f"a {self.enum.__name__} is expected, {_named(value)}")
+            raise ValueError(
+                say("a {kind} is expected, {given}", kind=self.enum.__name__, given=_named(value))
+            )
         return str(value.value)
 
     def from_wire(self, wire: Any) -> Enum:
@@ -395,10 +430,10 @@ class EnumType(ValueType):
     def check(self, values: Sequence[Any]) -> str | None:
         """Every value must be one of the words."""
         if set(map(type, values)) - {str}:
-            return "a value is not text"
+            return say("a value is not text")
         words = [str(member.value) for member in self.enum]
         unknown = set(values).difference(words)
-        return f"{min(unknown)!r} is none of {', '.join(words)}" if unknown else None
+        return say("{word} is none of {words}", word=repr(min(unknown)), words=words) if unknown else None
 
 
 def value_type_of(python: Any, scale: int = 2) -> ValueType:

@@ -19,6 +19,7 @@ import msgpack
 
 from crdtsync import limits
 from crdtsync.errors import StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
+from crdtsync.said import say
 from crdtsync.storage.base import Filing, PendencyRow
 from crdtsync.storage.tables import (
     APPLICATION_ID,
@@ -69,7 +70,9 @@ def translated(path: str) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGED or "Could not decode to UTF-8" in str(error):
-            raise StoreCorrupt(path, f"the file is damaged or is not a store ({error})") from error
+            raise StoreCorrupt(
+                path, say("the file is damaged or is not a store ({error})", error=error)
+            ) from error
         if code in _REFUSED:
             raise StoreUnavailable(path, str(error)) from error
         raise
@@ -167,7 +170,7 @@ class Database:
                     problem = f"categories {views[view]!r} and {spec.category!r} both make the view {view}; rename one"
                 views[view] = spec.category
             if problem:
-                raise StoreMismatch(self.path, f"{self.path}: {problem}")
+                raise StoreMismatch(self.path, say("{path}: {problem}", path=self.path, problem=problem))
 
     def _is_new(self) -> bool:
         """Whether the file is empty. Looks only: a file that is not ours must be left as it is."""
@@ -177,7 +180,7 @@ class Database:
         if application == 0 and found == 0 and tables == 0:
             return True
         if application != APPLICATION_ID:
-            raise StoreCorrupt(self.path, "the file is a SQLite database of another program")
+            raise StoreCorrupt(self.path, say("the file is a SQLite database of another program"))
         if found > FORMAT:
             raise StoreTooNew(self.path, found, FORMAT)
         return False
@@ -186,7 +189,8 @@ class Database:
         mode = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in {"wal", "memory"}:
             raise StoreUnavailable(
-                self.path, f"the file system does not allow a write-ahead log, only {mode!r}"
+                self.path,
+                say("the file system does not allow a write-ahead log, only {mode}", mode=repr(mode)),
             )
         for pragma in (
             # An acknowledged commit survives a power cut.
@@ -203,7 +207,9 @@ class Database:
         if not new:
             row = self.connection.execute("SELECT * FROM meta WHERE key = ?", (_TABLES_KEY,)).fetchone()
             if row is None or checksum(row[:-1]) != row[-1]:
-                raise StoreCorrupt(self.path, f"meta row {_TABLES_KEY!r} is missing or fails its checksum")
+                raise StoreCorrupt(
+                    self.path, say("meta row {row} is missing or fails its checksum", row=repr(_TABLES_KEY))
+                )
             stored = json.loads(row[1])
         wanted = {name: table.spec.description for name, table in self._tables.items()}
         if not new and stored == stored | wanted:
@@ -236,8 +242,15 @@ class Database:
                 elif present[column] != sql_type:
                     raise StoreMismatch(
                         self.path,
-                        f"{self.path}: column {column!r} of category {table.spec.category!r} holds {present[column]}, "
-                        f"the adapter now says {sql_type}; give the field a new name, or start with a new store",
+                        say(
+                            "{path}: column {column} of category {category} holds {stored}, the adapter "
+                            "now says {wanted}; give the field a new name, or start with a new store",
+                            path=self.path,
+                            column=repr(column),
+                            category=repr(table.spec.category),
+                            stored=present[column],
+                            wanted=sql_type,
+                        ),
                     )
             if old.column_names != table.spec.column_names:
                 # The checksum covers other columns now. A row that was damaged must not come out as sound.
@@ -258,7 +271,8 @@ class Database:
         for row in self.connection.execute("SELECT * FROM documents ORDER BY id"):
             if checksum(row[:-1]) != row[-1] or self._documents.add(row[1]) != row[0]:
                 raise StoreCorrupt(
-                    self.path, f"documents row {row[0]} is damaged or one before it is missing"
+                    self.path,
+                    say("documents row {number} is damaged or one before it is missing", number=row[0]),
                 )
         # Snapshots too: the rows they cover are gone, and an id that came back would be taken for covered.
         newest = (
@@ -294,7 +308,9 @@ class Database:
     def _savepoint(self, commit: Commit) -> int:
         if not self.connection.in_transaction:
             # A full disk makes SQLite roll back on its own, savepoints and all: nothing more may be written here.
-            raise StoreUnavailable(self.path, "the transaction shared with other commits was rolled back")
+            raise StoreUnavailable(
+                self.path, say("the transaction shared with other commits was rolled back")
+            )
         documents, journal_id = len(self._documents.names), self._journal_id
         self.connection.execute("SAVEPOINT one")
         try:
@@ -490,7 +506,12 @@ class Database:
         category, *parts = doc.split("/")
         if len(parts) > PARTITION_PARTS_MAX:
             raise StoreMismatch(
-                self.path, f"document {doc!r} has more than {PARTITION_PARTS_MAX} parts after its category"
+                self.path,
+                say(
+                    "document {doc} has more than {most} parts after its category",
+                    doc=repr(doc),
+                    most=PARTITION_PARTS_MAX,
+                ),
             )
         padded = (*parts, *(None,) * (PARTITION_PARTS_MAX - len(parts)))
         self._insert("documents", [(len(self._documents.names) + 1, doc, category, *padded)])

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from crdtsync import limits
 from crdtsync.errors import StoreClosed, StoreLocked, StoreUnavailable
+from crdtsync.said import say
 from crdtsync.storage.database import Database, translated
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class SqliteStorage:
         folder = Path(self.path).absolute().parent
         if not folder.is_dir():
             # The lock would make the folder, and a mistyped path would become a new empty store.
-            raise StoreUnavailable(self.path, f"there is no folder {folder}")
+            raise StoreUnavailable(self.path, say("there is no folder {folder}", folder=folder))
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

@@ -15,6 +15,7 @@ import msgpack
 
 from crdtsync import limits
 from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMismatch
+from crdtsync.said import say
 from crdtsync.storage.base import (
     ChangeRow,
     DueRow,
@@ -393,7 +394,10 @@ class SqlView:
         rows = self._execute(sql, values).fetchall()
         for row in rows:
             if checksum(row[:-1]) != row[-1]:
-                raise StoreCorrupt(self._path, f"{table} row {row[: OWN_TABLES[table]]} fails its checksum")
+                raise StoreCorrupt(
+                    self._path,
+                    say("{table} row {row} fails its checksum", table=table, row=row[: OWN_TABLES[table]]),
+                )
         return [row[:-1] for row in rows]
 
     def _number(self, doc: str) -> int:
@@ -420,7 +424,12 @@ class SqlView:
                 known = ", ".join(table.spec.column_names)
                 raise StoreMismatch(
                     self._path,
-                    f"category {table.spec.category!r} has no column {column!r}; use one of: {known}",
+                    say(
+                        "category {category} has no column {column}; use one of: {known}",
+                        category=repr(table.spec.category),
+                        column=repr(column),
+                        known=known,
+                    ),
                 )
             # IS would not use the index, which leaves empty ones out.
             conditions.append(f'"{column}" IS NULL' if value is None else f'"{column}" = ?')
@@ -434,7 +443,12 @@ def unknown_category(path: str, category: str, known: Iterable[str]) -> StoreMis
     """The error for a category that the store was opened without."""
     return StoreMismatch(
         path,
-        f"{path}: no table for category {category!r}; open the store with its adapter (have: {', '.join(known)})",
+        say(
+            "{path}: no table for category {category}; open the store with its adapter (have: {known})",
+            path=path,
+            category=repr(category),
+            known=list(known),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, InsecureTransport, ListenFailed, PortInUse
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     import ssl
@@ -210,8 +211,9 @@ class WebSocketTransport:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortInUse(host, port) from error
-            advice = (
-                f"cannot listen here ({error.strerror or error}); choose another host or port in node.toml"
+            advice = say(
+                "cannot listen here ({reason}); choose another host or port in node.toml",
+                reason=error.strerror or error,
             )
             raise ListenFailed(host, port, advice) from error
         return WebSocketServer(server)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crdtsync.errors import ControlError, NodeGone
+from crdtsync.errors import ControlError, FieldError, NodeGone
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.control import CONTROL_NAME, ControlServer, call
+from crdtsync.said import retell, said_of, say
 from crdtsync.schema import Role, Schema
 
 if TYPE_CHECKING:
@@ -51,6 +52,44 @@ async def test_a_verb_that_fails_is_told_and_the_node_goes_on(
         await call(tmp_path, "brokn")
     assert (await call(tmp_path, "status"))["device"] == "gestao"
     await server.close()
+
+
+async def test_an_error_comes_with_what_its_text_was_made_of(node: Node, tmp_path: Path) -> None:
+    async def broken(_args: dict[str, Any]) -> None:
+        raise FieldError("products", "price", say("{value} is too large", value="7"))
+
+    server = ControlServer(node, {"broken": broken})
+    await server.start()
+    with pytest.raises(ControlError) as caught:
+        await call(tmp_path, "broken")
+    await server.close()
+    assert str(caught.value) == f"{tmp_path}: products.price: 7 is too large"
+    told = retell(said_of(caught.value), lambda text: text.replace("is too large", "é grande demais"))
+    assert told == f"{tmp_path}: products.price: 7 é grande demais"
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"said": None}, {"said": {"say": "all is well", "with": {}}}, {"said": 7}]
+)
+async def test_the_error_of_a_node_that_does_not_say_what_it_is_made_of_is_told_as_it_is(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    async def old(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps({"crdtsync": "control", "version": 1}).encode() + b"\n")
+        await reader.readline()
+        writer.write(json.dumps({"error": "the disk is full", "usage": False, **more}).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(old, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    (tmp_path / CONTROL_NAME).write_text(json.dumps({"port": port, "token": "x"}), encoding="utf-8")
+    with pytest.raises(ControlError) as caught:
+        await call(tmp_path, "set")
+    server.close()
+    await server.wait_closed()
+    told = retell(said_of(caught.value), lambda text: text.replace("full", "cheio").replace("well", "bem"))
+    assert told == f"{tmp_path}: the disk is full"
 
 
 async def test_closing_finishes_what_was_begun_and_sends_idle_callers_away(

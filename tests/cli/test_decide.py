@@ -132,6 +132,18 @@ def test_all_of_a_rule_are_settled_with_one_option_and_one_reason(cli: Cli, shop
     assert "0 pendencies resolved" in cli(*asked, "aceitar", "--why", "festa", *BY).out
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_why_some_of_many_could_not_be_settled_is_told_in_the_language_of_who_asked(
+    cli: Cli, start: Start, shop: Path, running: bool
+) -> None:
+    if running:
+        start(shop)
+    asked = ("resolve", shop, "--rule", "C01", "ajuste", "--why", "x", "--with", "quantidade=0.0001", *BY)
+    assert "0.0001 tem mais de 3 casas decimais" in cli(*asked, "--lang", "pt", code=1).out
+    refused = cli(*asked, "--lang", "pt", "--json", code=1).json["refused"]
+    assert all("0.0001 has more than 3 decimal places" in why for why in refused.values())
+
+
 def test_what_of_many_could_not_be_settled_is_a_finding(cli: Cli, shop: Path) -> None:
     asked = ("resolve", shop, "--rule", "C01", "ajuste", "--why", "x", "--with", "quantidade=um", *BY)
     done = cli(*asked, "--json", code=1).json

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crdtsync import errors
 from crdtsync.cli import words
 from docs import catalogues
 
 ROOT = Path(__file__).parent.parent.parent
 if TYPE_CHECKING:
-    from tests.cli.conftest import Cli
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import Cli, Start
+
+# What an adapter's author reads, and what ends a link and is only logged.
+PROGRAMMERS_ONLY = {"AdapterError", "ChannelClosed", "LinkBroken", "StoreClosed"}
 
 WORDS_ON_SCREEN = (
     "Sincronizar agora",
@@ -90,6 +96,47 @@ def test_no_text_hides_inside_an_f_string() -> None:
                 assert literal == [], f"{path.name}:{node.lineno}"
 
 
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    """Every file whose texts are extracted."""
+    for path in sorted((ROOT / "crdtsync").rglob("*.py")):
+        name = path.relative_to(ROOT / "crdtsync").as_posix()
+        if not name.startswith("testing/"):
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_every_text_of_an_error_is_a_literal_with_a_place_for_each_of_its_values() -> None:
+    known = {message.id for message in catalogues.current("pt_BR")}
+    found = 0
+    for name, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+                (template,) = node.args
+                where = f"{name}:{node.lineno}"
+                text = template.value if isinstance(template, ast.Constant) else None
+                assert isinstance(text, str), where
+                assert {one.arg for one in node.keywords} == set(re.findall(r"{(\w+)}", text)), where
+                # A place is a name: no conversion, no format.
+                assert not re.search(r"[{}]", re.sub(r"{\w+}", "", text)), where
+                assert text in known, where
+                found += 1
+    assert found > 150
+
+
+def test_no_error_that_a_person_may_read_is_raised_in_english_only() -> None:
+    told = {name for name, one in vars(errors).items() if isinstance(one, type)} - PROGRAMMERS_ONLY
+    for name, tree in sources():
+        if name.startswith(("state/", "protocol/", "transport/memory.py")):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in told:
+                for one in node.args:
+                    parts = one.values if isinstance(one, ast.JoinedStr) else [one]
+                    english = [
+                        part for part in parts if isinstance(part, ast.Constant) and " " in str(part.value)
+                    ]
+                    assert english == [], f"{name}:{one.lineno}: {ast.unparse(one)}"
+
+
 @pytest.mark.parametrize(
     ("environment", "language"),
     [
@@ -116,6 +163,71 @@ def test_the_language_may_be_said_before_the_verb_or_after_it(cli: Cli, gestao: 
         == cli("queue", gestao, "--json").json.keys()
     )
     cli("queue", gestao, "--lang", "fr", code=2)
+
+
+REFUSALS = {
+    ("set", "prodcts/1", "name=x"): (
+        "prodcts: no installed adapter declares this category; did you mean 'products'?; see `crdtsync adapters`",
+        "prodcts: nenhum adaptador instalado declara esta categoria; você quis dizer 'products'?; veja `crdtsync adapters`",
+    ),
+    ("set", "products/1", "nme=x"): (
+        "products.nme: there is no such field; did you mean 'name'?",
+        "products.nme: não existe este campo; você quis dizer 'name'?",
+    ),
+    ("set", "products/1", "name=x", "price=1.005"): (
+        "products.price: 1.005 has more than 2 decimal places; round it where the rule is known",
+        "products.price: 1.005 tem mais de 2 casas decimais; arredonde onde a regra é conhecida",
+    ),
+    ("set", "receivables/1", "due_on=2026-13-40"): (
+        "receivables.due_on: a date such as 2026-11-24 is expected, not '2026-13-40'",
+        "receivables.due_on: é preciso uma data como 2026-11-24, não '2026-13-40'",
+    ),
+    ("set", "stock/1", "balance+=1"): (
+        "stock: a node of role gestao may not write it; write it at a node that may (`crdtsync adapters` names the writers)",
+        "stock: uma estação gestao não pode gravar aqui; grave numa estação que possa (`crdtsync adapters` diz quais)",
+    ),
+    ("set", "products", "name=x"): (
+        "'products' names no record; write CATEGORY/KEY, such as products/7891",
+        "'products' não é um registro; escreva CATEGORIA/CHAVE, como products/7891",
+    ),
+    ("seen", "x#C01", "--person", "maria"): (
+        "people/maria: there is no such person here; add them: crdtsync person DIR maria --name NAME",
+        "people/maria: esta pessoa não existe aqui; inclua com: crdtsync person DIR maria --name NOME",
+    ),
+}
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_an_error_is_told_in_the_language_of_who_asked_and_in_json_in_english(
+    cli: Cli, start: Start, gestao: Path, running: bool
+) -> None:
+    """The node that runs speaks English: the conftest's environment says so."""
+    if running:
+        start(gestao)
+    for (verb, *rest), (english, portuguese) in REFUSALS.items():
+        told = cli(verb, gestao, *rest, "--lang", "pt", "--json", code=2)
+        assert portuguese in told.err
+        assert english not in told.err
+        assert told.json["error"].endswith(english)
+        assert english in cli(verb, gestao, *rest, "--lang", "en", code=2).err
+
+
+def test_a_fault_of_the_folder_is_told_in_the_language_of_who_asked(
+    cli: Cli, tmp_path: Path, gestao: Path
+) -> None:
+    missing = cli("status", tmp_path / "nada", "--lang", "pt", "--json", code=3)
+    assert "este arquivo não existe; crie a estação com `crdtsync init" in missing.err
+    assert "there is no such file; make the node with `crdtsync init" in missing.json["error"]
+    no_store = cli("init", tmp_path / "loja1", "--role", "loja", "--lang", "pt", "--json", code=2)
+    assert "falta store; toda estação loja pertence a uma loja" in no_store.err
+    assert "store is missing; a loja belongs to a store" in no_store.json["error"]
+    asleep = cli("sync", gestao, "--lang", "pt", code=3)
+    assert f"não há estação em execução aqui; inicie com: crdtsync run {gestao}" in asleep.err
+    path = gestao / "node.toml"
+    path.write_text(path.read_text(encoding="utf-8") + 'upstrem = "ws://127.0.0.1:7400"\n', encoding="utf-8")
+    wrong = cli("status", gestao, "--lang", "pt", "--json", code=3)
+    assert "chave desconhecida 'upstrem'; você quis dizer 'upstream'?; apague-a ou corrija-a" in wrong.err
+    assert "unknown key 'upstrem'; did you mean 'upstream'?; remove or correct it" in wrong.json["error"]
 
 
 def test_numbers_moments_and_ages_are_said_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
