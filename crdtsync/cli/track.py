@@ -28,7 +28,7 @@ from crdtsync.cli.words import N_, _, named, ngettext
 from crdtsync.errors import ControlError
 from crdtsync.node import load_config
 from crdtsync.node.control import call
-from crdtsync.said import say
+from crdtsync.said import from_form, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -445,7 +445,8 @@ def _print_alerts(found: list[dict[str, Any]], zone: str) -> None:
         line.append(f" · {alert['subject']}")
         if alert["since_ms"] is not None:
             line.append(f" · {words.moment(alert['since_ms'], zone)}", style="dim")
-        out.print(Group(line, Text(f"   {alert['detail']}", style="dim")) if alert["detail"] else line)
+        detail = words.said(from_form(alert["detail"], alert.get("said")))
+        out.print(Group(line, Text(f"   {detail}", style="dim")) if detail else line)
 
 
 @click.command(cls=Verb)

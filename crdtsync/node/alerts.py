@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from crdtsync import limits
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,16 +93,17 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
     if known.disk_free is not None and known.disk_total:
         percent = 100 * known.disk_free // known.disk_total
         if known.disk_free < limits.DISK_FREE_BYTES_MIN or percent < limits.DISK_FREE_PERCENT_MIN:
-            detail = f"{known.disk_free // 1_000_000} MB free, {percent} % of the disk"
+            free = known.disk_free // 1_000_000
+            detail = say("{free} MB free, {percent} % of the disk", free=free, percent=percent)
             found.append(Alert(AlertCode.DISK_FULL, "B", known.folder, None, detail))
     for category, since in sorted(known.outbox_since.items()):
         age = now_ms - since
         if age > old_hours * _HOUR_MS:
-            detail = f"a record to send is {age // _HOUR_MS} hours old"
+            detail = say("a record to send is {hours} hours old", hours=age // _HOUR_MS)
             found.append(Alert(AlertCode.OLD_RECORDS, "A", category, since, detail))
     for category, since in sorted(known.paused.items()):
         if now_ms - since > limits.ALERT_PAUSED_MS:
-            found.append(Alert(AlertCode.PAUSED, "M", category, since, "it does not synchronize"))
+            found.append(Alert(AlertCode.PAUSED, "M", category, since, say("it does not synchronize")))
     return sorted(found, key=lambda alert: (_ORDER.index(alert.severity), alert.code, alert.subject))
 
 
@@ -115,12 +117,14 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
         return [Alert(AlertCode.LINK_FAILED, "B", known.upstream, since, f"{code}: {detail}")]
     if known.paused_ms is not None:
         if now_ms - known.paused_ms > limits.ALERT_PAUSED_MS:
-            return [Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_ms, "nothing synchronizes")]
+            return [
+                Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_ms, say("nothing synchronizes"))
+            ]
         return []
     heard = known.heard_above
     if known.connected or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS):
         return []
-    detail = "it was never heard of" if heard is None else _silence(now_ms - heard)
+    detail = say("it was never heard of") if heard is None else _silence(now_ms - heard)
     return [Alert(AlertCode.SILENT_ABOVE, "A", known.upstream, heard, detail)]
 
 
@@ -129,11 +133,19 @@ def _differences(known: Known) -> list[Alert]:
     found = []
     for device, skew_ms in known.skews.items():
         if abs(skew_ms) > limits.CLOCK_OFFSET_MS_MAX:
-            way = "ahead" if skew_ms > 0 else "behind"
-            detail = f"its clock is {_span(abs(skew_ms))} {way}; stamps are corrected, but set it right"
+            way = say("ahead") if skew_ms > 0 else say("behind")
+            detail = say(
+                "its clock is {span} {way}; stamps are corrected, but set it right",
+                span=_span(abs(skew_ms)),
+                way=way,
+            )
             found.append(Alert(AlertCode.CLOCK_WRONG, "M", device or "this machine", None, detail))
     for (category, device), why in known.incompatible.items():
-        detail = f"does not synchronize with {device}: {why}; install the same version of its adapter on both"
+        detail = say(
+            "does not synchronize with {device}: {why}; install the same version of its adapter on both",
+            device=device,
+            why=why,
+        )
         found.append(Alert(AlertCode.INCOMPATIBLE, "A", category, None, detail))
     return found
 
@@ -148,11 +160,13 @@ def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
 
 
 def _silence(age_ms: int) -> str:
-    return f"not heard of for {age_ms // _MINUTE_MS} minutes"
+    return say("not heard of for {minutes} minutes", minutes=age_ms // _MINUTE_MS)
 
 
 def _span(ms: int) -> str:
     minutes = ms // 60_000
     if minutes < 120:
-        return f"{minutes} minutes"
-    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
+        return say("{n} minutes", n=minutes)
+    if minutes < 48 * 60:
+        return say("{n} hours", n=minutes // 60)
+    return say("{n} days", n=minutes // (24 * 60))

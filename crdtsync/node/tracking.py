@@ -17,7 +17,7 @@ from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.page import page_limit
-from crdtsync.said import say
+from crdtsync.said import say, to_form
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -254,7 +254,7 @@ def _run(node: Node, row: RunRow) -> dict[str, Any]:
 
 
 def _alert(alert: Alert) -> dict[str, Any]:
-    return asdict(alert) | {"code": alert.code.value}
+    return asdict(alert) | {"code": alert.code.value, "said": to_form(alert.detail)}
 
 
 TRACKING = {

@@ -199,6 +199,18 @@ def test_a_category_goes_first_after_what_it_refers_to(cli: Cli, loja: Path) -> 
     cli("first", loja, "stok", code=2)
 
 
+def test_what_an_alert_is_about_is_told_in_the_language_of_who_asks(
+    cli: Cli, start: Start, tmp_path: Path
+) -> None:
+    lane = tmp_path / "caixa9"
+    cli("init", lane, "--role", "caixa", "--store", "loja1", "--upstream", "ws://127.0.0.1:1")
+    start(lane)
+    (alert,) = cli("alerts", lane, "--json", code=1).json["alerts"]
+    assert (alert["code"], alert["detail"]) == ("silent_above", "it was never heard of")
+    assert "nunca deu notícia" in cli("alerts", lane, "--lang", "pt", code=1).out
+    assert "it was never heard of" in cli("alerts", lane, "--lang", "en", code=1).out
+
+
 def test_alerts_are_a_finding(cli: Cli, start: Start, tmp_path: Path, pair: Pair) -> None:
     assert cli("alerts", pair.loja, "--json").json == {"alerts": []}
     assert "Nada pede atenção" in cli("alerts", pair.loja, "--lang", "pt").out
@@ -208,7 +220,7 @@ def test_alerts_are_a_finding(cli: Cli, start: Start, tmp_path: Path, pair: Pair
     start(stranger)
     wait_for(lambda: bool(say(stranger, "alerts")["alerts"]), "the refusal")
     (alert,) = cli("alerts", stranger, "--json", code=1).json["alerts"]
-    assert alert.keys() == {"code", "severity", "subject", "since_ms", "detail"}
+    assert alert.keys() == {"code", "severity", "subject", "since_ms", "detail", "said"}
     assert (alert["code"], alert["severity"]) == ("link_failed", "B")
     assert "A ligação com a estação de cima falhou" in cli("alerts", stranger, "--lang", "pt", code=1).out
     assert "refused by the node above" in cli("queue", stranger).out
