@@ -23,7 +23,7 @@ from crdtsync.cli.output import (
     print_rows,
     store_option,
 )
-from crdtsync.cli.words import N_, named
+from crdtsync.cli.words import N_, _, named
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
@@ -125,21 +125,19 @@ def verify(folder: Path, *, as_json: bool) -> None:
     Example: crdtsync verify loja1
     """
     with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bars:
-        task = bars.add_task("documents", total=None)
+        task = bars.add_task(_("Documents"), total=None)
         report = asyncio.run(
             _verify(folder, lambda done, total: bars.update(task, completed=done, total=total))
         )
     if as_json:
         print_json(report)
     else:
-        print_facts({"documents": len(report["digests"]), "records": report["records"]})
+        print_facts({_("Documents"): len(report["digests"]), _("Records"): report["records"]})
         for finding in report["findings"]:
             click.echo(f"  {finding}")
-        click.echo(
-            f"findings: {len(report['findings'])}; see above, and move the store away to synchronize it again"
-            if report["findings"]
-            else "all is well"
-        )
+        found = len(report["findings"])
+        said = _("findings: {found}; see above, and move the store away to synchronize it again")
+        click.echo(said.format(found=found) if found else _("all is well"))
     sys.exit(FINDING if report["findings"] else 0)
 
 

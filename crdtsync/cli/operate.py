@@ -18,6 +18,7 @@ from crdtsync.cli.output import (
     print_rows,
     store_option,
 )
+from crdtsync.cli.words import _
 from crdtsync.errors import ConfigError
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
@@ -54,7 +55,8 @@ def init(folder: Path, role: str, device: str | None, *, as_json: bool, **option
     if as_json:
         print_json({"config": str(config.path)})
     else:
-        click.echo(f"wrote {config.path}; start the node with: crdtsync run {folder}")
+        said = _("wrote {path}; start the node with: crdtsync run {folder}")
+        click.echo(said.format(path=config.path, folder=folder))
 
 
 @click.command(cls=Verb)
@@ -83,8 +85,10 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
         if as_json:
             print_json(facts)
         else:
-            where = f", nodes below connect to port {port}" if port else ""
-            click.echo(f"{config.device} ({config.role}) is running{where}; Ctrl-C stops it")
+            said = _("{device} ({role}) is running; Ctrl-C stops it")
+            if port:
+                said = _("{device} ({role}) is running, nodes below connect to port {port}; Ctrl-C stops it")
+            click.echo(said.format(device=config.device, role=config.role, port=port))
 
     asyncio.run(run_node(config, on_ready=ready))
 
