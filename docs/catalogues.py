@@ -32,7 +32,18 @@ LOCALE = ROOT / "crdtsync" / "locale"
 DOMAIN = "crdtsync"
 LOCALES = ("pt_BR", "en")
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
+# One and many; what newer versions of Babel know of millions in Portuguese, no text here needs.
+PLURALS = {"pt_BR": "nplurals=2; plural=(n > 1);", "en": "nplurals=2; plural=(n != 1);"}
 KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
+
+
+class Versionless(Catalog):
+    """A catalogue that does not say which Babel wrote it: every version writes the same file."""
+
+    def _get_mime_headers(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in super()._get_mime_headers() if name != "Generated-By"]
+
+    mime_headers = property(_get_mime_headers, Catalog._set_mime_headers)  # noqa: SLF001 - Babel names no other way
 
 
 def texts() -> Iterator[str | tuple[str, str]]:
@@ -60,7 +71,7 @@ def current(locale: str) -> Catalog:
         with path_of(locale, "po").open("rb") as file:
             known = read_po(file, locale=locale, domain=DOMAIN)
     # No dates and no people: the same source gives the same file.
-    fresh = Catalog(
+    fresh = Versionless(
         locale=locale,
         domain=DOMAIN,
         header_comment=f"# What the command line says, {locale}; see docs/catalogues.py.",
@@ -73,6 +84,7 @@ def current(locale: str) -> Catalog:
         language_team="-",
         fuzzy=False,
     )
+    fresh.mime_headers = [("Plural-Forms", PLURALS[locale])]
     for text in texts():
         message = known.get(text[0] if isinstance(text, tuple) else text)
         said = message.string if message else ""

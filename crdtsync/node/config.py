@@ -36,6 +36,7 @@ class NodeConfig:
         upstream: address of the node above (``ws://`` on this machine, ``wss://`` between machines).
         host, port: where nodes below connect; port 0 does not listen, unless ``listen`` is set.
         listen: accept nodes below even with port 0 (any free port).
+        monitor: port on this machine where the page and the local API are served; 0 serves none.
         live: synchronize at every change instead of at every check.
         check_seconds: time between two routine checks.
         time_zone: name of the time zone whose days and hours count.
@@ -56,6 +57,7 @@ class NodeConfig:
     host: str = "127.0.0.1"
     port: int = 0
     listen: bool = False
+    monitor: int = 0
     live: bool = False
     check_seconds: float = limits.CHECK_SECONDS
     time_zone: str = "America/Sao_Paulo"
@@ -80,8 +82,13 @@ class NodeConfig:
             )
         if self.role is Role.GESTAO and self.upstream is not None:
             raise ConfigError(f"{self.path}: upstream is set, but nothing is above a gestao; remove it")
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"{self.path}: port = {self.port} is not between 0 and 65535")
+        for key in ("port", "monitor"):
+            if not 0 <= getattr(self, key) <= 65535:
+                raise ConfigError(f"{self.path}: {key} = {getattr(self, key)} is not between 0 and 65535")
+        if self.monitor and self.monitor == self.port:
+            raise ConfigError(
+                f"{self.path}: monitor = {self.monitor} is the port where nodes below connect; choose another"
+            )
         for key in ("check_seconds", "history_days", "alert_silent_minutes", "alert_old_hours"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"{self.path}: {key} = {getattr(self, key)} is not greater than 0")

@@ -121,6 +121,15 @@ class Link:
                     found.append((doc, replica, min(seq, head.seq)))
         return found
 
+    async def lacking(self) -> dict[str, int] | None:
+        """Return the number of records by category that the peer is not known to hold; None before heads were compared."""
+        if self.peer is None or not self._theirs:
+            return None
+        known: Vectors = {}
+        for doc, replica, seq in self.acknowledged():
+            known.setdefault(doc, {})[replica] = (seq, b"")
+        return await self.ledger.missing(known, self.ledger.scope(self.peer), self._sendable())
+
     @property
     def busy(self) -> bool:
         """Whether a check or a run is wanted or going on."""

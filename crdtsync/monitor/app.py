@@ -1,0 +1,39 @@
+"""The application of one open node: all paths, in front of them the guard."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from crdtsync.monitor import entrance, events, problems, screens
+from crdtsync.monitor.security import Guard
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from crdtsync.monitor.pulse import Pulse
+    from crdtsync.monitor.security import Door
+    from crdtsync.node import Node
+
+
+def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
+    """Return the ASGI application of an open node that is served on a port of this machine."""
+    app = FastAPI(
+        title="crdtsync",
+        version=version("crdtsync"),
+        openapi_url="/api/openapi.json",
+        # Their scripts come from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems.RESPONSES,
+    )
+    app.state.node, app.state.door, app.state.pulse = node, door, pulse
+    problems.install(app)
+    for room in (entrance, screens, events):
+        app.include_router(room.router)
+    app.mount("/static", StaticFiles(directory=entrance.STATIC, check_dir=False))
+    return Guard(app, door, port)

@@ -1,0 +1,64 @@
+"""The two tokens of a node's page: files in its folder that only its user can read, made at the first start."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from crdtsync.errors import ConfigError
+from crdtsync.node.control import write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BYTES = 32
+_TOKEN = re.compile(r"[0-9a-f]{64}")
+_OTHERS = 0o077
+
+
+class Level(StrEnum):
+    """What the holder of a token may do: everything, or only look."""
+
+    RESOLVER = "resolver"
+    READER = "reader"
+
+
+NAMES = {Level.RESOLVER: "monitor.token", Level.READER: "monitor.reader.token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of one node."""
+
+    resolver: str
+    reader: str
+
+
+def tokens_of(folder: Path) -> Tokens:
+    """Return the tokens of a node's folder; those that are not there are made.
+
+    Raises:
+        ConfigError: a file cannot be read or written, holds no token, or can be read by others.
+    """
+    return Tokens(*(_token(folder / NAMES[level]) for level in (Level.RESOLVER, Level.READER)))
+
+
+def _token(path: Path) -> str:
+    try:
+        if not path.exists():
+            write_private(path, secrets.token_hex(_BYTES))
+        # Windows keeps permissions elsewhere: there the folder is the user's own.
+        if os.name == "posix" and path.stat().st_mode & _OTHERS:
+            raise ConfigError(
+                f"{path}: other users can read this file; remove it, and the node makes a new one"
+            )
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; run this as the user who runs the node") from error
+    if not _TOKEN.fullmatch(text):
+        raise ConfigError(f"{path}: this is no token; remove the file, and the node makes a new one")
+    return text
