@@ -19,12 +19,11 @@ from crdtsync.cli.output import (
 )
 from crdtsync.cli.words import _
 from crdtsync.errors import ConfigError
-from crdtsync.monitor.serve import HOST, address_of, service
-from crdtsync.monitor.tokens import Level
+from crdtsync.monitor.tokens import HOST, Level, address_of
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.control import call
-from crdtsync.node.runner import run_node
+from crdtsync.node.runner import Service, run_node
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
@@ -94,7 +93,13 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
             if config.monitor:
                 click.echo(f"the page is at {facts['monitor']}; open it with: crdtsync monitor {folder}")
 
-    asyncio.run(run_node(config, on_ready=ready, services=[service]))
+    services: list[Service] = []
+    if config.monitor:
+        # It takes longer to import than all the rest, and the other commands, and most nodes, do without.
+        from crdtsync.monitor.serve import service  # noqa: PLC0415
+
+        services.append(service)
+    asyncio.run(run_node(config, on_ready=ready, services=services))
 
 
 @click.command(cls=Verb)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from crdtsync.monitor import entrance, events, problems, screens
+from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
+from crdtsync.monitor.models import models_of
 from crdtsync.monitor.security import Guard
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     )
     app.state.node, app.state.door, app.state.pulse = node, door, pulse
     problems.install(app)
-    for room in (entrance, screens, events):
-        app.include_router(room.router)
+    models = models_of(node.schema)
+    for router in (
+        *(room.router for room in (entrance, screens, events, changes, metrics)),
+        records.router_of(node.schema, models),
+        transactions.router_of(node, models),
+    ):
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=entrance.STATIC, check_dir=False))
     return Guard(app, door, port)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from crdtsync import limits
 from crdtsync.monitor.here import PulseHere
@@ -35,22 +36,30 @@ def stream(pulse: Pulse, events: AsyncIterator[str]) -> Response:
     """Answer with a stream, which ends with the node and after an hour; there are not more than a few at a time."""
     if pulse.streams >= limits.MONITOR_STREAMS_MAX:
         return problem(503, "streams", "too many streams; close one of them", {"Retry-After": "5"})
-    pulse.streams += 1
+    return _Stream(pulse, events)
 
-    def over() -> None:
-        pulse.streams -= 1
 
-    async def bounded() -> AsyncIterator[str]:
-        ends = asyncio.get_running_loop().time() + limits.MONITOR_STREAM_SECONDS_MAX
+class _Stream(StreamingResponse):
+    """A stream that is counted while it lasts, however it ends."""
+
+    def __init__(self, pulse: Pulse, events: AsyncIterator[str]) -> None:
+        super().__init__(self._bounded(events), media_type=MEDIA_TYPE)
+        self._pulse = pulse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._pulse.streams += 1
         try:
-            async for text in events:
-                yield text
-                if pulse.closing.is_set() or asyncio.get_running_loop().time() > ends:
-                    return
+            await super().__call__(scope, receive, send)
         finally:
-            over()
+            self._pulse.streams -= 1
 
-    return StreamingResponse(bounded(), media_type=MEDIA_TYPE)
+    async def _bounded(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        now = asyncio.get_running_loop().time
+        ends = now() + limits.MONITOR_STREAM_SECONDS_MAX
+        async for text in events:
+            yield text
+            if self._pulse.closing.is_set() or now() > ends:
+                return
 
 
 async def statuses(pulse: Pulse, last: str) -> AsyncIterator[str]:

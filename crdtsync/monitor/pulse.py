@@ -95,6 +95,7 @@ class Pulse:
 
     async def facts(self) -> dict[str, Any]:
         """Return what a stream says of this moment; however many streams there are, it is read once for a number."""
+        self._watch()
         version, told = self._told
         if version != self.version:
             version = self.version

@@ -8,9 +8,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from crdtsync import limits
 from crdtsync.monitor.here import NodeHere, PulseHere
+from crdtsync.monitor.models import HIDDEN
 from crdtsync.node import Node, deciding, tracking, verbs
 from crdtsync.node.tracking import heard_below
-from crdtsync.pendencies.records import Person
 from crdtsync.schema import Role
 
 router = APIRouter()
@@ -267,15 +267,11 @@ async def card(node: NodeHere, id: Annotated[str, Query(max_length=_ID_CHARS_MAX
     """The card of one pendency."""
     told = await deciding.pendency(node, {"pendency": id})
     for record in told["records"]:
-        record["values"] = open_values(record["category"], record["values"])
+        for part in (record["values"], record["conflicts"]):
+            for category, name in HIDDEN:
+                if category == record["category"]:
+                    part.pop(name, None)
     return told
-
-
-def open_values(category: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a record's values without what nobody needs to see: the hash of a short PIN is soon guessed."""
-    if category != Person.__category__:
-        return values
-    return {name: value for name, value in values.items() if name != Person.pin_hash.name}
 
 
 @router.post("/api/pendencies/resolve")

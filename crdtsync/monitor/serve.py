@@ -15,15 +15,13 @@ from crdtsync.errors import ListenFailed, PortInUse
 from crdtsync.monitor.app import build
 from crdtsync.monitor.pulse import Pulse
 from crdtsync.monitor.security import Door
-from crdtsync.monitor.tokens import Level, tokens_of
+from crdtsync.monitor.tokens import HOST, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from crdtsync.node import Node
 
-HOST = "127.0.0.1"
 _POLL_SECONDS = 0.005
 
 
@@ -36,23 +34,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def address_of(folder: Path, port: int, level: Level = Level.RESOLVER) -> str:
-    """Return what a browser of this machine opens. Behind the # nothing is sent, so no log ever has the token.
-
-    Raises:
-        ConfigError: the file of the token cannot be used.
-    """
-    tokens = tokens_of(folder)
-    token = tokens.resolver if level is Level.RESOLVER else tokens.reader
-    return f"http://{HOST}:{port}/enter#{token}"
-
-
 @contextlib.asynccontextmanager
 async def service(node: Node) -> AsyncIterator[None]:
-    """Serve the page and the API of a node as its ``node.toml`` says; for ``run_node``."""
-    if not node.config.monitor:
-        yield
-        return
+    """Serve the page and the API of a node on the port that its ``node.toml`` names; for ``run_node``."""
     async with serve(node, node.config.monitor):
         yield
 

@@ -15,6 +15,9 @@ from crdtsync.node.control import write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
+HOST = "127.0.0.1"
+"""Where the page is: this machine alone."""
+
 _BYTES = 32
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 _OTHERS = 0o077
@@ -45,6 +48,17 @@ def tokens_of(folder: Path) -> Tokens:
         ConfigError: a file cannot be read or written, holds no token, or can be read by others.
     """
     return Tokens(*(_token(folder / NAMES[level]) for level in (Level.RESOLVER, Level.READER)))
+
+
+def address_of(folder: Path, port: int, level: Level = Level.RESOLVER) -> str:
+    """Return what a browser of this machine opens. Behind the # nothing is sent, so no log ever has the token.
+
+    Raises:
+        ConfigError: see `tokens_of`.
+    """
+    tokens = tokens_of(folder)
+    token = tokens.resolver if level is Level.RESOLVER else tokens.reader
+    return f"http://{HOST}:{port}/enter#{token}"
 
 
 def _token(path: Path) -> str:
