@@ -2,34 +2,35 @@
 
 import { Refused, Unreachable, get, post, useToken } from "./api.js";
 import { closeQuestion } from "./ask.js";
-import * as card from "./card.js";
 import { h, show } from "./dom.js";
-import * as history from "./history.js";
-import * as network from "./network.js";
 import { badge, dotted, heading, icon } from "./parts.js";
-import * as pendencies from "./pendencies.js";
-import * as queue from "./queue.js";
-import * as records from "./records.js";
-import * as sync from "./sync.js";
 import * as words from "./words.js";
 
 const { t } = words;
 
 const RETRY_MS = 3_000;
-const POLL_MS = 20_000;
+const POLL_MS = 10_000;
 const TICK_MS = 1_000;
 /** An event may come for each record that arrives; a person reads no faster than this. */
 const REFRESH_MS = 400;
 
 const SCREENS = ["sync", "queue", "history", "pendencies", "network"];
-const VIEWS = { sync, queue, history, pendencies, network };
-const PARTS = { queue: records, pendencies: card };
+/** A screen is loaded when it is first opened. */
+const VIEWS = {
+  sync: () => import("./sync.js"),
+  queue: () => import("./queue.js"),
+  history: () => import("./history.js"),
+  pendencies: () => import("./pendencies.js"),
+  network: () => import("./network.js"),
+};
+const PARTS = { queue: () => import("./records.js"), pendencies: () => import("./card.js") };
 
 const page = {
   me: null,
   status: null,
   place: null,
   data: null,
+  view: null,
   problem: null,
   lostSince: null,
   heardAt: null,
@@ -148,8 +149,13 @@ function screensShown() {
   return SCREENS.filter((name) => name !== "network" || page.me.node_role !== "caixa");
 }
 
-function viewOf(place) {
-  return place.part !== null && PARTS[place.screen] ? PARTS[place.screen] : VIEWS[place.screen];
+async function viewOf(place) {
+  const found = place.part !== null && PARTS[place.screen] ? PARTS[place.screen] : VIEWS[place.screen];
+  try {
+    return await found();
+  } catch (error) {
+    throw new Unreachable(error.message);
+  }
 }
 
 async function navigate() {
@@ -202,9 +208,10 @@ async function load() {
   if (page.me === null || page.place === null) return;
   const place = page.place;
   try {
-    const [status, data] = await Promise.all([get("/api/status"), viewOf(place).load(place)]);
+    const module = await viewOf(place);
+    const [status, data] = await Promise.all([get("/api/status"), module.load(place)]);
     if (place !== page.place) return;
-    Object.assign(page, { status, data, problem: null, heardAt: words.now() });
+    Object.assign(page, { status, data, view: module.view, problem: null, heardAt: words.now() });
     words.useClock(data?.now_ms);
   } catch (error) {
     if (error instanceof Unreachable) lose();
@@ -276,7 +283,7 @@ function draw() {
   const screen = element("screen");
   screen.classList.toggle("stale", context.lost);
   if (page.problem !== null) show(screen, problem());
-  else if (page.data !== null) show(screen, viewOf(page.place).view(page.data, context));
+  else if (page.data !== null) show(screen, page.view(page.data, context));
   document.title = t("title", { screen: t(`screen.${page.place?.screen ?? "sync"}`), device: page.me.device });
 }
 
@@ -327,8 +334,14 @@ function languageButton() {
       type: "button",
       class: "button plain language",
       lang: other,
-      onclick: () => {
-        words.chooseLanguage(other);
+      onclick: async () => {
+        try {
+          await words.chooseLanguage(other);
+        } catch {
+          // The node does not answer; the banner says so.
+          lose();
+          return;
+        }
         if (page.me === null) drawEntry();
         else draw();
       },

@@ -1,12 +1,10 @@
 // What a person reads: texts of the chosen language, numbers, dates of the node's time zone.
 
-import en from "./texts.en.js";
-import pt from "./texts.pt-BR.js";
-
-const CATALOGUES = { "pt-BR": pt, en };
+const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import("./texts.en.js") };
 const REMEMBERED = "crdtsync.language";
 
 let language = remembered() ?? "pt-BR";
+let texts = (await CATALOGUES[language]()).default;
 let zone = "America/Sao_Paulo";
 let ahead = 0;
 
@@ -28,7 +26,8 @@ export function otherLanguage() {
   return language === "en" ? "pt-BR" : "en";
 }
 
-export function chooseLanguage(chosen) {
+export async function chooseLanguage(chosen) {
+  texts = (await CATALOGUES[chosen]()).default;
   language = chosen;
   try {
     localStorage.setItem(REMEMBERED, chosen);
@@ -49,19 +48,19 @@ export function now() {
 
 /** The text of a key, with `{names}` filled in; the key itself when no catalogue has it. */
 export function t(key, values = {}) {
-  return filled(CATALOGUES[language][key] ?? key, values);
+  return filled(texts[key] ?? key, values);
 }
 
 /** The text for a number. */
 export function n(key, number, values = {}) {
-  const forms = CATALOGUES[language][key];
+  const forms = texts[key];
   const form = forms[new Intl.PluralRules(language).select(number)] ?? forms.other;
   return filled(form, { n: count(number), ...values });
 }
 
 /** What a table of the catalogue says of a code; the code itself when it says nothing. */
 export function named(table, code) {
-  return code === null || code === undefined ? "" : (CATALOGUES[language][`${table}.${code}`] ?? String(code));
+  return code === null || code === undefined ? "" : (texts[`${table}.${code}`] ?? String(code));
 }
 
 function filled(text, values) {
