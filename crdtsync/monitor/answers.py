@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 _PREFIX = "monitor.answer."
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Who writes with a key now, and how many want to."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
+
+
 class Answers:
     """See the module."""
 
@@ -33,20 +42,22 @@ class Answers:
         # Hash of a key -> the number of its answer; numbers grow, and their rest tells the place in the ring.
         self._numbers: dict[str, int] | None = None
         self._next = 0
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
         self._loading = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def turn(self, key: str) -> AsyncIterator[str]:
         """Let one request with a key after the other; give the key's name here."""
         name = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-        lock = self._locks.setdefault(name, asyncio.Lock())
+        turn = self._turns.setdefault(name, _Turn())
+        turn.wanted += 1
         try:
-            async with lock:
+            async with turn.lock:
                 yield name
         finally:
-            if not lock.locked() and self._locks.get(name) is lock:
-                del self._locks[name]
+            turn.wanted -= 1
+            if not turn.wanted:
+                del self._turns[name]
 
     async def find(self, name: str) -> dict[str, Any] | None:
         """Return what is kept for a key: ``asked``, the digest of the request, and ``answer``."""

@@ -281,6 +281,16 @@ async def test_one_key_from_many_sides_at_once_writes_once(house: House) -> None
     assert (await read(house, "/api/records/stock/p1"))["values"]["balance"] == "1.000"
 
 
+async def test_one_key_is_written_once_when_the_first_try_was_refused(house: House) -> None:
+    await products(house, "p1")
+    for answer in await asyncio.gather(*(house.write(move("p1", "1.000"), key="one") for _ in range(3))):
+        assert problem(answer, 404) == "record_missing"
+    await house.write(create("stock", "p1"))
+    asked = await asyncio.gather(*(house.write(move("p1", "1.000"), key="one") for _ in range(4)))
+    assert [answer.status_code for answer in asked] == [200] * 4
+    assert (await read(house, "/api/records/stock/p1"))["values"]["balance"] == "1.000"
+
+
 async def test_what_was_refused_may_be_tried_again_with_its_key(house: House) -> None:
     await products(house, "p1")
     assert problem(await house.write(move("p1", "1.000"), key="k"), 404) == "record_missing"
