@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
@@ -13,6 +15,8 @@ from crdtsync.monitor.models import models_of
 from crdtsync.monitor.security import Guard
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.types import ASGIApp
 
     from crdtsync.monitor.pulse import Pulse
@@ -25,7 +29,7 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     app = FastAPI(
         title="crdtsync",
         version=version("crdtsync"),
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         # Their scripts come from elsewhere.
         docs_url=None,
         redoc_url=None,
@@ -41,5 +45,14 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
         transactions.router_of(node, models),
     ):
         app.include_router(router)
+    app.add_api_route("/api/openapi.json", _description(app), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=entrance.STATIC, check_dir=False))
     return Guard(app, door, port)
+
+
+def _description(app: FastAPI) -> Callable[[], Awaitable[JSONResponse]]:
+    async def description() -> JSONResponse:
+        # It takes a second to make, once, and nobody's sale waits for it.
+        return JSONResponse(await asyncio.to_thread(app.openapi))
+
+    return description

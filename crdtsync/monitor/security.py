@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 ENTER = "/api/enter"
 LEAVE = "/api/leave"
 CSRF_HEADER = "X-CSRF-Token"
-_PUBLIC: Final = frozenset({"/", "/enter", "/health/live", "/favicon.ico"})
+_PAGE: Final = frozenset({"/", "/enter"})
+_PUBLIC: Final = _PAGE | {"/health/live", "/favicon.ico"}
+_ELSEWHERE: Final = frozenset({"cross-site", "same-site"})
 _LOOKS: Final = frozenset({"GET", "HEAD"})
 _BEARER = "bearer "
 _LENGTH_DIGITS_MAX = 12
@@ -191,6 +193,9 @@ class Guard:
         if headers.getlist("host") not in [[host] for host in self._hosts]:
             return problem(421, "host", "this node does not have that name; use 127.0.0.1 and its port")
         if any(origin not in self._origins for origin in headers.getlist("origin")):
+            return problem(403, "origin", "pages of other origins have no business here")
+        if scope["path"] not in _PAGE and headers.get("sec-fetch-site") in _ELSEWHERE:
+            # A request without an origin, such as that of an image; a link to the page itself may come from anywhere.
             return problem(403, "origin", "pages of other origins have no business here")
         kind = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
         if scope["method"] not in _LOOKS and kind != _JSON:

@@ -246,8 +246,12 @@ async def test_the_network_names_the_nodes_below(tmp_path: Path) -> None:
                     break
                 await lane.pulse.after(lane.pulse.version, 0.05)
             said = (await house.resolver.get("/api/network")).json()
+            await lane.node.pause("products")
+            await house.write(create("products", "p2", name="Chá"), create("products", "p3", name="Pão"))
+            later = (await house.resolver.get("/api/network")).json()
             assert (await lane.resolver.get("/api/status")).json()["why"] == "online"
         (one,) = said["below"]
         assert (one["device"], one["role"], one["store"]) == ("caixa1", "caixa", "loja1")
         assert (one["connected"], one["waiting"]) == (True, 0)
+        assert later["below"][0]["waiting"] == 2
         assert one["heard_ms"] > 0

@@ -57,6 +57,18 @@ async def test_a_page_of_another_origin_is_refused(house: House) -> None:
         assert house.node.uplink.memory.paused_ms is None
 
 
+async def test_a_page_on_another_port_cannot_use_the_browsers_cookie(house: House) -> None:
+    # To a browser it is the same site, so the cookie comes along; an image has no origin.
+    client = await house.browser()
+    del client.headers["Origin"]
+    for site in ("same-site", "cross-site"):
+        asked = await client.get("/api/events", headers={"Sec-Fetch-Site": site})
+        assert problem(asked, 403) == "origin"
+        assert (await client.get("/enter", headers={"Sec-Fetch-Site": site})).status_code == 200
+    own = await client.get("/api/me", headers={"Sec-Fetch-Site": "same-origin"})
+    assert own.status_code == 200
+
+
 async def test_nothing_but_the_page_and_the_pulse_of_the_process_is_told_to_strangers(house: House) -> None:
     asked = [one for one in await paths_of(house) if one not in PUBLIC]
     assert len(asked) > 30
@@ -190,6 +202,25 @@ async def test_a_body_that_is_too_large_is_refused_whatever_its_length_says(hous
         assert problem(asked, 413) == "too_large"
     liar = {**headers, "Content-Length": "9" * 5_000}
     assert problem(await house.resolver.post("/api/pause", headers=liar), 413) == "too_large"
+
+
+async def test_what_is_no_json_is_a_problem_and_no_fault(house: House) -> None:
+    deep, wide = b"[" * 100_000, b'{"category":' + b"9" * 5_000 + b"}"
+    for content in (
+        b"{",
+        b"\xff\xfe",
+        b'"\xff"',
+        b"null",
+        b"[]",
+        b"NaN",
+        deep,
+        wide,
+        b'{"category":"\\ud800"}',
+    ):
+        headers = {"Content-Type": "application/json"}
+        answer = await house.resolver.post("/api/first", content=content, headers=headers)
+        assert answer.status_code in {400, 404, 422}, content[:20]
+        problem(answer, answer.status_code)
 
 
 async def test_a_form_of_another_page_is_no_json(house: House) -> None:
