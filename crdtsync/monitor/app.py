@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
-from crdtsync.monitor.models import models_of
+from crdtsync.monitor.answers import Answers
 from crdtsync.monitor.security import Guard
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     )
     app.state.node, app.state.door, app.state.pulse = node, door, pulse
     problems.install(app)
-    models = models_of(node.schema)
+    app.state.answers = Answers(node)
     for router in (
         *(room.router for room in (entrance, screens, events, changes, metrics)),
-        records.router_of(node.schema, models),
-        transactions.router_of(node, models),
+        records.router_of(node.schema),
+        transactions.router_of(node.schema),
     ):
         app.include_router(router)
     app.add_api_route("/api/openapi.json", _description(app), include_in_schema=False)

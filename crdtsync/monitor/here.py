@@ -1,9 +1,10 @@
-"""What the paths of one application share: its node, its door, its pulse."""
+"""What the paths of one application share: its node, its door, its pulse, what it answered."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from crdtsync.monitor.answers import Answers
 from crdtsync.monitor.pulse import Pulse
 from crdtsync.monitor.security import Door
 from crdtsync.node import Node
@@ -27,6 +28,13 @@ def _pulse(request: Request) -> Pulse:
     return pulse
 
 
+def _answers(request: Request) -> Answers:
+    answers = request.app.state.answers
+    assert isinstance(answers, Answers)
+    return answers
+
+
 NodeHere = Annotated[Node, Depends(_node)]
 DoorHere = Annotated[Door, Depends(_door)]
 PulseHere = Annotated[Pulse, Depends(_pulse)]
+AnswersHere = Annotated[Answers, Depends(_answers)]

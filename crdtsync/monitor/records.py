@@ -1,6 +1,7 @@
 """The records: the categories, a page, one record. Each category has its own paths, so that its description is true."""
 
 import json
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -9,7 +10,7 @@ from starlette.responses import JSONResponse
 from crdtsync import limits
 from crdtsync.errors import BadRequest, RecordMissing, hint
 from crdtsync.monitor.here import NodeHere
-from crdtsync.monitor.models import HIDDEN, Models, described
+from crdtsync.monitor.models import HIDDEN, Models, described, models_of
 from crdtsync.node import Node
 from crdtsync.node.page import PAGE_ROWS, bad_cursor
 from crdtsync.node.transaction import documents_meant, find_rows, only_row
@@ -25,9 +26,10 @@ Row = tuple[Any, ...]
 Store = Annotated[str | None, Query(max_length=64, description="Only records of this store.")]
 
 
-def router_of(schema: Schema, models: dict[str, Models]) -> APIRouter:
+@lru_cache(maxsize=4)
+def router_of(schema: Schema) -> APIRouter:
     """Return the paths that read the records of a schema."""
-    router = APIRouter()
+    router, models = APIRouter(), models_of(schema)
 
     @router.get("/api/categories")
     async def categories() -> dict[str, Any]:

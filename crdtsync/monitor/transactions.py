@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -12,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from crdtsync import limits
 from crdtsync.errors import FieldError
 from crdtsync.monitor.answers import Answers
-from crdtsync.monitor.here import NodeHere
-from crdtsync.monitor.models import Models, operation_of, python_of
+from crdtsync.monitor.here import AnswersHere, NodeHere
+from crdtsync.monitor.models import models_of, operation_of, python_of
 from crdtsync.monitor.problems import problem
 from crdtsync.node import Node
 from crdtsync.node.transaction import Transaction
@@ -41,10 +42,10 @@ class Written(BaseModel):
     records: list[Address]
 
 
-def router_of(node: Node, models: dict[str, Models]) -> APIRouter:
-    """Return the path that writes records of a node's schema."""
-    router = APIRouter()
-    answers = Answers(node)
+@lru_cache(maxsize=4)
+def router_of(schema: Schema) -> APIRouter:
+    """Return the path that writes records of a schema."""
+    router, models = APIRouter(), models_of(schema)
     operations: Any = Annotated[
         list[operation_of(models)],  # type: ignore[misc] # it is made of the installed adapters
         Field(min_length=1, max_length=limits.MONITOR_OPERATIONS_MAX),
@@ -56,7 +57,7 @@ def router_of(node: Node, models: dict[str, Models]) -> APIRouter:
         operations=(operations, ...),
     )
 
-    async def write(node: NodeHere, body: Any) -> Response:
+    async def write(node: NodeHere, answers: AnswersHere, body: Any) -> Response:
         """Write all operations in one transaction, or nothing; the same key again answers what it answered first."""
         asked = body.model_dump(by_alias=True, exclude_unset=True)
         digest = sha256(json.dumps(asked["operations"], sort_keys=True).encode()).hexdigest()
