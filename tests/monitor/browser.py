@@ -66,6 +66,7 @@ class Station:
     """One node in a process of its own, with its page."""
 
     folder: Path
+    above: Station | None = None
     process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -138,7 +139,8 @@ def prepare(folder: Path, products: dict[str, str], person: str) -> None:
 def copied(prepared: Path, folder: Path) -> tuple[Station, Station]:
     """Return a copy of both nodes, with ports of their own."""
     shutil.copytree(prepared, folder, dirs_exist_ok=True)
-    stations = Station(folder / "gestao"), Station(folder / "loja1")
+    office = Station(folder / "gestao")
+    stations = office, Station(folder / "loja1", office)
     configs = [load_config(station.folder) for station in stations]
     ports = {config.monitor: free_port() for config in configs} | {configs[0].port: free_port()}
     for config in configs:

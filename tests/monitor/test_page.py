@@ -358,8 +358,27 @@ def test_it_says_that_it_is_not_connected_and_comes_back_by_itself(page: Page, o
     expect(page.get_by_role("listitem").filter(has_text="Estoque abaixo de zero")).to_have_count(3)
 
 
+def test_values_that_were_written_apart_stand_side_by_side(page: Page, own_shop: Station) -> None:
+    office = own_shop.above
+    assert office is not None
+    office.stop()
+    office.set("products/7891000", "price=20.50")
+    own_shop.set("products/7891000", "price=19.90")
+    office.start()
+    enter(page, own_shop)
+    go(page, "pendencies")
+    page.get_by_role("link", name="Preço editado em dois lugares").click()
+    beside = page.get_by_role("row", name="preço")
+    expect(beside).to_contain_text("20,50")
+    expect(beside).to_contain_text("19,90")
+    expect(page.get_by_role("columnheader", name="A · vale agora")).to_be_visible()
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
 def test_the_head_office_sees_its_network(page: Page, own_shop: Station) -> None:
-    enter(page, Station(own_shop.folder.parent / "gestao"))
+    assert own_shop.above is not None
+    enter(page, own_shop.above)
     expect(page.get_by_role("heading", name="Esta estação está em funcionamento")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Rede").click()
     row = page.get_by_role("listitem").filter(has_text="loja1")

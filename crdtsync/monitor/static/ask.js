@@ -53,6 +53,7 @@ export function ask({ title, text, fields, label, send }) {
       if (problem instanceof Refused) error.textContent = t("not_done", { why: problem.message });
       else if (problem instanceof Unreachable) error.textContent = t("not_reached");
       else throw problem;
+      error.scrollIntoView({ block: "center" });
     } finally {
       submit.disabled = false;
     }

@@ -65,8 +65,9 @@ function waiting(card) {
 // -- records ------------------------------------------------------------------------------------------------
 
 function record(one, card) {
-  const values = Object.entries(one.values).filter(([, value]) => value !== one.key && !isAside(value));
   const rivals = rivalsOf(one, card);
+  const apart = new Set(rivals.map(([name]) => name));
+  const values = Object.entries(one.values).filter(([name, value]) => value !== one.key && !isAside(value) && !apart.has(name));
   return h(
     "li",
     { "data-key": `${one.doc}/${one.key}` },
@@ -83,17 +84,29 @@ function record(one, card) {
   );
 }
 
-/** Fields with values that were written apart, in the order A, B, ...: as the evidence tells them. */
+/** Fields with values that were written apart, in the order A, B, ...; the first is the one that shows. */
 function rivalsOf(one, card) {
   const main = one.doc === card.doc && one.key === card.key;
   return Object.entries(one.conflicts)
-    .map(([name, wires]) => {
+    .map(([name, kept]) => {
       const told = main ? card.evidence?.[name] : null;
-      if (Array.isArray(told) && told.length === wires.length) return [name, told];
-      // What a store keeps is not always what a person reads: only where the two are the same is it shown.
-      return name in one.values && String(wires[0]) === String(one.values[name]) ? [name, wires] : null;
+      const values = Array.isArray(told) && told.length === kept.length ? told : readable(kept, one.values[name]);
+      return values && [name, values];
     })
-    .filter((found) => found !== null);
+    .filter(Boolean);
+}
+
+/** Values as a store keeps them, in the form in which the one that shows is written; null when that is not known. */
+function readable(kept, plain) {
+  if (plain === undefined || plain === null) return null;
+  if (String(kept[0]) === String(plain)) return kept;
+  const [, fraction = ""] = String(plain).split(".");
+  const whole = (text) => text.replace(".", "");
+  if (!fraction || !kept.every(Number.isInteger) || Number(whole(String(plain))) !== kept[0]) return null;
+  return kept.map((value) => {
+    const digits = String(Math.abs(value)).padStart(fraction.length + 1, "0");
+    return `${value < 0 ? "-" : ""}${digits.slice(0, -fraction.length)}.${digits.slice(-fraction.length)}`;
+  });
 }
 
 function concurrent(rivals) {

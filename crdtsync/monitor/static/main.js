@@ -319,7 +319,7 @@ function drawTop() {
 
 function connection(status) {
   const { state, connected } = status.link;
-  if (context.lost) return dotted("trouble", t("page.lost_first"));
+  if (context.lost) return dotted("trouble", t("network.apart"));
   if (state === "none") return null;
   if (state === "ok") return connected ? dotted("good", t("link.ok")) : dotted("waiting", t("link.connecting"));
   return dotted(state === "failed" ? "trouble" : "waiting", words.named("link", state));
@@ -352,7 +352,8 @@ function languageButton() {
 
 function drawNav() {
   element("nav").setAttribute("aria-label", t("navigation"));
-  const open = page.status?.pendencies ?? 0;
+  const { pendencies: open = 0, pendencies_by_severity: by = {} } = page.status ?? {};
+  const urgent = by.B || by.A;
   show(
     element("nav"),
     screensShown().map((name) =>
@@ -367,7 +368,7 @@ function drawNav() {
         icon(name),
         h("span", { class: "long" }, t(`screen.${name}`)),
         h("span", { class: "short" }, t(`short.${name}`)),
-        name === "pendencies" && open > 0 && h("span", { class: "figure" }, words.count(open)),
+        name === "pendencies" && open > 0 && h("span", { class: `figure ${urgent ? "trouble" : ""}` }, words.count(open)),
       ),
     ),
   );

@@ -82,7 +82,7 @@ export function facts(rows) {
   return h(
     "dl",
     { class: "facts" },
-    rows.filter((row) => row !== null).map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))),
+    rows.filter(Boolean).map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))),
   );
 }
 

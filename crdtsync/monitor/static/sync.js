@@ -94,14 +94,16 @@ function glance(queue, status) {
   const { last, next } = queue;
   const open = status.pendencies;
   const waiting = total(queue);
+  const top = queue.link.state === "none";
   return facts([
-    [t("sync.last"), last === null ? t("sync.last_none") : [ago(last.ended_ms), " · ", words.named("result", last.result)]],
-    queue.link.state === "none" ? null : [t("sync.next"), ...nextCheck(next)],
+    top ? null : [t("sync.last"), last === null ? t("sync.last_none") : [ago(last.ended_ms), " · ", words.named("result", last.result)]],
+    top || queue.running !== null ? null : [t("sync.next"), ...nextCheck(next)],
     [
       t("sync.pendencies"),
       open > 0 ? h("a", { href: address("pendencies") }, n("pendencies", open)) : t("sync.none_open"),
     ],
-    [
+    top && [t("sync.below"), h("a", { href: address("network") }, n("connected", status.below.length))],
+    !top && [
       t("sync.waiting"),
       waiting > 0 ? h("a", { href: address("queue") }, n("records", waiting)) : t("sync.nothing_waits"),
     ],

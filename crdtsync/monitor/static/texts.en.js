@@ -165,6 +165,8 @@ export default {
   "sync.paused_now": "Paused: nothing is sent or received.",
   "sync.resumed": "Nothing is paused.",
   "sync.paused_categories": "Paused categories: {names}",
+  "sync.below": "Nodes below",
+  connected: { one: "{n} connected", other: "{n} connected" },
   records: { one: "{n} record", other: "{n} records" },
   pendencies: { one: "{n} pendency", other: "{n} pendencies" },
 

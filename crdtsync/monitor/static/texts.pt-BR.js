@@ -165,6 +165,8 @@ export default {
   "sync.paused_now": "Pausado: nada é enviado nem recebido.",
   "sync.resumed": "Nada está pausado.",
   "sync.paused_categories": "Categorias pausadas: {names}",
+  "sync.below": "Estações de baixo",
+  connected: { one: "{n} conectada", other: "{n} conectadas" },
   records: { one: "{n} registro", other: "{n} registros" },
   pendencies: { one: "{n} pendência", other: "{n} pendências" },
 
