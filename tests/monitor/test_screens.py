@@ -245,6 +245,12 @@ async def test_the_network_names_the_nodes_below(tmp_path: Path) -> None:
                 if lane.node.initial_done and await lane.node.get(lane.node.schema.entity("products"), "p1"):
                     break
                 await lane.pulse.after(lane.pulse.version, 0.05)
+            # What moves later names other documents, and says nothing of those that are equal.
+            await lane.write(create("stock", "p1"))
+            for _ in range(400):
+                if await house.node.count(house.node.schema.entity("stock")):
+                    break
+                await house.pulse.after(house.pulse.version, 0.05)
             said = (await house.resolver.get("/api/network")).json()
             await lane.node.pause("products")
             await house.write(create("products", "p2", name="Chá"), create("products", "p3", name="Pão"))
