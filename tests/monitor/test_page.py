@@ -288,6 +288,7 @@ def test_a_pendency_is_found_and_resolved_with_the_keyboard_alone(page: Page, ow
     keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Motivo")).to_be_focused()
     keyboard.type("semana de festa")
     keyboard.press("Tab")
     keyboard.press("Enter")
@@ -306,6 +307,7 @@ def test_a_pendency_is_found_and_resolved_with_the_keyboard_alone(page: Page, ow
 
     tab_to("Desfazer")
     keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Motivo")).to_be_focused()
     expect(page.get_by_role("textbox", name="Quem faz")).to_have_value("maria")
     keyboard.type("era outro produto")
     keyboard.press("Tab")
@@ -331,6 +333,19 @@ def test_an_option_asks_for_its_values_and_may_close_the_pendency(page: Page, ow
     assert own_shop.ask("show", category="stock", key="7891000")[0]["balance"] == "4.000"
 
 
+def test_one_decision_may_settle_all_of_a_rule(page: Page, own_shop: Station) -> None:
+    enter(page, own_shop)
+    go(page, SCREENS[5])
+    page.get_by_role("button", name="Resolver assim: Aceitar e avisar compras").click()
+    page.get_by_role("checkbox", name="também as outras 3 pendências abertas desta regra em Estoque").check()
+    page.get_by_role("textbox", name="Motivo").fill("semana de festa")
+    page.get_by_role("textbox", name="Quem faz").fill("maria")
+    page.get_by_role("button", name="Resolver", exact=True).click()
+    expect(page.get_by_text("4 pendências resolvidas.")).to_be_visible()
+    expect(page.get_by_text("Nenhuma pendência.")).to_be_visible()
+    assert own_shop.pendencies() == 0
+
+
 def test_the_button_counts_down_after_a_manual_synchronization(page: Page, own_shop: Station) -> None:
     enter(page, own_shop)
     page.get_by_role("button", name="Sincronizar agora").click()
@@ -338,6 +353,7 @@ def test_the_button_counts_down_after_a_manual_synchronization(page: Page, own_s
     expect(waits).to_be_visible()
     expect(waits).to_contain_text("passaram-se menos de cinco minutos")
     expect(page.get_by_role("button", name="Sincronizar agora")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page.get_by_role("heading", name="Tudo sincronizado")).to_be_visible()
     before = waits.inner_text()
     expect(waits).not_to_have_text(before)

@@ -42,7 +42,7 @@ export function ask({ title, text, fields, label, send }) {
   form.onsubmit = async (event) => {
     event.preventDefault();
     if (submit.disabled || !complete(form, fields)) return;
-    const answers = Object.fromEntries(fields.map(({ name }) => [name, form.elements[name].value.trim()]));
+    const answers = Object.fromEntries(fields.map(({ name }) => [name, answer(form.elements[name])]));
     submit.disabled = true;
     error.textContent = "";
     try {
@@ -64,7 +64,14 @@ export function ask({ title, text, fields, label, send }) {
   form.elements[fields[0].name].focus();
 }
 
+function answer(input) {
+  return input.type === "checkbox" ? input.checked : input.value.trim();
+}
+
 function field({ name, label, hint = "", value = "", kind = "text", optional = false, long = false }) {
+  if (kind === "checkbox") {
+    return h("label", { class: "check" }, h("input", { type: "checkbox", name }), h("span", {}, label));
+  }
   const about = { id: `ask-${name}`, name, "aria-describedby": `ask-${name}-hint`, "aria-required": optional ? null : "true" };
   const input = long ? h("textarea", { ...about, rows: 3 }) : h("input", { ...about, type: kind, value, spellcheck: "false" });
   return h(
@@ -78,7 +85,8 @@ function field({ name, label, hint = "", value = "", kind = "text", optional = f
 
 function complete(form, fields) {
   let first = null;
-  for (const { name, optional } of fields) {
+  for (const { name, optional, kind } of fields) {
+    if (kind === "checkbox") continue;
     const input = form.elements[name];
     const hint = document.getElementById(`ask-${name}-hint`);
     const missing = !optional && !input.value.trim();

@@ -159,7 +159,8 @@ function done(act, context) {
   );
 }
 
-function resolve(one, card, context) {
+async function resolve(one, card, context) {
+  const others = one.asks.length === 0 ? await alike(card, context) : 0;
   ask({
     title: one.title,
     text: one.text,
@@ -167,14 +168,46 @@ function resolve(one, card, context) {
     fields: [
       ...one.asks.map((name) => ({ name: `value-${name}`, label: words.sentence(fieldName(name)) })),
       { name: "why", label: t("ask.why"), hint: t("ask.why_hint"), long: true },
+      others > 0 && { name: "all", label: n("card.all", others, { category: card.category_title }), kind: "checkbox" },
       ...personFields(),
-    ],
-    send: async ({ why, person, pin, ...asked }) => {
+    ].filter(Boolean),
+    send: async ({ why, person, pin, all, ...asked }) => {
       const values = Object.fromEntries(one.asks.map((name) => [name, asked[`value-${name}`]]));
-      await post("/api/pendencies/resolve", { id: card.id, option: one.name, why, values, ...by(person, pin) });
-      await after(context, card, t("card.decided", { option: one.title }), t("card.closed", { option: one.title }));
+      const said = { option: one.name, why, values, ...by(person, pin) };
+      if (all) await resolveAll(said, card, context);
+      else {
+        await post("/api/pendencies/resolve", { id: card.id, ...said });
+        await after(context, card, t("card.decided", { option: one.title }), t("card.closed", { option: one.title }));
+      }
     },
   });
+}
+
+/** How many other pendencies of the same rule and category are open. */
+async function alike({ rule, category }, context) {
+  try {
+    return (await get("/api/pendencies", { rule, category, limit: 1 })).total - 1;
+  } catch {
+    // One can be resolved all the same, and says why when it cannot.
+    context.refresh();
+    return 0;
+  }
+}
+
+/** Page by page, as the node answers them. */
+async function resolveAll(said, { rule, category }, context) {
+  let decided = 0;
+  const refused = [];
+  let cursor = null;
+  do {
+    const page = await post("/api/pendencies/resolve", { rule, category, ...said, ...(cursor ? { after: cursor } : {}) });
+    decided += page.decisions.length;
+    refused.push(...Object.values(page.refused));
+    cursor = page.after;
+  } while (cursor !== null);
+  const told = [n("card.resolved", decided), refused.length > 0 && `${n("card.refused", refused.length)} ${refused[0]}`];
+  context.tellNext(told.filter(Boolean).join(" "));
+  context.go(address("pendencies"));
 }
 
 function by(person, pin) {

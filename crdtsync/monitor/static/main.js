@@ -281,9 +281,12 @@ function draw() {
   drawTop();
   drawNav();
   const screen = element("screen");
+  const held = document.activeElement;
   screen.classList.toggle("stale", context.lost);
   if (page.problem !== null) show(screen, problem());
   else if (page.data !== null) show(screen, page.view(page.data, context));
+  // Who held a button that is gone goes on from the top of the screen, not from nowhere.
+  if (held !== null && !held.isConnected) screen.querySelector("h1")?.focus({ preventScroll: true });
   document.title = t("title", { screen: t(`screen.${page.place?.screen ?? "sync"}`), device: page.me.device });
 }
 

@@ -267,6 +267,12 @@ export default {
   "card.undo": "Take back",
   "card.withdrawn": "withdrawn",
   "card.earlier": "about an earlier case",
+  "card.all": {
+    one: "Resolve the other open pendency of this rule in {category} this way too",
+    other: "Resolve the other {n} open pendencies of this rule in {category} this way too",
+  },
+  "card.resolved": { one: "{n} pendency resolved.", other: "{n} pendencies resolved." },
+  "card.refused": { one: "{n} could not be resolved:", other: "{n} could not be resolved:" },
   "card.decided": "Resolved: {option}.",
   "card.closed": "Resolved: {option}. The pendency is closed.",
   "card.noted": "Noted.",

@@ -267,6 +267,12 @@ export default {
   "card.undo": "Desfazer",
   "card.withdrawn": "desfeita",
   "card.earlier": "sobre um caso anterior",
+  "card.all": {
+    one: "Resolver assim também a outra pendência aberta desta regra em {category}",
+    other: "Resolver assim também as outras {n} pendências abertas desta regra em {category}",
+  },
+  "card.resolved": { one: "{n} pendência resolvida.", other: "{n} pendências resolvidas." },
+  "card.refused": { one: "{n} não pôde ser resolvida:", other: "{n} não puderam ser resolvidas:" },
   "card.decided": "Resolvida: {option}.",
   "card.closed": "Resolvida: {option}. A pendência está encerrada.",
   "card.noted": "Anotado.",
