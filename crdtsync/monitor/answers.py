@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import zlib
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class Answers:
         if number is None:
             return None
         raw = await self._node.ledger.storage.read(lambda view: view.meta(_slot(number)))
-        kept: dict[str, Any] = json.loads(raw) if raw else {}
+        kept = _unpacked(raw) if raw else {}
         return kept if kept.get("name") == name else None
 
     async def keep(self, tx: Transaction, name: str, asked: str, answer: dict[str, Any]) -> int:
@@ -73,7 +74,8 @@ class Answers:
         await self._known()
         number, self._next = self._next, self._next + 1
         kept = {"number": number, "name": name, "asked": asked, "answer": answer}
-        tx.keep(_slot(number), json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
+        # An answer repeats itself: its categories and documents are few.
+        tx.keep(_slot(number), zlib.compress(json.dumps(kept, separators=(",", ":")).encode()))
         return number
 
     async def kept(self, name: str, number: int) -> None:
@@ -88,10 +90,15 @@ class Answers:
         async with self._loading:
             if self._numbers is None:
                 rows = await self._node.ledger.storage.read(_kept_rows)
-                found = [json.loads(row) for row in rows]
+                found = [_unpacked(row) for row in rows]
                 self._numbers = {row["name"]: row["number"] for row in found}
                 self._next = max((row["number"] for row in found), default=-1) + 1
             return self._numbers
+
+
+def _unpacked(raw: bytes) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(zlib.decompress(raw))
+    return kept
 
 
 def _slot(number: int) -> str:

@@ -329,6 +329,22 @@ async def test_an_answer_is_durable_with_what_it_tells_or_not_at_all(
         assert (await read(house, "/api/records/stock/p1"))["values"]["balance"] == "2.000"
 
 
+async def test_what_is_refused_leaves_no_answer_in_the_commit_of_others(house: House) -> None:
+    await products(house, "p1")
+
+    async def kept() -> int:
+        names = [f"monitor.answer.{place}" for place in range(limits.MONITOR_ANSWERS_KEPT)]
+        rows = await house.node.ledger.storage.read(lambda view: [view.meta(name) for name in names])
+        return sum(row is not None for row in rows)
+
+    before = await kept()
+    asked = await asyncio.gather(
+        *(house.write(create("products", key, name="x"), key=key) for key in ("a", "p1", "b"))
+    )
+    assert [answer.status_code for answer in asked] == [200, 409, 200]
+    assert await kept() == before + 2
+
+
 async def test_old_answers_make_room_for_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MONITOR_ANSWERS_KEPT", 3)
     async with house_in(tmp_path) as house:
