@@ -100,12 +100,12 @@ export function size(bytes) {
 }
 
 export function clock(atMs) {
-  return format(atMs, { hour: "2-digit", minute: "2-digit" });
+  return format(atMs, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** The time alone when it is today, else with the date. */
 export function moment(atMs) {
-  return dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short" });
+  return dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
 }
 
 /** The day of a moment in the node's time zone, as ISO text. */
