@@ -267,3 +267,48 @@ STORE_WAIT_SECONDS_MAX = 10.0
 
 LOAD_BYTES_LARGE = 4 << 20
 """A document of this size, as stored, leaves enough free memory behind its loading to give it back to the system."""
+
+MONITOR_BODY_BYTES_MAX = 1 << 20
+"""Body of one request to the local API, bytes."""
+
+MONITOR_HEAD_BYTES_MAX = 256 * 1024
+"""First line and headers of one request to the local API, bytes: a cursor of the changes may be long."""
+
+MONITOR_CONNECTIONS_MAX = 256
+"""Connections to the local API at a time."""
+
+MONITOR_STREAMS_MAX = 32
+"""Streams of events that the local API serves at a time."""
+
+MONITOR_STREAM_SECONDS_MAX = 3600.0
+"""How long one stream lasts before its reader connects again, and so shows again who it is, seconds."""
+
+MONITOR_EVENT_SECONDS = 0.25
+"""Shortest time between two events of a stream, seconds."""
+
+MONITOR_WATCH_SECONDS = 1.0
+"""How often a stream looks for what no listener is told, such as a link that came up, seconds."""
+
+MONITOR_HEARTBEAT_SECONDS = 15.0
+"""Longest silence of a stream, seconds."""
+
+MONITOR_SESSION_SECONDS = 12 * 3600.0
+"""How long a browser that does nothing stays known, seconds: a working day."""
+
+MONITOR_SESSIONS_MAX = 64
+"""Browsers known at a time; one more makes the one that did nothing for longest strange."""
+
+MONITOR_FAILURES_MAX = 10
+"""Wrong tokens within `MONITOR_FAILURE_SECONDS` after which no token is looked at for that long."""
+
+MONITOR_FAILURE_SECONDS = 60.0
+"""See `MONITOR_FAILURES_MAX`, seconds."""
+
+MONITOR_OPERATIONS_MAX = 500
+"""Operations of one transaction of the local API."""
+
+MONITOR_ANSWERS_KEPT = 1_000
+"""Transactions of the local API whose answer is kept for a repetition of the request."""
+
+MONITOR_CLOSE_SECONDS = 2
+"""How long a request that is being answered may hold up the end of the node, seconds."""

@@ -31,6 +31,9 @@ LAYERS: dict[str, frozenset[str]] = {
     "node": frozenset(
         {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
     ),
+    "monitor": frozenset(
+        {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies", "node"}
+    ),
     "testing": frozenset(
         {
             "said",
@@ -57,6 +60,7 @@ LAYERS: dict[str, frozenset[str]] = {
             "transport",
             "pendencies",
             "node",
+            "monitor",
             "testing",
         }
     ),
@@ -73,6 +77,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "filelock": ("crdtsync/storage/",),
     "rich": ("crdtsync/cli/", "adapters/demo/"),
     "click": ("crdtsync/cli/", "adapters/demo/"),
+    "fastapi": ("crdtsync/monitor/",),
+    "starlette": ("crdtsync/monitor/",),
+    "uvicorn": ("crdtsync/monitor/",),
+    "pydantic": ("crdtsync/monitor/",),
     "babel": ("crdtsync/cli/words.py",),
     "validate_docbr": ("adapters/",),
     "stdnum": ("adapters/",),
@@ -194,6 +202,9 @@ def test_layers_have_no_cycle() -> None:
         ("crdtsync/node/node.py", "import pycrdt", "pycrdt lives in crdtsync/state/"),
         ("crdtsync/node/node.py", "import sqlite3", "SQL lives in crdtsync/storage/"),
         ("crdtsync/node/node.py", "import requests", "requests has no home"),
+        ("crdtsync/node/runner.py", "from crdtsync.monitor import serve", "node may not know monitor"),
+        ("crdtsync/node/node.py", "import fastapi", "fastapi lives in crdtsync/monitor/"),
+        ("crdtsync/cli/operate.py", "from uvicorn import Server", "uvicorn lives in crdtsync/monitor/"),
         ("crdtsync/extra.py", "", "is in no layer"),
         ("adapters/sales.py", "import click", "click lives in"),
     ],

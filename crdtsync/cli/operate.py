@@ -20,9 +20,11 @@ from crdtsync.cli.output import (
 )
 from crdtsync.cli.words import _
 from crdtsync.errors import ConfigError
+from crdtsync.monitor.tokens import HOST, Level, address_of
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
-from crdtsync.node.runner import run_node
+from crdtsync.node.control import call
+from crdtsync.node.runner import Service, run_node
 from crdtsync.said import said_of, say
 from crdtsync.schema import Role
 
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 @click.option("--account", default="main", show_default=True, help="The account that all its nodes share.")
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
 @click.option("--port", default=0, show_default=True, help="Port where nodes below connect; 0: none do.")
+@click.option(
+    "--monitor", default=0, show_default=True, help="Port of this machine for the page and the API; 0: none."
+)
 @click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
 @output_options
 def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
@@ -81,6 +86,7 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
             "role": config.role.value,
             "port": port,
             "upstream": config.upstream,
+            "monitor": f"http://{HOST}:{config.monitor}/" if config.monitor else None,
         }
         if as_json:
             print_json(facts)
@@ -89,8 +95,47 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
             if port:
                 said = _("{device} ({role}) is running, nodes below connect to port {port}; Ctrl-C stops it")
             click.echo(said.format(device=config.device, role=config.role, port=port))
+            if config.monitor:
+                said = _("the page is at {address}; open it with: crdtsync monitor {folder}")
+                click.echo(said.format(address=facts["monitor"], folder=folder))
 
-    asyncio.run(run_node(config, on_ready=ready))
+    services: list[Service] = []
+    if config.monitor:
+        # It takes longer to import than all the rest, and the other commands, and most nodes, do without.
+        from crdtsync.monitor.serve import service  # noqa: PLC0415
+
+        services.append(service)
+    asyncio.run(run_node(config, on_ready=ready, services=services))
+
+
+@click.command(cls=Verb)
+@folder_argument
+@click.option("--reader", is_flag=True, help="For somebody who only looks: nothing can be changed with it.")
+@output_options
+def monitor(folder: Path, *, reader: bool, as_json: bool) -> None:
+    """Print the address of the node's page.
+
+    For a browser on this machine. It holds the token that opens the page; whoever has it may do what you may.
+
+    Example: crdtsync monitor loja1
+    """
+    config = load_config(folder)
+    if not config.monitor:
+        raise ConfigError(
+            say(
+                "{path}: monitor is missing; write monitor = PORT, a free port of this machine",
+                path=config.path,
+            )
+        )
+    level = Level.READER if reader else Level.RESOLVER
+    address = address_of(folder, config.monitor, level)
+    running = asyncio.run(call(folder, "alerts")) is not None
+    if as_json:
+        print_json({"address": address, "role": level.value, "running": running})
+    else:
+        click.echo(address)
+        if not running:
+            click.echo(_("The node does not run; start it first."), err=True)
 
 
 @click.command("set", cls=Verb)

@@ -37,6 +37,7 @@ class NodeConfig:
         upstream: address of the node above (``ws://`` on this machine, ``wss://`` between machines).
         host, port: where nodes below connect; port 0 does not listen, unless ``listen`` is set.
         listen: accept nodes below even with port 0 (any free port).
+        monitor: port on this machine where the page and the local API are served; 0 serves none.
         live: synchronize at every change instead of at every check.
         check_seconds: time between two routine checks.
         time_zone: name of the time zone whose days and hours count.
@@ -57,6 +58,7 @@ class NodeConfig:
     host: str = "127.0.0.1"
     port: int = 0
     listen: bool = False
+    monitor: int = 0
     live: bool = False
     check_seconds: float = limits.CHECK_SECONDS
     time_zone: str = "America/Sao_Paulo"
@@ -94,9 +96,23 @@ class NodeConfig:
             raise ConfigError(
                 say("{path}: upstream is set, but nothing is above a gestao; remove it", path=self.path)
             )
-        if not 0 <= self.port <= 65535:
+        for key in ("port", "monitor"):
+            if not 0 <= getattr(self, key) <= 65535:
+                raise ConfigError(
+                    say(
+                        "{path}: {key} = {port} is not between 0 and 65535",
+                        path=self.path,
+                        key=key,
+                        port=getattr(self, key),
+                    )
+                )
+        if self.monitor and self.monitor == self.port:
             raise ConfigError(
-                say("{path}: port = {port} is not between 0 and 65535", path=self.path, port=self.port)
+                say(
+                    "{path}: monitor = {port} is the port where nodes below connect; choose another",
+                    path=self.path,
+                    port=self.monitor,
+                )
             )
         for key in ("check_seconds", "history_days", "alert_silent_minutes", "alert_old_hours"):
             if getattr(self, key) <= 0:

@@ -76,7 +76,7 @@ class ControlServer:
         self._server = await asyncio.start_server(self._serve, _HOST, 0, limit=limits.CONTROL_LINE_BYTES_MAX)
         port = self._server.sockets[0].getsockname()[1]
         try:
-            _write_private(self._path, json.dumps({"port": port, "token": self._token}))
+            write_private(self._path, json.dumps({"port": port, "token": self._token}))
         except OSError as error:
             self._server.close()
             raise ControlError(
@@ -239,7 +239,7 @@ def _read(path: Path) -> tuple[int, str] | None:
         ) from error
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; a reader sees all of it or none."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)

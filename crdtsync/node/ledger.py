@@ -609,17 +609,19 @@ class Ledger:
         actor: str = "",
         created: Collection[tuple[str, str]] = (),
         released: Collection[tuple[str, int, int]] = (),
+        kept: Mapping[str, bytes] | None = None,
     ) -> list[Change]:
         """Write one transaction: per document and record key, what to write. All of it is durable on return, or none.
 
         ``created`` are the (document, key) of ``ops`` that no record may have yet. ``released`` are the mass removals
-        (document, replica, sequence) that somebody decided about: they count before anything is written.
+        (document, replica, sequence) that somebody decided about: they count before anything is written. ``kept`` are
+        small values by name that this node keeps with it.
 
         Raises:
             RecordExists: a record has one of them; it may be of a transaction that is being written.
         """
 
-        async def prepare(_commit: Commit) -> list[Change]:
+        async def prepare(commit: Commit) -> list[Change]:
             documents = [await self.document(doc) for doc in sorted(ops)]
             for document in documents:
                 for doc, key in created:
@@ -641,7 +643,10 @@ class Ledger:
                 for document in documents
             ]
             self._note_removals(changes)
-            return first + changes + await self._release_decided(changes)
+            written = first + changes + await self._release_decided(changes)
+            # Last: what is refused above shares its commit with others and must leave nothing in it.
+            commit.meta |= kept or {}
+            return written
 
         return await self._submit(self._local, prepare)
 

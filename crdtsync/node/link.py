@@ -100,6 +100,8 @@ class Link:
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
         self._baseline: Vectors = {}
+        # Of the upper end: what both held when heads were compared last, but for the documents that differed.
+        self._agreed: Vectors | None = None
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
         self._want_check = asyncio.Event()
@@ -120,6 +122,17 @@ class Link:
                 if head is not None and replica in sendable and replica not in doubtful:
                     found.append((doc, replica, min(seq, head.seq)))
         return found
+
+    async def lacking(self) -> dict[str, int] | None:
+        """Return how many records by category the peer below is not known to hold; None before heads were compared."""
+        if self.peer is None or self._agreed is None:
+            return None
+        known = {doc: dict(heads) for doc, heads in self._agreed.items()}
+        for doc, theirs in self._theirs.items():
+            heads = known.setdefault(doc, {})
+            for replica, head in theirs.items():
+                heads[replica] = max(head, heads.get(replica, (0, b"")))
+        return await self.ledger.missing(known, self.ledger.scope(self.peer), self._sendable())
 
     @property
     def busy(self) -> bool:
@@ -438,7 +451,9 @@ class Link:
         self._pace = Pace(check["rate"]) if check["rate"] else None
         self._reorder(check["first"])
         scope = self._scope()
+        self._baseline = self.ledger.vectors(scope)
         if check["digest"] == self.ledger.digest(scope):
+            self._agreed = self._baseline
             await self._send(Kind.EVEN)
             await self._finish_run()
         else:
@@ -461,6 +476,7 @@ class Link:
     async def _on_heads(self, heads: dict[str, Any]) -> None:
         await self._admit([tuple(row) for row in heads["vouched"]])
         self._theirs = _vectors(heads["docs"])
+        self._agreed = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         await self._doubt_own(docs)
         counts = await self.ledger.missing(self._theirs, docs)

@@ -7,6 +7,8 @@ import contextlib
 import gc
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from crdtsync import limits
@@ -15,10 +17,14 @@ from crdtsync.node.ledger import stop_task
 from crdtsync.node.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import FrameType
 
     from crdtsync.node.config import NodeConfig
+
+
+Service = Callable[[Node], AbstractAsyncContextManager[object]]
+"""What runs beside an open node, as a context; it may raise while it is entered, and then the node does not run."""
 
 
 async def run_node(
@@ -26,14 +32,19 @@ async def run_node(
     *,
     verbs: Mapping[str, Verb] | None = None,
     on_ready: Callable[[Node], None] | None = None,
+    services: Iterable[Service] = (),
 ) -> None:
     """Run a node until SIGTERM, SIGINT or the control verb ``stop``; what was accepted is durable by then.
 
-    ``on_ready`` is called once the store is open, the port listens and the control socket answers.
+    ``services`` are what else this process does with the open node: each is entered when it is open and left before it
+    closes. ``on_ready`` is called once the store is open, the port listens, the services are entered and the control
+    socket answers.
     """
     stop = asyncio.Event()
     with _stopped_by_signals(stop), seldom_collected():
-        async with Node(config) as node:
+        async with Node(config) as node, contextlib.AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(service(node))
             control = ControlServer(node, verbs)
             collecting = asyncio.create_task(_collect_in_quiet(node))
             try:

@@ -62,6 +62,7 @@ class Transaction:
         self._records: dict[tuple[str, str], tuple[Entity, _Recorder]] = {}
         self._created: set[tuple[str, str]] = set()
         self._released: list[tuple[str, int, int]] = []
+        self._kept: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Self:
         self._ledger.begin_turn(self)
@@ -260,6 +261,10 @@ class Transaction:
         """Let a mass removal count, before what this transaction writes: somebody decided about it."""
         self._released.append((doc, replica, seq))
 
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep a small value of this node's own with what this transaction writes: both are there, or neither."""
+        self._kept[name] = value
+
     def _hooked(self) -> list[tuple[tuple[str, str], Entity]]:
         """Return the written records whose entities complete what is written."""
         return [
@@ -294,7 +299,7 @@ class Transaction:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
         if ops:
-            await self._ledger.write(ops, self._actor, self._created, self._released)
+            await self._ledger.write(ops, self._actor, self._created, self._released, self._kept)
 
 
 def documents_meant(

@@ -109,7 +109,7 @@ async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     ``store`` says whose record it is, at a node that has several stores'.
     """
     entity = node.schema.entity(args["category"])
-    keys = _read_key(entity.__shape__, args["key"])
+    keys = read_key(entity.__shape__, args["key"])
     key = entity.__shape__.key_text(keys)
     plain, moves = _read_assignments(entity, args["assignments"])
     store = args.get("store")
@@ -128,7 +128,7 @@ async def set_(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     return _plain(written) if written is not None else {}
 
 
-def _read_key(shape: Shape, key: str) -> dict[str, Any]:
+def read_key(shape: Shape, key: str) -> dict[str, Any]:
     """Return the key fields' values of a key that a person wrote."""
     parts = key.split(KEY_SEPARATOR) if len(shape.keys) > 1 else [key]
     if len(parts) != len(shape.keys):

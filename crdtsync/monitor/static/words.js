@@ -1,0 +1,168 @@
+// What a person reads: texts of the chosen language, numbers, dates of the node's time zone.
+
+const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import("./texts.en.js") };
+const REMEMBERED = "crdtsync.language";
+
+let language = remembered() ?? "pt-BR";
+let texts = (await CATALOGUES[language]()).default;
+let zone = "America/Sao_Paulo";
+let ahead = 0;
+
+function remembered() {
+  try {
+    const said = localStorage.getItem(REMEMBERED);
+    return said in CATALOGUES ? said : null;
+  } catch {
+    // A browser may forbid it; the page works without.
+    return null;
+  }
+}
+
+export function currentLanguage() {
+  return language;
+}
+
+export function otherLanguage() {
+  return language === "en" ? "pt-BR" : "en";
+}
+
+export async function chooseLanguage(chosen) {
+  texts = (await CATALOGUES[chosen]()).default;
+  language = chosen;
+  try {
+    localStorage.setItem(REMEMBERED, chosen);
+  } catch {
+    // Not remembered, then.
+  }
+}
+
+/** Use the node's clock and time zone, not those of the machine that shows the page. */
+export function useClock(nowMs, timeZone) {
+  if (nowMs) ahead = nowMs - Date.now();
+  if (timeZone) zone = timeZone;
+}
+
+export function now() {
+  return Date.now() + ahead;
+}
+
+/** The text of a key, with `{names}` filled in; the key itself when no catalogue has it. */
+export function t(key, values = {}) {
+  return filled(texts[key] ?? key, values);
+}
+
+/** The text for a number. */
+export function n(key, number, values = {}) {
+  const forms = texts[key];
+  const form = forms[new Intl.PluralRules(language).select(number)] ?? forms.other;
+  return filled(form, { n: count(number), ...values });
+}
+
+/** What a table of the catalogue says of a code; the code itself when it says nothing. */
+export function named(table, code) {
+  return code === null || code === undefined ? "" : (texts[`${table}.${code}`] ?? String(code));
+}
+
+function filled(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+export function sentence(text) {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
+/** A text as it is written inside a sentence: "produtos", but "CFOP". */
+export function inside(text) {
+  const start = text.slice(0, 2);
+  return start === start.toUpperCase() ? text : text.slice(0, 1).toLowerCase() + text.slice(1);
+}
+
+export function listed(titles) {
+  return new Intl.ListFormat(language, { type: "conjunction" }).format(titles.map(inside));
+}
+
+export function count(number) {
+  return new Intl.NumberFormat(language).format(number);
+}
+
+/** An exact decimal, given as text, in the writing of the language. */
+export function decimal(text, places) {
+  return new Intl.NumberFormat(language, { minimumFractionDigits: places, maximumFractionDigits: 6 }).format(text);
+}
+
+export function percent(number) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(number / 100);
+}
+
+export function size(bytes) {
+  const [unit, one] = bytes >= 1e6 ? ["MB", 1e6] : bytes >= 1e3 ? ["kB", 1e3] : ["B", 1];
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits: 1 }).format(bytes / one)} ${unit}`;
+}
+
+export function clock(atMs) {
+  return format(atMs, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+/** The time alone when it is today, else with the date. */
+export function moment(atMs) {
+  return dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+}
+
+/** The day of a moment in the node's time zone, as ISO text. */
+export function dayOf(atMs) {
+  return new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(atMs);
+}
+
+export function hourOf(atMs) {
+  return Number(new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit" }).format(atMs));
+}
+
+/** A day, given as ISO text, as people say it. */
+export function day(text, today) {
+  const days = Math.round((Date.parse(today) - Date.parse(text)) / 86_400_000);
+  if (days === 0) return t("today");
+  if (days === 1) return t("yesterday");
+  return sentence(
+    new Intl.DateTimeFormat(language, { timeZone: "UTC", weekday: "long", day: "numeric", month: "long" }).format(
+      Date.parse(text),
+    ),
+  );
+}
+
+/** The same in a word, for where there is little room. */
+export function shortDay(text, today) {
+  return text === today
+    ? t("today")
+    : new Intl.DateTimeFormat(language, { timeZone: "UTC", weekday: "short", day: "numeric" }).format(Date.parse(text));
+}
+
+function format(atMs, options) {
+  return new Intl.DateTimeFormat(language, { timeZone: zone, ...options }).format(atMs);
+}
+
+/** How long ago: "há 3 minutos". */
+export function ago(atMs) {
+  const seconds = Math.max(0, (now() - atMs) / 1000);
+  if (seconds < 10) return t("just_now");
+  const [unit, one] = [
+    ["day", 86_400],
+    ["hour", 3_600],
+    ["minute", 60],
+    ["second", 1],
+  ].find(([, length]) => seconds >= length);
+  return new Intl.RelativeTimeFormat(language, { numeric: "always" }).format(-Math.floor(seconds / one), unit);
+}
+
+/** Minutes and seconds, or hours, minutes and seconds: 4:32, 1:02:03. */
+export function countdown(seconds) {
+  const left = Math.max(0, Math.round(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(left / 3600), Math.floor(left / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
+}
+
+export function span(seconds) {
+  if (seconds < 1) return t("under_a_second");
+  const [unit, one] = seconds < 90 ? ["second", 1] : seconds < 5_400 ? ["minute", 60] : ["hour", 3_600];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(Math.round(seconds / one));
+}
