@@ -32,7 +32,18 @@ LAYERS: dict[str, frozenset[str]] = {
         {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
     ),
     "monitor": frozenset(
-        {"errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies", "node"}
+        {
+            "said",
+            "errors",
+            "limits",
+            "schema",
+            "state",
+            "storage",
+            "protocol",
+            "transport",
+            "pendencies",
+            "node",
+        }
     ),
     "testing": frozenset(
         {
