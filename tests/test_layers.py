@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
+BELOW_NODE = frozenset(
+    {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
+)
+NODE_AND_BELOW = BELOW_NODE | {"node"}
 # Layer -> the layers of crdtsync that it may import besides itself. A module at the top of crdtsync is a layer.
 LAYERS: dict[str, frozenset[str]] = {
     "said": frozenset(),
@@ -28,53 +32,10 @@ LAYERS: dict[str, frozenset[str]] = {
     "protocol": frozenset({"errors", "limits", "schema"}),
     "transport": frozenset({"said", "errors", "limits", "protocol"}),
     "pendencies": frozenset({"errors", "limits", "schema", "state", "storage"}),
-    "node": frozenset(
-        {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
-    ),
-    "monitor": frozenset(
-        {
-            "said",
-            "errors",
-            "limits",
-            "schema",
-            "state",
-            "storage",
-            "protocol",
-            "transport",
-            "pendencies",
-            "node",
-        }
-    ),
-    "testing": frozenset(
-        {
-            "said",
-            "errors",
-            "limits",
-            "schema",
-            "state",
-            "storage",
-            "protocol",
-            "transport",
-            "pendencies",
-            "node",
-        }
-    ),
-    "cli": frozenset(
-        {
-            "said",
-            "errors",
-            "limits",
-            "schema",
-            "state",
-            "storage",
-            "protocol",
-            "transport",
-            "pendencies",
-            "node",
-            "monitor",
-            "testing",
-        }
-    ),
+    "node": BELOW_NODE,
+    "monitor": NODE_AND_BELOW,
+    "testing": NODE_AND_BELOW,
+    "cli": NODE_AND_BELOW | {"monitor", "testing"},
 }
 # Of the schema, the protocol knows who speaks, not what is said.
 PROTOCOL_SCHEMA = "crdtsync.schema.roles"

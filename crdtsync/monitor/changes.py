@@ -22,8 +22,8 @@ from crdtsync.monitor.events import HEARTBEAT, STREAM, event, stream
 from crdtsync.monitor.here import NodeHere, PulseHere
 from crdtsync.monitor.pulse import Pulse
 from crdtsync.node import Node
+from crdtsync.node.ledger import change_rows
 from crdtsync.said import say
-from crdtsync.storage.base import ChangeRow, View
 
 BEGINNING = "0"
 _RAW_BYTES_MAX = 8 << 20
@@ -113,13 +113,9 @@ async def _news(node: Node, positions: Positions) -> AsyncIterator[dict[str, Any
                 # The log was replaced by a shorter one.
                 known = 0
             while known < upto:
-                rows = await node.ledger.storage.read(partial(_rows, doc, replica, known))
+                rows = await node.ledger.storage.read(partial(change_rows, doc, replica, known))
                 keys = dict.fromkeys(key for row in rows if row.seq <= upto for key in row.keys)
                 known = rows[-1].seq if len(rows) == limits.READ_ROWS and rows[-1].seq < upto else upto
                 told[replica] = known
                 if keys:
                     yield {"category": doc.partition("/")[0], "doc": doc, "keys": list(keys)}
-
-
-def _rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
-    return view.change_rows(doc, replica, after, limits.READ_ROWS)

@@ -37,7 +37,7 @@ async def enter(body: Entering, door: DoorHere) -> Any:
     try:
         level = door.level_of(body.token)
     except LockedOut as error:
-        return problem(429, "locked_out", str(error), {"Retry-After": str(error.seconds)})
+        return error.answer()
     if level is None:
         return problem(
             401, "stranger", "the token is wrong; ask the node for its address: crdtsync monitor DIR"

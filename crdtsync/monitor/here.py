@@ -1,6 +1,7 @@
 """What the paths of one application share: its node, its door, its pulse, what it answered."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -9,32 +10,19 @@ from crdtsync.monitor.pulse import Pulse
 from crdtsync.monitor.security import Door
 from crdtsync.node import Node
 
-
-def _node(request: Request) -> Node:
-    node = request.app.state.node
-    assert isinstance(node, Node)
-    return node
+T = TypeVar("T")
 
 
-def _door(request: Request) -> Door:
-    door = request.app.state.door
-    assert isinstance(door, Door)
-    return door
+def _shared(name: str, kind: type[T]) -> Callable[[Request], T]:
+    def get(request: Request) -> T:
+        value = getattr(request.app.state, name)
+        assert isinstance(value, kind)
+        return value
+
+    return get
 
 
-def _pulse(request: Request) -> Pulse:
-    pulse = request.app.state.pulse
-    assert isinstance(pulse, Pulse)
-    return pulse
-
-
-def _answers(request: Request) -> Answers:
-    answers = request.app.state.answers
-    assert isinstance(answers, Answers)
-    return answers
-
-
-NodeHere = Annotated[Node, Depends(_node)]
-DoorHere = Annotated[Door, Depends(_door)]
-PulseHere = Annotated[Pulse, Depends(_pulse)]
-AnswersHere = Annotated[Answers, Depends(_answers)]
+NodeHere = Annotated[Node, Depends(_shared("node", Node))]
+DoorHere = Annotated[Door, Depends(_shared("door", Door))]
+PulseHere = Annotated[Pulse, Depends(_shared("pulse", Pulse))]
+AnswersHere = Annotated[Answers, Depends(_shared("answers", Answers))]

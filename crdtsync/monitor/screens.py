@@ -139,7 +139,7 @@ async def network(node: NodeHere) -> dict[str, Any]:
     """The node above and those below; what they lack is known once heads were compared, else null."""
     linked = {link.peer.device: link for link in node.downstream if link.peer is not None}
     below: list[dict[str, Any]] = []
-    for device, heard_ms in sorted((heard_below(node)).items()):
+    for device, heard_ms in sorted(heard_below(node).items()):
         link = linked.get(device)
         lacking = None if link is None else await link.lacking()
         run = link.run_now if link is not None and link.busy else None

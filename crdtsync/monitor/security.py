@@ -75,6 +75,10 @@ class LockedOut(Exception):  # noqa: N818 - it says what happened, as the progra
         super().__init__(f"too many wrong tokens; try again in {seconds} seconds")
         self.seconds = seconds
 
+    def answer(self) -> Response:
+        """Return what the caller is told."""
+        return problem(429, "locked_out", str(self), {"Retry-After": str(self.seconds)})
+
 
 class Door:
     """Knows the tokens and the browsers that showed one. Of a browser it keeps the hash of its cookie, nothing else.
@@ -183,6 +187,7 @@ class Guard:
                     receive = _again(body, receive)
             await (refusal or self._app)(scope, receive, sealed)
         except Exception:
+            # The last one that can answer: the node goes on, its log has the trace, and the caller sees none of it.
             log.exception("monitor: %s %s failed", scope["method"], scope["path"])
             if not started:
                 await unexpected()(scope, receive, sealed)
@@ -216,7 +221,7 @@ class Guard:
         try:
             caller = self._caller(headers)
         except LockedOut as error:
-            return problem(429, "locked_out", str(error), {"Retry-After": str(error.seconds)})
+            return error.answer()
         if caller is None:
             detail = "say who you are: a token as `Authorization: Bearer`, or open the page with its token"
             return problem(401, "stranger", detail, {"WWW-Authenticate": "Bearer"})

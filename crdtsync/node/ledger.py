@@ -378,7 +378,7 @@ class Ledger:
         for replica, known in after.items():
             seq = known
             while True:
-                rows = await self.storage.read(partial(_change_rows, doc, replica, seq))
+                rows = await self.storage.read(partial(change_rows, doc, replica, seq))
                 for row in rows:
                     found.update(dict.fromkeys(row.keys))
                 if len(rows) < limits.READ_ROWS:
@@ -1141,7 +1141,8 @@ def _positions(heads: Heads) -> list[tuple[int, int, int]]:
     return [(replica, head.seq, head.visible) for replica, head in sorted(heads.items())]
 
 
-def _change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
+def change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:
+    """Return the next rows of a log's by-sequence index, a read's worth of them."""
     return view.change_rows(doc, replica, after, limits.READ_ROWS)
 
 

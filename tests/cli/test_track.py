@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from crdtsync.node.control import call
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.conftest import Cli, Start
 
-STEP_SECONDS_MAX = 40
 QUEUE_KEYS = {
     "now_ms",
     "time_zone",
@@ -48,13 +46,6 @@ ENTRY_KEYS = {
     "since_ms",
     "as_of_ms",
 }
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Ask until it is so, against a deadline."""
-    deadline = time.monotonic() + STEP_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, what
 
 
 def say(folder: Path, verb: str, **args: Any) -> Any:

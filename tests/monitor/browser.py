@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.monitor.tokens import Level, tokens_of
+from crdtsync.monitor.tokens import Level, address_of
 from crdtsync.node import control, load_config
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class Station:
 
     def address(self, level: Level = Level.RESOLVER) -> str:
         """Return what a person opens, with the token."""
-        tokens = tokens_of(self.folder)
-        token = tokens.resolver if level is Level.RESOLVER else tokens.reader
-        return f"http://127.0.0.1:{load_config(self.folder).monitor}/enter#{token}"
+        return address_of(self.folder, load_config(self.folder).monitor, level)
 
 
 def prepare(folder: Path, products: dict[str, str], person: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from crdtsync.monitor.tokens import Level
 from tests.monitor.browser import CHROMIUM, CHROMIUM_ARGS, Station, copied, prepare
+from tests.waiting import wait_for
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip(
@@ -29,7 +29,6 @@ pytestmark = [
 ]
 
 WAIT_MS = 15_000
-POLL_SECONDS = 0.05
 PAYLOADS = (
     "<img src=x onerror=\"document.title='broken'\">",
     "<script>document.title='broken'</script>",
@@ -98,8 +97,7 @@ def _shop(prepared: Path, folder: Path) -> Iterator[Station]:
     try:
         office.start()
         store.start()
-        while not store.ask("status")["initial_done"]:
-            time.sleep(POLL_SECONDS)
+        wait_for(lambda: store.ask("status")["initial_done"], "the initial synchronization")
         for product in ("7891000", "0", "1", "2"):
             store.set(f"stock/{product}", "balance-=1")
         yield store
