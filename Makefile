@@ -12,8 +12,11 @@ help: ## Show the targets
 demo: .venv/installed ## Run a real week of sales through ten processes, offline and back
 	$(BIN)/crdtsync demo
 
+# Three workers for two processors: a third of the tests mostly waits for processes that they started.
 test: .venv/installed ## Run the tests
-	$(BIN)/pytest
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  echo "No Chromium here: the tests of the page in a browser are skipped. On Debian: apt-get install chromium" >&2
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 lint: .venv/installed ## ruff and mypy over everything, tests included
 	$(BIN)/ruff check $(CODE)

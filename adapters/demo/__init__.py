@@ -6,6 +6,7 @@ The timestamps and prices are the data's; lanes and opening stock are assumption
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
@@ -42,8 +43,12 @@ _CHOICES = (
     "--data", type=click.Path(path_type=Path), help="Folder with sales_week.csv.gz and its companions."
 )
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Keep the nodes' folders here.")
-@click.option("--keep-open", is_flag=True, help="Leave the nodes running until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+@click.option(
+    "--keep-open",
+    is_flag=True,
+    help="Leave the nodes running until Ctrl-C, each with its page, and print the pages' addresses.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool, as_json: bool) -> None:
     """Sell a real week offline, synchronize, and recount it.
 
@@ -55,16 +60,11 @@ def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool,
     console = Console(stderr=as_json)
     source = data or Path(str(DATA))
     try:
-        if folder is not None:
-            sys.exit(
-                asyncio.run(_Demo(console, source, folder, lanes).run(keep_open=keep_open, as_json=as_json))
-            )
-        with tempfile.TemporaryDirectory(prefix="crdtsync-demo-") as made:
-            sys.exit(
-                asyncio.run(
-                    _Demo(console, source, Path(made), lanes).run(keep_open=keep_open, as_json=as_json)
-                )
-            )
+        with contextlib.ExitStack() as stack:
+            if folder is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crdtsync-demo-")))
+            shown = _Demo(console, source, folder, lanes, keep_open=keep_open)
+            sys.exit(asyncio.run(shown.run(as_json=as_json)))
     except CrdtsyncError as error:
         click.echo(f"demo: {error}", err=True)
         sys.exit(3)
@@ -73,15 +73,16 @@ def demo(lanes: int, data: Path | None, folder: Path | None, *, keep_open: bool,
 
 
 class _Demo:
-    def __init__(self, console: Console, data: Path, folder: Path, lanes: int) -> None:
+    def __init__(self, console: Console, data: Path, folder: Path, lanes: int, *, keep_open: bool) -> None:
         self.console = console
         self.data = data.resolve()
-        self.fleet = Fleet(folder.resolve(), lanes)
+        self.keep_open = keep_open
+        self.fleet = Fleet(folder.resolve(), lanes, pages=keep_open)
         self.schema = load_installed()
         self.phases: list[tuple[str, float]] = []
         self._began = time.perf_counter()
 
-    async def run(self, *, keep_open: bool, as_json: bool) -> int:
+    async def run(self, *, as_json: bool) -> int:
         fleet = self.fleet
         try:
             await fleet.prepare()
@@ -96,13 +97,13 @@ class _Demo:
             self._report(summary, totals, pendencies, sold, rounds, outcome)
             settled = await self._settle()
             summary |= {"settled": sum(settled), "seconds": self._seconds()}
-            if keep_open:
+            if as_json:
+                click.echo(json.dumps(summary))
+            if self.keep_open:
                 self._say_open()
                 await asyncio.Event().wait()
         finally:
             await fleet.stop()
-        if as_json:
-            click.echo(json.dumps(summary))
         good = summary["converged"] and not summary["lost"] and not summary["duplicated"]
         return 0 if good and all(settled) else 1
 
@@ -310,9 +311,11 @@ class _Demo:
         self.console.print(f"{verdict}: lost {summary['lost']}, duplicated {summary['duplicated']}")
 
     def _say_open(self) -> None:
+        """Print where each node is; an address on a line of its own, so that a terminal can open it."""
+        self._phase("The nodes stay open; Ctrl-C stops them")
         for name in self.fleet.names:
-            self.console.print(f"{name}: {self.fleet.folder / name}")
-        self.console.print("the nodes stay open; Ctrl-C stops them")
+            self.console.print(f"{name}: {self.fleet.folder / name}", highlight=False, soft_wrap=True)
+            self.console.print(f"  {self.fleet.page(name)}", highlight=False, soft_wrap=True)
 
     def _title(self, category: str) -> str:
         return self.schema.shape(category).title

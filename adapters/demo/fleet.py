@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.demo.relay import Relay
 from crdtsync.errors import CrdtsyncError, NodeGone
-from crdtsync.node.config import NodeConfig, write_config
+from crdtsync.monitor.tokens import address_of
+from crdtsync.node.config import NodeConfig, load_config, write_config
 from crdtsync.node.control import call
 from crdtsync.schema import Role
 
@@ -37,10 +38,11 @@ def _free_port() -> int:
 
 
 class Fleet:
-    """One Gestão, one Loja and the Caixas, each a process with its own folder."""
+    """One Gestão, one Loja and the Caixas, each a process with its own folder, and its page if ``pages`` says so."""
 
-    def __init__(self, folder: Path, lanes: int) -> None:
+    def __init__(self, folder: Path, lanes: int, *, pages: bool = False) -> None:
         self.folder = folder
+        self.pages = pages
         self.lanes = [f"caixa{number}" for number in range(1, lanes + 1)]
         self.names = ["gestao", STORE, *self.lanes]
         self.processes: dict[str, asyncio.subprocess.Process] = {}
@@ -61,9 +63,20 @@ class Fleet:
             store = None if role is Role.GESTAO else STORE
             write_config(
                 NodeConfig(
-                    self.folder / name, name, role, store=store, upstream=upstream, port=ports.get(name, 0)
+                    self.folder / name,
+                    name,
+                    role,
+                    store=store,
+                    upstream=upstream,
+                    port=ports.get(name, 0),
+                    monitor=_free_port() if self.pages else 0,
                 )
             )
+
+    def page(self, name: str) -> str:
+        """Return what a browser opens to see a node's page, its token included."""
+        folder = self.folder / name
+        return address_of(folder, load_config(folder).monitor)
 
     async def start(self, name: str) -> None:
         """Start a node and wait until it answers."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.demo.week import import_catalogue, open_stock, sell
 from crdtsync.errors import CrdtsyncError
 from crdtsync.node import Node, load_config
-from crdtsync.node.runner import run_node
+from crdtsync.node.runner import Service, run_node
 
 if TYPE_CHECKING:
     from crdtsync.node.run import Moved, Run
@@ -98,7 +98,14 @@ def main() -> int:
         "progress": host.progress,
     }
     try:
-        asyncio.run(run_node(load_config(Path(sys.argv[1])), verbs=verbs, on_ready=host.ready))
+        config = load_config(Path(sys.argv[1]))
+        services: list[Service] = []
+        if config.monitor:
+            # Ten processes start at once, and without pages none of them needs it.
+            from crdtsync.monitor.serve import service  # noqa: PLC0415
+
+            services.append(service)
+        asyncio.run(run_node(config, verbs=verbs, on_ready=host.ready, services=services))
     except CrdtsyncError as error:
         sys.stderr.write(f"{error}\n")
         return 3

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -18,6 +22,7 @@ from tests.demo.small import BASKETS, LANES, cut_data
 if TYPE_CHECKING:
     from pathlib import Path
 
+INTERRUPTED = 130
 EVERY_LANE = tuple(f"caixa{number + 1}" for number in range(LANES))
 
 
@@ -126,3 +131,24 @@ def test_a_folder_that_holds_nodes_already_is_exit_3_and_left_alone(data: Path, 
     assert result.exit_code == 3
     assert "already is a node" in result.stderr
     assert sorted(path.name for path in nodes.rglob("*") if path.is_file()) == ["node.toml"]
+
+
+def test_kept_open_it_prints_the_address_of_every_page_and_ctrl_c_ends_it(data: Path, tmp_path: Path) -> None:
+    arguments = ["--lanes", str(LANES), "--data", str(data), "--dir", str(tmp_path / "nodes"), "--keep-open"]
+    command = [sys.executable, "-m", "crdtsync.cli", "demo", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        addresses: list[str] = []
+        try:
+            while len(addresses) < LANES + 2:
+                line = shown.stdout.readline()
+                assert line, "it ended before every page was named"
+                if line.strip().startswith("http://"):
+                    addresses.append(line.strip())
+            for address in addresses:
+                assert "<!doctype html>" in httpx.get(address).text
+        finally:
+            shown.send_signal(signal.SIGINT)
+            code = shown.wait(60)
+    assert code == INTERRUPTED
+    assert len(set(addresses)) == LANES + 2
