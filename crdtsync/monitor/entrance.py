@@ -11,6 +11,7 @@ from starlette.responses import FileResponse
 from crdtsync.monitor.here import DoorHere, NodeHere
 from crdtsync.monitor.problems import problem
 from crdtsync.monitor.security import ENTER, LEAVE, LockedOut, caller_of, cookie_in
+from crdtsync.said import say
 
 STATIC = Path(__file__).parent / "static"
 _TOKEN_CHARS_MAX = 256
@@ -39,9 +40,8 @@ async def enter(body: Entering, door: DoorHere) -> Any:
     except LockedOut as error:
         return error.answer()
     if level is None:
-        return problem(
-            401, "stranger", "the token is wrong; ask the node for its address: crdtsync monitor DIR"
-        )
+        wrong = say("the token is wrong; ask the node for its address: crdtsync monitor DIR")
+        return problem(401, "stranger", wrong)
     answer = Response(Entered(role=level.value).model_dump_json(), media_type="application/json")
     answer.set_cookie(door.cookie, door.admit(level), path="/", httponly=True, samesite="strict")
     return answer
@@ -92,5 +92,5 @@ async def page() -> FileResponse:
     """The page; its script reads the token behind the # and posts it."""
     path = STATIC / "index.html"
     if not path.is_file():
-        raise HTTPException(404, "this installation has no page")
+        raise HTTPException(404, say("this installation has no page"))
     return FileResponse(path)

@@ -14,6 +14,7 @@ from crdtsync import limits
 from crdtsync.monitor.here import PulseHere
 from crdtsync.monitor.problems import problem
 from crdtsync.monitor.pulse import Pulse
+from crdtsync.said import say
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = ":\n\n"
@@ -35,7 +36,7 @@ def event(name: str, number: str, data: Any) -> str:
 def stream(pulse: Pulse, events: AsyncIterator[str]) -> Response:
     """Answer with a stream, which ends with the node and after an hour; there are not more than a few at a time."""
     if pulse.streams >= limits.MONITOR_STREAMS_MAX:
-        return problem(503, "streams", "too many streams; close one of them", {"Retry-After": "5"})
+        return problem(503, "streams", say("too many streams; close one of them"), {"Retry-After": "5"})
     return _Stream(pulse, events)
 
 

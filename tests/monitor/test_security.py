@@ -139,15 +139,28 @@ async def test_ten_wrong_tokens_shut_the_door_for_a_minute(house: House) -> None
         else:
             wrong = await house.client().post("/api/enter", json={"token": str(number)})
         assert wrong.status_code == 401
-    locked = await house.resolver.get("/api/me")
+    locked = await house.client(Authorization="Bearer no").get("/api/me")
     assert problem(locked, 429) == "locked_out"
     assert 0 < int(locked.headers["retry-after"]) <= 61
-    entering = await house.client().post("/api/enter", json={"token": house.tokens.resolver})
+    entering = await house.client().post("/api/enter", json={"token": "no"})
     assert problem(entering, 429) == "locked_out"
     # Whoever is inside goes on working.
     assert (await known.get("/api/me")).status_code == 200
     house.clock.now += limits.MONITOR_FAILURE_SECONDS + 1
-    assert (await house.resolver.get("/api/me")).status_code == 200
+    again = await house.client(Authorization="Bearer no").get("/api/me")
+    assert problem(again, 401) == "stranger"
+
+
+async def test_the_right_token_passes_while_somebody_tries_wrong_ones(house: House) -> None:
+    wrong = house.client(Authorization=f"Bearer {house.tokens.resolver[:-1]}")
+    for _ in range(2 * limits.MONITOR_FAILURES_MAX):
+        await wrong.get("/api/me")
+    assert problem(await wrong.get("/api/me"), 429) == "locked_out"
+    assert (await house.write(create("products", "p1", name="Café"))).status_code == 200
+    assert (await house.reader.get("/api/me")).status_code == 200
+    assert (await (await house.browser()).get("/api/me")).status_code == 200
+    # What passes opens nothing for the others.
+    assert problem(await wrong.get("/api/me"), 429) == "locked_out"
 
 
 async def test_wrong_tokens_now_and_then_shut_nothing(house: House) -> None:
