@@ -274,6 +274,9 @@ MONITOR_BODY_BYTES_MAX = 1 << 20
 MONITOR_HEAD_BYTES_MAX = 256 * 1024
 """First line and headers of one request to the local API, bytes: a cursor of the changes may be long."""
 
+MONITOR_CURSOR_CHARS_MAX = 192 * 1024
+"""A cursor of the changes, characters; the rest of `MONITOR_HEAD_BYTES_MAX` is for what else a request says."""
+
 MONITOR_CONNECTIONS_MAX = 256
 """Connections to the local API at a time."""
 

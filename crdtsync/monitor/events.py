@@ -22,8 +22,17 @@ _ID_CHARS_MAX = 64
 router = APIRouter()
 # Numbers of another start of this program say nothing about this one's.
 _START = secrets.token_hex(4)
+_EVENT: dict[str, Any] = {
+    "title": "Event",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A stream of events", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    200: {
+        "description": "A stream of events, each of this form; `data` is JSON",
+        "content": {MEDIA_TYPE: {"schema": _EVENT}},
+    }
 }
 
 
