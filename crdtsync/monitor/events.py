@@ -1,6 +1,7 @@
 """Server-sent events: `status`, whenever something that the screens show may have changed."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -59,7 +60,12 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._pulse.streams += 1
         try:
-            await super().__call__(scope, receive, send)
+            # A reader that takes nothing has no longer a place than one that does.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(
+                    limits.MONITOR_STREAM_SECONDS_MAX + limits.MONITOR_HEARTBEAT_SECONDS
+                ):
+                    await super().__call__(scope, receive, send)
         finally:
             self._pulse.streams -= 1
 

@@ -48,6 +48,7 @@ _TITLES = {
     403: say("Forbidden"),
     404: say("Not Found"),
     405: say("Method Not Allowed"),
+    408: say("Request Timeout"),
     409: say("Conflict"),
     413: say("Content Too Large"),
     415: say("Unsupported Media Type"),

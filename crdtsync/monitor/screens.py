@@ -3,7 +3,7 @@
 import shutil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from crdtsync import limits
@@ -112,28 +112,37 @@ def _said(**args: Any) -> dict[str, Any]:
 @router.get("/api/status")
 async def status(node: NodeHere) -> Told:
     """What the verb ``status`` answers, and whether a lane can sell now."""
-    can_sell, why = sells(node)
-    return {**await verbs.status(node, {}), "can_sell": can_sell, "why": why}
+    return {**await verbs.status(node, {}), **await sells(node)}
 
 
-def sells(node: Node) -> tuple[bool, str]:
+async def sells(node: Node) -> dict[str, Any]:
     """Tell whether sales can be written here now, and why (not); a network is never needed for it.
 
-    ``online`` and ``offline`` say how the link is; ``initial``: the catalogue is not all here yet; ``disk_full``;
-    ``role``: nobody sells at a head office.
+    ``why`` is ``online`` or ``offline``, as the link is; else ``initial``: the catalogue is not all here yet, and
+    ``missing`` names the categories that are known to be still on their way; ``disk_full``; ``role``: nobody sells at a
+    head office. ``why_detail`` says it in words.
     """
+    why, detail, missing = "online" if node.connected else "offline", None, []
     if node.config.role is Role.GESTAO:
-        return False, "role"
-    if node.config.upstream is not None and not node.initial_done:
-        return False, "initial"
+        why, detail = "role", say("nobody sells at a head office")
+    elif node.config.upstream is not None and not node.initial_done:
+        coming = [one for one in await node.agenda.entries() if one.direction == "download" and one.records]
+        missing = [one.category for one in coming]
+        titles = [node.schema.shape(name).title for name in missing]
+        why, detail = "initial", say("the initial synchronization is not over")
+        if titles:
+            detail = say("the initial synchronization is not over; still to come: {titles}", titles=titles)
+    elif _disk_is_full(node):
+        why, detail = "disk_full", say("the disk is full: a sale could not be stored")
+    return {"can_sell": detail is None, "why": why, "why_detail": detail, "missing": missing}
+
+
+def _disk_is_full(node: Node) -> bool:
     try:
-        free = shutil.disk_usage(node.config.folder).free
+        return shutil.disk_usage(node.config.folder).free < _DISK_FREE_BYTES_MIN
     except OSError:
         # A store in memory has no disk.
-        free = _DISK_FREE_BYTES_MIN
-    if free < _DISK_FREE_BYTES_MIN:
-        return False, "disk_full"
-    return True, "online" if node.connected else "offline"
+        return False
 
 
 @router.get("/api/network")
@@ -181,7 +190,11 @@ async def queue(node: NodeHere) -> Told:
 
 @router.get("/api/queue/{category}")
 async def queue_records(
-    node: NodeHere, category: str, direction: Filter = None, after: After = None, limit: Limit = None
+    node: NodeHere,
+    category: Annotated[str, Path(max_length=_NAME_CHARS_MAX)],
+    direction: Filter = None,
+    after: After = None,
+    limit: Limit = None,
 ) -> Told:
     """A page of a category's records that wait."""
     return await tracking.queue_records(

@@ -8,6 +8,7 @@ and the size of its body.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -187,11 +188,14 @@ class Guard:
         try:
             refusal = self._judge(scope, headers)
             if refusal is None and scope["method"] not in _LOOKS:
-                body = await _read(receive)
+                body = await _read(receive, _bytes_max(scope["path"]))
                 if body is None:
-                    refusal = _too_large()
-                else:
+                    # Whoever sent half a body asked for nothing.
+                    return
+                if isinstance(body, bytes):
                     receive = _again(body, receive)
+                else:
+                    refusal = body
             await (refusal or self._app)(scope, receive, sealed)
         except Exception:
             # The last one that can answer: the node goes on, its log has the trace, and the caller sees none of it.
@@ -201,7 +205,8 @@ class Guard:
 
     def _judge(self, scope: Scope, headers: Headers) -> Response | None:
         """Return why a request is refused; None, and who asks in the scope, when it may pass."""
-        if headers.getlist("host") not in [[host] for host in self._hosts]:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
             return problem(421, "host", say("this node does not have that name; use 127.0.0.1 and its port"))
         if any(origin not in self._origins for origin in headers.getlist("origin")):
             return _other_origin()
@@ -211,13 +216,9 @@ class Guard:
         kind = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
         if scope["method"] not in _LOOKS and kind != _JSON:
             return problem(415, "media_type", say("write the body as {kind}", kind=_JSON))
-        length = headers.get("content-length", "0")
-        if (
-            len(length) > _LENGTH_DIGITS_MAX
-            or not length.isdecimal()
-            or int(length) > limits.MONITOR_BODY_BYTES_MAX
-        ):
-            return _too_large()
+        length, most = headers.get("content-length", "0"), _bytes_max(scope["path"])
+        if len(length) > _LENGTH_DIGITS_MAX or not length.isdecimal() or int(length) > most:
+            return _too_large(most)
         return self._admit(scope, headers)
 
     def _admit(self, scope: Scope, headers: Headers) -> Response | None:
@@ -272,21 +273,31 @@ def _other_origin() -> Response:
     return problem(403, "origin", say("pages of other origins have no business here"))
 
 
-def _too_large() -> Response:
-    most = limits.MONITOR_BODY_BYTES_MAX
+def _bytes_max(path: str) -> int:
+    """Return how large a body may be: a stranger's only has a token."""
+    return limits.MONITOR_ENTER_BYTES_MAX if path == ENTER else limits.MONITOR_BODY_BYTES_MAX
+
+
+def _too_large(most: int) -> Response:
     return problem(413, "too_large", say("a body has at most {most} bytes", most=most))
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body, None when it is too large: what its length says may be a lie."""
+async def _read(receive: Receive, most: int) -> bytes | Response | None:
+    """Return the whole body, or why it is refused: what its length says may be a lie. None: its sender went away."""
     body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limits.MONITOR_BODY_BYTES_MAX:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
+    try:
+        async with asyncio.timeout(limits.MONITOR_ARRIVAL_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > most:
+                    return _too_large(most)
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        return problem(408, "too_slow", say("the body did not arrive in time; send the request again"))
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

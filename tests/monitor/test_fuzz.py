@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -85,6 +86,7 @@ class Attack:
         described = schemathesis.openapi.from_dict(self.described)
         described.config.update(base_url=self.base)
         for result in described.get_all_operations():
+            assert isinstance(result, Ok), result
             operation = result.ok()
             for mode in GenerationMode:
                 if mode.is_positive or operation.body or list(operation.iter_parameters()):
@@ -123,7 +125,9 @@ def _objects(body: Any) -> Iterator[dict[str, Any]]:
     if isinstance(body, dict):
         yield body
         operations = body.get("operations")
-        yield from (one for one in operations if isinstance(one, dict)) if isinstance(operations, list) else ()
+        yield from (
+            (one for one in operations if isinstance(one, dict)) if isinstance(operations, list) else ()
+        )
 
 
 async def state_of(node: Node) -> Any:

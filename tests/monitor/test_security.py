@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,42 @@ async def test_a_body_that_is_too_large_is_refused_whatever_its_length_says(hous
         assert problem(asked, 413) == "too_large"
     liar = {**headers, "Content-Length": "9" * 5_000}
     assert problem(await house.resolver.post("/api/pause", headers=liar), 413) == "too_large"
+
+
+async def test_a_stranger_cannot_send_much(house: House) -> None:
+    body = {"token": "x" * limits.MONITOR_ENTER_BYTES_MAX}
+    assert problem(await house.client().post("/api/enter", json=body), 413) == "too_large"
+
+
+async def asked_raw(house: House, *messages: dict[str, Any]) -> list[Any]:
+    """What is answered to a pause of one category whose body arrives like this, and then no more."""
+    said: list[Any] = []
+    arriving = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        message = next(arriving, None)
+        return message if message is not None else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.tokens.resolver}".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/api/pause", "query_string": b"", "headers": headers}
+    await house.app(scope, receive, send)
+    return said
+
+
+async def test_a_caller_that_went_away_in_the_middle_of_its_request_asked_for_nothing(house: House) -> None:
+    part = {"type": "http.request", "body": b"", "more_body": True}
+    assert await asked_raw(house, part, {"type": "http.disconnect"}) == []
+    assert house.node.uplink.memory.paused_ms is None
+
+
+async def test_a_body_is_not_waited_for_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MONITOR_ARRIVAL_SECONDS", 0.05)
+    (begin, _) = await asked_raw(house, {"type": "http.request", "body": b"{", "more_body": True})
+    assert begin["status"] == 408
+    assert house.node.uplink.memory.paused_ms is None
 
 
 async def test_what_is_no_json_is_a_problem_and_no_fault(house: House) -> None:
