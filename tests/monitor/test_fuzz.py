@@ -1,6 +1,6 @@
 """Requests made from the API's own description, right and wrong ones, to a served node: each gets an answer that it describes.
 
-    CRDTSYNC_FUZZ=100 CRDTSYNC_FUZZ_SEED=7 pytest tests/monitor/test_fuzz.py --timeout 3600
+    CRDTSYNC_FUZZ=100 CRDTSYNC_FUZZ_SEED=7 pytest tests/monitor/test_fuzz.py
 
 makes more of them, and others.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -38,8 +39,6 @@ from tests.monitor.house import SCHEMA, config_of, create, move
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
 EXAMPLES = int(os.environ.get("CRDTSYNC_FUZZ", "4"))
 SEED = int(os.environ.get("CRDTSYNC_FUZZ_SEED", "1"))
@@ -135,6 +134,7 @@ async def state_of(node: Node) -> Any:
     return await BUILT_IN["digests"](node, {}), node.uplink.memory.dump()
 
 
+@pytest.mark.timeout(60 + 30 * EXAMPLES)
 async def test_every_answer_is_one_that_the_description_knows_and_only_the_resolver_changes_something(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
