@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import check, fold, growth, latency, memory, store, transaction
+from benchmarks import api, check, fold, growth, latency, memory, store, transaction
 from benchmarks.catalogue import Sent, sent
 from benchmarks.measure import FULL, QUICK, Figure, Sizes
 from benchmarks.report import environment, markdown
@@ -20,6 +20,7 @@ MEASURES: dict[str, Callable[[Sizes, Sent], list[Figure]]] = {
     "fold": fold.measure,
     "store": store.measure,
     "transaction": lambda sizes, _: transaction.measure(sizes),
+    "api": lambda sizes, _: api.measure(sizes),
     "memory": memory.measure,
     "growth": lambda sizes, _: growth.measure(sizes),
     "check": check.measure,

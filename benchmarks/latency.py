@@ -20,7 +20,7 @@ from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from adapters.till_operations import TillOperation, TillOperationKind
 from benchmarks.catalogue import DOC, Sent, fill_references, products
-from benchmarks.measure import Figure, Sizes
+from benchmarks.measure import Figure, Sizes, percentile
 from crdtsync import load_installed
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.runner import seldom_collected
@@ -160,13 +160,6 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
     return busy, quiet, ended[0] - began[0] if ended else 0.0
 
 
-def _percentile(values: list[float], part: float) -> float:
-    """In milliseconds; 0 of nothing: a download may be over before the next sale."""
-    if not values:
-        return 0.0
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))] * 1e3
-
-
 def measure(sizes: Sizes, catalogue: Sent) -> list[Figure]:
     """Return the 99th percentile of a sale during a download, as a cashier waits and as the program works."""
     # As in a node's own process.
@@ -177,7 +170,7 @@ def measure(sizes: Sizes, catalogue: Sent) -> list[Figure]:
         for what in ("wall", "work"):
             values = [getattr(sale, what) for sale in sold]
             for part in (0.5, 0.9, 0.99, 1.0):
-                details[f"{name}, {what}, p{100 * part:g}, ms"] = _percentile(values, part)
+                details[f"{name}, {what}, p{100 * part:g}, ms"] = percentile(values, part)
     about = f"of a sale during a download of {sizes.products:,} products"
     return [
         Figure(

@@ -77,3 +77,10 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
             gc.collect()
             found[name].append(cases[name]())
     return {name: Seconds(statistics.median(values), min(values)) for name, values in found.items()}
+
+
+def percentile(values: list[float], part: float) -> float:
+    """Return a percentile of seconds, in milliseconds; 0 of nothing."""
+    if not values:
+        return 0.0
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))] * 1e3

@@ -271,8 +271,17 @@ LOAD_BYTES_LARGE = 4 << 20
 MONITOR_BODY_BYTES_MAX = 1 << 20
 """Body of one request to the local API, bytes."""
 
+MONITOR_ENTER_BYTES_MAX = 4 * 1024
+"""Body of a request by which a browser enters, bytes."""
+
+MONITOR_ARRIVAL_SECONDS = 10.0
+"""How long the head of a request may take to arrive, and its body, seconds."""
+
 MONITOR_HEAD_BYTES_MAX = 256 * 1024
 """First line and headers of one request to the local API, bytes: a cursor of the changes may be long."""
+
+MONITOR_CURSOR_CHARS_MAX = 192 * 1024
+"""A cursor of the changes, characters; the rest of `MONITOR_HEAD_BYTES_MAX` is for what else a request says."""
 
 MONITOR_CONNECTIONS_MAX = 256
 """Connections to the local API at a time."""

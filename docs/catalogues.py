@@ -22,6 +22,7 @@ from babel.messages.pofile import read_po, write_po
 
 from crdtsync.cli import main
 from crdtsync.cli.words import help_parts
+from crdtsync.locale import DOMAIN, FOLDER, LOCALES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +31,6 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "crdtsync"
 # The test kit speaks to programmers.
 METHODS = [("testing/**", "ignore"), ("**.py", "python")]
-LOCALE = ROOT / "crdtsync" / "locale"
-DOMAIN = "crdtsync"
-LOCALES = ("pt_BR", "en")
 PLURALS = {"pt_BR": "(n > 1)", "en": "(n != 1)"}
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "say": None}
@@ -69,7 +67,7 @@ def texts() -> Iterator[str | tuple[str, str]]:
 
 def path_of(locale: str, kind: str) -> Path:
     """The catalogue of a locale: kind `po` is edited, `mo` is compiled."""
-    return LOCALE / locale / "LC_MESSAGES" / f"{DOMAIN}.{kind}"
+    return FOLDER / locale / "LC_MESSAGES" / f"{DOMAIN}.{kind}"
 
 
 def current(locale: str) -> Catalog:
@@ -82,7 +80,7 @@ def current(locale: str) -> Catalog:
     fresh = Texts(
         locale=locale,
         domain=DOMAIN,
-        header_comment=f"# What the command line says, {locale}; see docs/catalogues.py.",
+        header_comment=f"# What the command line and the local API say, {locale}; see docs/catalogues.py.",
         project="crdtsync",
         version="",
         msgid_bugs_address="-",
@@ -121,7 +119,7 @@ def untranslated(catalogue: Catalog) -> list[object]:
 
 
 if __name__ == "__main__":
-    for name in LOCALES:
+    for name in LOCALES.values():
         catalogue = current(name)
         path_of(name, "po").parent.mkdir(parents=True, exist_ok=True)
         path_of(name, "po").write_bytes(written(catalogue))

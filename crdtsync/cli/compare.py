@@ -28,7 +28,8 @@ from crdtsync.cli.output import (
     store_option,
 )
 from crdtsync.cli.track import print_cursor
-from crdtsync.cli.words import N_, _, named, ngettext
+from crdtsync.cli.words import _, named, ngettext
+from crdtsync.locale import N_
 from crdtsync.said import say
 
 if TYPE_CHECKING:

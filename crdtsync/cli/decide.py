@@ -30,7 +30,8 @@ from crdtsync.cli.output import (
     print_json,
 )
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
-from crdtsync.cli.words import N_, _, named, ngettext
+from crdtsync.cli.words import _, named, ngettext
+from crdtsync.locale import N_
 from crdtsync.said import from_form, say
 from crdtsync.schema import Role, Severity
 

@@ -23,8 +23,9 @@ from crdtsync.cli.output import (
     print_rows,
     store_option,
 )
-from crdtsync.cli.words import N_, _, named
+from crdtsync.cli.words import _, named
 from crdtsync.errors import ControlError
+from crdtsync.locale import N_
 from crdtsync.node import Node, load_config
 from crdtsync.node.control import call
 from crdtsync.node.verbs import verify as verify_node

@@ -24,8 +24,9 @@ from crdtsync.cli.output import (
     output_options,
     print_json,
 )
-from crdtsync.cli.words import N_, _, named, ngettext
+from crdtsync.cli.words import _, named, ngettext
 from crdtsync.errors import ControlError
+from crdtsync.locale import N_
 from crdtsync.node import load_config
 from crdtsync.node.control import call
 from crdtsync.said import from_form, say

@@ -2,18 +2,14 @@
 
 ``--lang`` chooses; else the environment (LC_ALL, LC_MESSAGES, LANG) does. JSON never passes through here: its words are
 stable and English. In the source a text is English inside ``_()``, or ``N_()`` where a table names it; that of an error,
-which is raised where no language is known, inside ``say()`` (``crdtsync/said.py``). ``crdtsync/locale`` has the
-catalogues, and ``python docs/catalogues.py`` brings them up to date.
+which is raised where no language is known, inside ``say()`` (``crdtsync/said.py``). ``crdtsync/locale`` has the catalogues.
 """
 
 from __future__ import annotations
 
-import gettext
 import inspect
 import os
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -21,14 +17,11 @@ import click
 from babel.dates import format_date, format_datetime, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent
 
-from crdtsync.said import retell
+from crdtsync.locale import LOCALES, catalogue, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-DOMAIN = "crdtsync"
-LOCALES = {"pt": "pt_BR", "en": "en"}
-LOCALE_FOLDER = Path(__file__).parent.parent / "locale"
 _META = "crdtsync.lang"
 # click's mark for "keep these lines".
 _KEPT = "\b"
@@ -66,12 +59,6 @@ lang_option: Callable[[Any], Any] = click.option(
 )
 
 
-@cache
-def catalogue(locale: str) -> gettext.NullTranslations:
-    """Return the texts of a locale."""
-    return gettext.translation(DOMAIN, LOCALE_FOLDER, [locale])
-
-
 def locale() -> str:
     """Return the locale of the command that runs."""
     return LOCALES[language()]
@@ -82,14 +69,9 @@ def _(message: str) -> str:
     return catalogue(locale()).gettext(message)
 
 
-def N_(message: str) -> str:  # noqa: N802 - gettext's name for "a text, translated where it is shown"
-    """Mark a text in a table; ``_`` translates it when it is shown."""
-    return message
-
-
 def said(text: str) -> str:
     """Return the text of an error in the language of the command that runs, as far as it was made with ``say``."""
-    return retell(text, _)
+    return told(text, language())
 
 
 def named(table: Mapping[str, str], code: str) -> str:

@@ -89,10 +89,8 @@ class Answers:
     async def _known(self) -> dict[str, int]:
         async with self._loading:
             if self._numbers is None:
-                rows = await self._node.ledger.storage.read(_kept_rows)
-                found = [_unpacked(row) for row in rows]
-                self._numbers = {row["name"]: row["number"] for row in found}
-                self._next = max((row["number"] for row in found), default=-1) + 1
+                self._numbers = await self._node.ledger.storage.read(_kept_numbers)
+                self._next = max(self._numbers.values(), default=-1) + 1
             return self._numbers
 
 
@@ -105,6 +103,8 @@ def _slot(number: int) -> str:
     return f"{_PREFIX}{number % limits.MONITOR_ANSWERS_KEPT}"
 
 
-def _kept_rows(view: View) -> list[bytes]:
+def _kept_numbers(view: View) -> dict[str, int]:
+    """Return what is kept, name -> number. Read beside the loop: the answers may be long."""
     rows = (view.meta(_slot(number)) for number in range(limits.MONITOR_ANSWERS_KEPT))
-    return [row for row in rows if row is not None]
+    found = [_unpacked(row) for row in rows if row is not None]
+    return {one["name"]: one["number"] for one in found}

@@ -28,8 +28,9 @@ from crdtsync.said import say
 BEGINNING = "0"
 _RAW_BYTES_MAX = 8 << 20
 _CURSOR_CHARS_SHOWN = 20
-Cursor = Annotated[str, Query(max_length=limits.MONITOR_HEAD_BYTES_MAX)]
-LastId = Annotated[str, Header(max_length=limits.MONITOR_HEAD_BYTES_MAX)]
+_CURSOR = r"^[A-Za-z0-9_\-]*$"
+Cursor = Annotated[str, Query(max_length=limits.MONITOR_CURSOR_CHARS_MAX, pattern=_CURSOR)]
+LastId = Annotated[str, Header(max_length=limits.MONITOR_CURSOR_CHARS_MAX, pattern=_CURSOR)]
 Positions = dict[str, dict[int, int]]
 router = APIRouter()
 

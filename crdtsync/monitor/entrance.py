@@ -11,9 +11,12 @@ from starlette.responses import FileResponse
 from crdtsync.monitor.here import DoorHere, NodeHere
 from crdtsync.monitor.problems import problem
 from crdtsync.monitor.security import ENTER, LEAVE, LockedOut, caller_of, cookie_in
+from crdtsync.said import say
 
 STATIC = Path(__file__).parent / "static"
 _TOKEN_CHARS_MAX = 256
+# It takes no token.
+_OPEN: dict[str, Any] = {"security": []}
 router = APIRouter()
 
 
@@ -31,7 +34,7 @@ class Entered(BaseModel):
     role: str
 
 
-@router.post(ENTER)
+@router.post(ENTER, openapi_extra=_OPEN)
 async def enter(body: Entering, door: DoorHere) -> Any:
     """Exchange a token for the cookie of this browser."""
     try:
@@ -39,9 +42,8 @@ async def enter(body: Entering, door: DoorHere) -> Any:
     except LockedOut as error:
         return error.answer()
     if level is None:
-        return problem(
-            401, "stranger", "the token is wrong; ask the node for its address: crdtsync monitor DIR"
-        )
+        wrong = say("the token is wrong; ask the node for its address: crdtsync monitor DIR")
+        return problem(401, "stranger", wrong)
     answer = Response(Entered(role=level.value).model_dump_json(), media_type="application/json")
     answer.set_cookie(door.cookie, door.admit(level), path="/", httponly=True, samesite="strict")
     return answer
@@ -73,7 +75,7 @@ async def me(request: Request, node: NodeHere) -> dict[str, Any]:
     }
 
 
-@router.get("/health/live")
+@router.get("/health/live", openapi_extra=_OPEN)
 async def live() -> dict[str, bool]:
     """Tell that the process answers."""
     return {"live": True}
@@ -92,5 +94,5 @@ async def page() -> FileResponse:
     """The page; its script reads the token behind the # and posts it."""
     path = STATIC / "index.html"
     if not path.is_file():
-        raise HTTPException(404, "this installation has no page")
+        raise HTTPException(404, say("this installation has no page"))
     return FileResponse(path)

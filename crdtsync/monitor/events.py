@@ -1,6 +1,7 @@
 """Server-sent events: `status`, whenever something that the screens show may have changed."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from crdtsync import limits
 from crdtsync.monitor.here import PulseHere
 from crdtsync.monitor.problems import problem
 from crdtsync.monitor.pulse import Pulse
+from crdtsync.said import say
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = ":\n\n"
@@ -21,8 +23,17 @@ _ID_CHARS_MAX = 64
 router = APIRouter()
 # Numbers of another start of this program say nothing about this one's.
 _START = secrets.token_hex(4)
+_EVENT: dict[str, Any] = {
+    "title": "Event",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+}
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A stream of events", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    200: {
+        "description": "A stream of events, each of this form; `data` is JSON",
+        "content": {MEDIA_TYPE: {"schema": _EVENT}},
+    }
 }
 
 
@@ -35,7 +46,7 @@ def event(name: str, number: str, data: Any) -> str:
 def stream(pulse: Pulse, events: AsyncIterator[str]) -> Response:
     """Answer with a stream, which ends with the node and after an hour; there are not more than a few at a time."""
     if pulse.streams >= limits.MONITOR_STREAMS_MAX:
-        return problem(503, "streams", "too many streams; close one of them", {"Retry-After": "5"})
+        return problem(503, "streams", say("too many streams; close one of them"), {"Retry-After": "5"})
     return _Stream(pulse, events)
 
 
@@ -49,7 +60,12 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._pulse.streams += 1
         try:
-            await super().__call__(scope, receive, send)
+            # A reader that takes nothing has no longer a place than one that does.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(
+                    limits.MONITOR_STREAM_SECONDS_MAX + limits.MONITOR_HEARTBEAT_SECONDS
+                ):
+                    await super().__call__(scope, receive, send)
         finally:
             self._pulse.streams -= 1
 

@@ -1,6 +1,6 @@
 """What the paths of one application share: its node, its door, its pulse, what it answered."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -13,8 +13,9 @@ from crdtsync.node import Node
 T = TypeVar("T")
 
 
-def _shared(name: str, kind: type[T]) -> Callable[[Request], T]:
-    def get(request: Request) -> T:
+def _shared(name: str, kind: type[T]) -> Callable[[Request], Awaitable[T]]:
+    # Not a plain function: FastAPI would call it in a thread.
+    async def get(request: Request) -> T:
         value = getattr(request.app.state, name)
         assert isinstance(value, kind)
         return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from crdtsync import limits
+from crdtsync.monitor.invalid import NO_OPERATION
 from crdtsync.pendencies.records import Decision, Incident, Person
 from crdtsync.schema import Counter, Kind, Set
 from crdtsync.schema.composites import RowsType, StructType
@@ -131,9 +132,8 @@ def operation_of(models: dict[str, Models]) -> Any:
         Union[tuple(kinds)],  # noqa: UP007 - their number is known at run time only
         Discriminator(
             _tag,
-            custom_error_type="operation",
-            custom_error_message="no such operation: see /api/categories for the categories that are written here; "
-            "do is create, edit or delete, for counters move or count",
+            custom_error_type=NO_OPERATION,
+            custom_error_message="no such operation",
         ),
     ]
 

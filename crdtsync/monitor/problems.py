@@ -26,6 +26,9 @@ from crdtsync.errors import (
 )
 from crdtsync.errors import ProtocolError as PeerError
 from crdtsync.errors import StorageError as StoreError
+from crdtsync.monitor import language
+from crdtsync.monitor.invalid import what_is_wrong
+from crdtsync.said import said_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +42,22 @@ _ABSENT = (PendencyMissing, RecordMissing, UnknownCategory)
 _CONFLICT = (RecordExists, RecordAmbiguous, OptionRefused)
 _FAULTS_SHOWN_MAX = 20
 log = logging.getLogger("crdtsync")
+_TITLES = {
+    400: say("Bad Request"),
+    401: say("Unauthorized"),
+    403: say("Forbidden"),
+    404: say("Not Found"),
+    405: say("Method Not Allowed"),
+    408: say("Request Timeout"),
+    409: say("Conflict"),
+    413: say("Content Too Large"),
+    415: say("Unsupported Media Type"),
+    421: say("Misdirected Request"),
+    422: say("Unprocessable Content"),
+    429: say("Too Many Requests"),
+    500: say("Internal Server Error"),
+    503: say("Service Unavailable"),
+}
 
 SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -68,15 +87,21 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def problem(
     status: int, name: str, detail: str, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    """Return an answer; ``name`` is a stable word for programs."""
+    """Return an answer in the language of the request; ``name`` is a stable word for programs."""
     body = {
         "type": TYPE_PREFIX + name,
-        "title": HTTPStatus(status).phrase,
+        "title": language.tell(title_of(status)),
         "status": status,
-        "detail": detail,
+        "detail": language.tell(detail),
         **more,
     }
-    return JSONResponse(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    told = {"Content-Language": language.current(), **(headers or {})}
+    return JSONResponse(body, status, headers=told, media_type=MEDIA_TYPE)
+
+
+def title_of(status: int) -> str:
+    """Return what an HTTP status means."""
+    return _TITLES.get(status, HTTPStatus(status).phrase)
 
 
 def status_of(error: CrdtsyncError) -> int:
@@ -101,12 +126,12 @@ def word_of(error: Exception) -> str:
 
 def of_error(error: CrdtsyncError) -> JSONResponse:
     """Return the answer for an error of this program."""
-    return problem(status_of(error), word_of(error), str(error))
+    return problem(status_of(error), word_of(error), said_of(error))
 
 
 def unexpected() -> JSONResponse:
     """Return the answer for a fault of this program; the log has the rest."""
-    return problem(500, "fault", "the node could not answer; see its log")
+    return problem(500, "fault", say("the node could not answer; see its log"))
 
 
 def install(app: FastAPI) -> None:
@@ -122,7 +147,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         # Not what was sent: a token or a PIN would come back.
         found = [
-            {"at": ".".join(map(str, one["loc"])), "problem": one["msg"]}
+            {
+                "at": ".".join(map(str, one["loc"])),
+                "problem": language.tell(what_is_wrong(one["type"], one["msg"], one.get("ctx", {}))),
+            }
             for one in error.errors()[:_FAULTS_SHOWN_MAX]
         ]
         detail = "; ".join(f"{one['at']}: {one['problem']}" for one in found)
@@ -130,8 +158,10 @@ def install(app: FastAPI) -> None:
 
     async def http(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        name = HTTPStatus(error.status_code).name.lower()
-        return problem(error.status_code, name, str(error.detail), error.headers)
+        status = HTTPStatus(error.status_code)
+        # Starlette says the status again where nobody said more.
+        detail = title_of(status) if error.detail == status.phrase else error.detail
+        return problem(status, status.name.lower(), detail, error.headers)
 
     async def fault(_request: Request, _error: Exception) -> JSONResponse:
         return unexpected()

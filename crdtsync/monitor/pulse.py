@@ -31,7 +31,8 @@ class Pulse:
         self.streams = 0
         self._changed = asyncio.Event()
         self._seen: tuple[Any, ...] = ()
-        self._told: tuple[int, dict[str, Any]] = (-1, {})
+        self._told: dict[str, Any] = {"version": -1}
+        self._telling = asyncio.Lock()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -96,22 +97,24 @@ class Pulse:
     async def facts(self) -> dict[str, Any]:
         """Return what a stream says of this moment; however many streams there are, it is read once for a number."""
         self._watch()
-        version, told = self._told
-        if version != self.version:
-            version = self.version
-            counts = await self._node.ledger.storage.read(lambda view: view.pendency_counts())
-            still_open = {(severity, owner): n for (severity, owner, at), n in counts.items() if at == "open"}
-            running = self._node.agenda.running()
-            told = {
-                "version": version,
-                "connected": self._node.connected,
-                "running": running and {name: running[name] for name in ("trigger", "phase", "percent")},
-                "percent": running and running["percent"],
-                "pendencies": sum(still_open.values()),
-                "pendencies_by_severity": {
-                    one.value: sum(n for (severity, _), n in still_open.items() if severity == one)
-                    for one in Severity
-                },
-            }
-            self._told = (version, told)
-        return told
+        async with self._telling:
+            if self._told["version"] != self.version:
+                self._told = await self._facts()
+            return self._told
+
+    async def _facts(self) -> dict[str, Any]:
+        version = self.version
+        counts = await self._node.ledger.storage.read(lambda view: view.pendency_counts())
+        still_open = {(severity, owner): n for (severity, owner, at), n in counts.items() if at == "open"}
+        running = self._node.agenda.running()
+        return {
+            "version": version,
+            "connected": self._node.connected,
+            "running": running and {name: running[name] for name in ("trigger", "phase", "percent")},
+            "percent": running and running["percent"],
+            "pendencies": sum(still_open.values()),
+            "pendencies_by_severity": {
+                one.value: sum(n for (severity, _), n in still_open.items() if severity == one)
+                for one in Severity
+            },
+        }

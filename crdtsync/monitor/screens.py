@@ -3,14 +3,16 @@
 import shutil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from crdtsync import limits
 from crdtsync.monitor.here import NodeHere, PulseHere
+from crdtsync.monitor.language import Told
 from crdtsync.monitor.models import HIDDEN
 from crdtsync.node import Node, deciding, tracking, verbs
 from crdtsync.node.tracking import heard_below
+from crdtsync.said import say
 from crdtsync.schema import Role
 
 router = APIRouter()
@@ -74,10 +76,10 @@ class Resolving(Acting):
     @model_validator(mode="after")
     def _one_or_many(self) -> "Resolving":
         if (self.id is None) == (self.rule is None):
-            raise ValueError("name one pendency by its id, or many by their rule")
+            raise ValueError(say("name one pendency by its id, or many by their rule"))
         many = (self.category, self.owner, self.severity, self.limit, self.after)
         if self.id is not None and any(value is not None for value in many):
-            raise ValueError("category, owner, severity, limit and after are for many; leave out the id")
+            raise ValueError(say("category, owner, severity, limit and after are for many; leave out the id"))
         return self
 
 
@@ -108,34 +110,43 @@ def _said(**args: Any) -> dict[str, Any]:
 
 
 @router.get("/api/status")
-async def status(node: NodeHere) -> dict[str, Any]:
+async def status(node: NodeHere) -> Told:
     """What the verb ``status`` answers, and whether a lane can sell now."""
-    can_sell, why = sells(node)
-    return {**await verbs.status(node, {}), "can_sell": can_sell, "why": why}
+    return {**await verbs.status(node, {}), **await sells(node)}
 
 
-def sells(node: Node) -> tuple[bool, str]:
+async def sells(node: Node) -> dict[str, Any]:
     """Tell whether sales can be written here now, and why (not); a network is never needed for it.
 
-    ``online`` and ``offline`` say how the link is; ``initial``: the catalogue is not all here yet; ``disk_full``;
-    ``role``: nobody sells at a head office.
+    ``why`` is ``online`` or ``offline``, as the link is; else ``initial``: the catalogue is not all here yet, and
+    ``missing`` names the categories that are known to be still on their way; ``disk_full``; ``role``: nobody sells at a
+    head office. ``why_detail`` says it in words.
     """
+    why, detail, missing = "online" if node.connected else "offline", None, []
     if node.config.role is Role.GESTAO:
-        return False, "role"
-    if node.config.upstream is not None and not node.initial_done:
-        return False, "initial"
+        why, detail = "role", say("nobody sells at a head office")
+    elif node.config.upstream is not None and not node.initial_done:
+        coming = [one for one in await node.agenda.entries() if one.direction == "download" and one.records]
+        missing = [one.category for one in coming]
+        titles = [node.schema.shape(name).title for name in missing]
+        why, detail = "initial", say("the initial synchronization is not over")
+        if titles:
+            detail = say("the initial synchronization is not over; still to come: {titles}", titles=titles)
+    elif _disk_is_full(node):
+        why, detail = "disk_full", say("the disk is full: a sale could not be stored")
+    return {"can_sell": detail is None, "why": why, "why_detail": detail, "missing": missing}
+
+
+def _disk_is_full(node: Node) -> bool:
     try:
-        free = shutil.disk_usage(node.config.folder).free
+        return shutil.disk_usage(node.config.folder).free < _DISK_FREE_BYTES_MIN
     except OSError:
         # A store in memory has no disk.
-        free = _DISK_FREE_BYTES_MIN
-    if free < _DISK_FREE_BYTES_MIN:
-        return False, "disk_full"
-    return True, "online" if node.connected else "offline"
+        return False
 
 
 @router.get("/api/network")
-async def network(node: NodeHere) -> dict[str, Any]:
+async def network(node: NodeHere) -> Told:
     """The node above and those below; what they lack is known once heads were compared, else null."""
     linked = {link.peer.device: link for link in node.downstream if link.peer is not None}
     below: list[dict[str, Any]] = []
@@ -163,7 +174,7 @@ async def network(node: NodeHere) -> dict[str, Any]:
 
 
 @router.get("/api/alerts")
-async def alerts(node: NodeHere) -> dict[str, Any]:
+async def alerts(node: NodeHere) -> Told:
     """What a person should know of this machine and its links."""
     return await tracking.alerts(node, {})
 
@@ -172,15 +183,19 @@ async def alerts(node: NodeHere) -> dict[str, Any]:
 
 
 @router.get("/api/queue")
-async def queue(node: NodeHere) -> dict[str, Any]:
+async def queue(node: NodeHere) -> Told:
     """*Próximas sincronizações*."""
     return await tracking.queue(node, {})
 
 
 @router.get("/api/queue/{category}")
 async def queue_records(
-    node: NodeHere, category: str, direction: Filter = None, after: After = None, limit: Limit = None
-) -> dict[str, Any]:
+    node: NodeHere,
+    category: Annotated[str, Path(max_length=_NAME_CHARS_MAX)],
+    direction: Filter = None,
+    after: After = None,
+    limit: Limit = None,
+) -> Told:
     """A page of a category's records that wait."""
     return await tracking.queue_records(
         node, _said(category=category, direction=direction, after=after, limit=limit)
@@ -193,7 +208,7 @@ async def history(
     days: Annotated[int | None, Query(ge=1)] = None,
     after: Annotated[int | None, Query(ge=0, le=limits.SEQ_MAX)] = None,
     limit: Limit = None,
-) -> dict[str, Any]:
+) -> Told:
     """*Histórico de sincronizações*; ``after`` is what the page before said as ``after``."""
     page = await tracking.history(node, _said(days=days, before=after, limit=limit))
     # The verb's word, and the word of all other lists.
@@ -201,7 +216,7 @@ async def history(
 
 
 @router.post("/api/sync")
-async def sync(node: NodeHere, pulse: PulseHere) -> dict[str, Any]:
+async def sync(node: NodeHere, pulse: PulseHere) -> Told:
     """*Sincronizar agora*."""
     answer = await tracking.sync(node, {})
     pulse.beat()
@@ -209,7 +224,7 @@ async def sync(node: NodeHere, pulse: PulseHere) -> dict[str, Any]:
 
 
 @router.post("/api/first")
-async def first(node: NodeHere, pulse: PulseHere, body: MaybeCategory) -> dict[str, Any]:
+async def first(node: NodeHere, pulse: PulseHere, body: MaybeCategory) -> Told:
     """Let a category go first; null takes it back."""
     answer = await tracking.first(node, {"category": body.category})
     pulse.beat()
@@ -217,7 +232,7 @@ async def first(node: NodeHere, pulse: PulseHere, body: MaybeCategory) -> dict[s
 
 
 @router.post("/api/pause")
-async def pause(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = None) -> dict[str, Any]:
+async def pause(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = None) -> Told:
     """Let a category, or the whole link, stand still."""
     answer = await tracking.pause(node, {"category": body.category if body else None})
     pulse.beat()
@@ -225,7 +240,7 @@ async def pause(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = N
 
 
 @router.post("/api/resume")
-async def resume(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = None) -> dict[str, Any]:
+async def resume(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = None) -> Told:
     """Undo a pause, or try a failed link again."""
     answer = await tracking.resume(node, {"category": body.category if body else None})
     pulse.beat()
@@ -246,7 +261,7 @@ async def pendencies(
     status: Filter = None,
     after: After = None,
     limit: Limit = None,
-) -> dict[str, Any]:
+) -> Told:
     """A page of pendencies, the gravest first; open ones unless ``status`` says otherwise."""
     return await deciding.pendencies(
         node,
@@ -275,7 +290,7 @@ async def card(node: NodeHere, id: Annotated[str, Query(max_length=_ID_CHARS_MAX
 
 
 @router.post("/api/pendencies/resolve")
-async def resolve(node: NodeHere, body: Resolving) -> dict[str, Any]:
+async def resolve(node: NodeHere, body: Resolving) -> Told:
     """Choose an option of one pendency, or of a page of those of a rule."""
     asked = body.model_dump(exclude_none=True)
     if body.id is None:
@@ -284,20 +299,20 @@ async def resolve(node: NodeHere, body: Resolving) -> dict[str, Any]:
 
 
 @router.post("/api/pendencies/undo")
-async def undo(node: NodeHere, body: Undoing) -> dict[str, Any]:
+async def undo(node: NodeHere, body: Undoing) -> Told:
     """Withdraw a decision by a further fact."""
     return await deciding.undo(node, body.model_dump(exclude_none=True))
 
 
 @router.post("/api/pendencies/seen")
-async def seen(node: NodeHere, body: Seeing) -> dict[str, Any]:
+async def seen(node: NodeHere, body: Seeing) -> Told:
     """Say that a person has seen a pendency."""
     asked = body.model_dump(exclude_none=True)
     return await deciding.seen(node, {**asked, "pendency": asked.pop("id")})
 
 
 @router.post("/api/pendencies/note")
-async def note(node: NodeHere, body: Noting) -> dict[str, Any]:
+async def note(node: NodeHere, body: Noting) -> Told:
     """Add a note to a pendency."""
     asked = body.model_dump(exclude_none=True)
     return await deciding.note(node, {**asked, "pendency": asked.pop("id")})

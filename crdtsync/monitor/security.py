@@ -8,6 +8,7 @@ and the size of its body.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -21,8 +22,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 
 from crdtsync import limits
+from crdtsync.monitor import language
 from crdtsync.monitor.problems import problem, unexpected
 from crdtsync.monitor.tokens import Level, Tokens
+from crdtsync.said import said_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,12 +75,12 @@ class LockedOut(Exception):  # noqa: N818 - it says what happened, as the progra
     """Too many wrong tokens; ``seconds`` until one is looked at again."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many wrong tokens; try again in {seconds} seconds")
+        super().__init__(say("too many wrong tokens; try again in {seconds} seconds", seconds=seconds))
         self.seconds = seconds
 
     def answer(self) -> Response:
         """Return what the caller is told."""
-        return problem(429, "locked_out", str(self), {"Retry-After": str(self.seconds)})
+        return problem(429, "locked_out", said_of(self), {"Retry-After": str(self.seconds)})
 
 
 class Door:
@@ -97,16 +100,19 @@ class Door:
         self._locked_until = 0.0
 
     def level_of(self, token: str) -> Level | None:
-        """Return what a token allows, None when it is wrong. Raises LockedOut after too many wrong ones."""
-        now = self._now()
-        if now < self._locked_until:
-            raise LockedOut(int(self._locked_until - now) + 1)
+        """Return what a token allows, None when it is wrong. Raises LockedOut for a wrong one after too many.
+
+        The right one always passes: nobody guesses 256 bits, and a program goes on selling while another one tries.
+        """
         given, found = _hash(token), None
         for level, known in self._hashes.items():
             # Both are always compared, in a time that does not depend on them.
             if hmac.compare_digest(given, known):
                 found = level
         if found is None:
+            now = self._now()
+            if now < self._locked_until:
+                raise LockedOut(int(self._locked_until - now) + 1)
             self._note_failure(now)
         return found
 
@@ -118,7 +124,7 @@ class Door:
         ):
             self._locked_until = now + limits.MONITOR_FAILURE_SECONDS
             self._failures.clear()
-            log.warning("monitor: too many wrong tokens; none is looked at for a while")
+            log.warning("monitor: too many wrong tokens; wrong ones are answered with 429 for a while")
 
     def admit(self, level: Level) -> str:
         """Return the cookie of a browser that showed a token."""
@@ -177,14 +183,19 @@ class Guard:
                 _seal(scope["path"], MutableHeaders(scope=message))
             await send(message)
 
+        headers = Headers(scope=scope)
+        language.use(headers.get(language.HEADER, ""))
         try:
-            refusal = self._judge(scope)
+            refusal = self._judge(scope, headers)
             if refusal is None and scope["method"] not in _LOOKS:
-                body = await _read(receive)
+                body = await _read(receive, _bytes_max(scope["path"]))
                 if body is None:
-                    refusal = _too_large()
-                else:
+                    # Whoever sent half a body asked for nothing.
+                    return
+                if isinstance(body, bytes):
                     receive = _again(body, receive)
+                else:
+                    refusal = body
             await (refusal or self._app)(scope, receive, sealed)
         except Exception:
             # The last one that can answer: the node goes on, its log has the trace, and the caller sees none of it.
@@ -192,26 +203,22 @@ class Guard:
             if not started:
                 await unexpected()(scope, receive, sealed)
 
-    def _judge(self, scope: Scope) -> Response | None:
+    def _judge(self, scope: Scope, headers: Headers) -> Response | None:
         """Return why a request is refused; None, and who asks in the scope, when it may pass."""
-        headers = Headers(scope=scope)
-        if headers.getlist("host") not in [[host] for host in self._hosts]:
-            return problem(421, "host", "this node does not have that name; use 127.0.0.1 and its port")
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return problem(421, "host", say("this node does not have that name; use 127.0.0.1 and its port"))
         if any(origin not in self._origins for origin in headers.getlist("origin")):
-            return problem(403, "origin", "pages of other origins have no business here")
+            return _other_origin()
         if scope["path"] not in _PAGE and headers.get("sec-fetch-site") in _ELSEWHERE:
             # A request without an origin, such as that of an image; a link to the page itself may come from anywhere.
-            return problem(403, "origin", "pages of other origins have no business here")
+            return _other_origin()
         kind = headers.get("content-type", _JSON).partition(";")[0].strip().lower()
         if scope["method"] not in _LOOKS and kind != _JSON:
-            return problem(415, "media_type", f"write the body as {_JSON}")
-        length = headers.get("content-length", "0")
-        if (
-            len(length) > _LENGTH_DIGITS_MAX
-            or not length.isdecimal()
-            or int(length) > limits.MONITOR_BODY_BYTES_MAX
-        ):
-            return _too_large()
+            return problem(415, "media_type", say("write the body as {kind}", kind=_JSON))
+        length, most = headers.get("content-length", "0"), _bytes_max(scope["path"])
+        if len(length) > _LENGTH_DIGITS_MAX or not length.isdecimal() or int(length) > most:
+            return _too_large(most)
         return self._admit(scope, headers)
 
     def _admit(self, scope: Scope, headers: Headers) -> Response | None:
@@ -223,14 +230,15 @@ class Guard:
         except LockedOut as error:
             return error.answer()
         if caller is None:
-            detail = "say who you are: a token as `Authorization: Bearer`, or open the page with its token"
+            detail = say(
+                "say who you are: a token as `Authorization: Bearer`, or open the page with its token"
+            )
             return problem(401, "stranger", detail, {"WWW-Authenticate": "Bearer"})
         if not looks and caller.csrf and not _is(headers.get(CSRF_HEADER), caller.csrf):
-            return problem(
-                403, "csrf", f"the header {CSRF_HEADER} is missing or wrong; /api/me says what it is"
-            )
+            detail = say("the header {name} is missing or wrong; /api/me says what it is", name=CSRF_HEADER)
+            return problem(403, "csrf", detail)
         if not looks and caller.level is Level.READER and path != LEAVE:
-            return problem(403, "reader", "this token only looks; changes take the other one")
+            return problem(403, "reader", say("this token only looks; changes take the other one"))
         scope[_CALLER] = caller
         return None
 
@@ -261,20 +269,35 @@ def _seal(path: str, headers: MutableHeaders) -> None:
     headers["Cache-Control"] = "no-cache" if path.startswith("/static/") else "no-store"
 
 
-def _too_large() -> Response:
-    return problem(413, "too_large", f"a body has at most {limits.MONITOR_BODY_BYTES_MAX} bytes")
+def _other_origin() -> Response:
+    return problem(403, "origin", say("pages of other origins have no business here"))
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body, None when it is too large: what its length says may be a lie."""
+def _bytes_max(path: str) -> int:
+    """Return how large a body may be: a stranger's only has a token."""
+    return limits.MONITOR_ENTER_BYTES_MAX if path == ENTER else limits.MONITOR_BODY_BYTES_MAX
+
+
+def _too_large(most: int) -> Response:
+    return problem(413, "too_large", say("a body has at most {most} bytes", most=most))
+
+
+async def _read(receive: Receive, most: int) -> bytes | Response | None:
+    """Return the whole body, or why it is refused: what its length says may be a lie. None: its sender went away."""
     body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limits.MONITOR_BODY_BYTES_MAX:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
+    try:
+        async with asyncio.timeout(limits.MONITOR_ARRIVAL_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > most:
+                    return _too_large(most)
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        return problem(408, "too_slow", say("the body did not arrive in time; send the request again"))
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crdtsync import limits
 from crdtsync.errors import ListenFailed, PortInUse
@@ -20,6 +21,8 @@ from crdtsync.said import say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from crdtsync.node import Node
 
@@ -33,6 +36,41 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the node."""
         yield
+
+
+class _Protocol(H11Protocol):
+    """Uvicorn's, which waits for ever for a request that was begun: here the connection ends. There are not many of them."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connected."""
+        assert isinstance(transport, asyncio.Transport)
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request arrived: its head is expected as a whole, its body is waited for by the guard."""
+        super().data_received(data)
+        # There is none before the first request, whatever uvicorn's types say.
+        answering = cast("RequestResponseCycle | None", self.cycle)
+        if answering is not None and not answering.response_complete:
+            self._expect_nothing()
+        elif self._late is None:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._late = self.loop.call_later(limits.MONITOR_ARRIVAL_SECONDS, self.transport.close)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 @contextlib.asynccontextmanager
@@ -57,7 +95,7 @@ async def serve(node: Node, port: int = 0) -> AsyncIterator[int]:
         pulse = Pulse(node)
         config = uvicorn.Config(
             build(node, Door(tokens, port), pulse, port),
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -82,7 +120,7 @@ async def serve(node: Node, port: int = 0) -> AsyncIterator[int]:
 
 def _listening(port: int) -> socket.socket:
     try:
-        return socket.create_server((HOST, port))
+        listener = socket.create_server((HOST, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(HOST, port) from error
@@ -90,3 +128,7 @@ def _listening(port: int) -> socket.socket:
             "cannot listen here ({error}); choose another port in node.toml", error=error.strerror or error
         )
         raise ListenFailed(HOST, port, advice) from error
+    # An answer is sent in two pieces. Without this the second waits, 40 ms, until the other end says that it has the
+    # first; asyncio sets it only for sockets that were made with the protocol's number.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -68,9 +68,8 @@ def router_of(schema: Schema) -> APIRouter:
                 answer = await _write(node, answers, name, digest, asked["operations"])
                 return JSONResponse(answer)
             if known["asked"] != digest:
-                return problem(
-                    409, "idempotency_key", "this key was used for other operations; choose a new one"
-                )
+                used = say("this key was used for other operations; choose a new one")
+                return problem(409, "idempotency_key", used)
             return JSONResponse(known["answer"], headers={REPEATED: "true"})
 
     write.__annotations__["body"] = asking

@@ -51,7 +51,10 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "link": node.agenda.link(),
         "below": sorted(link.peer.device for link in node.downstream if link.peer),
         "heard_ms": heard_below(node),
-        "alerts": [f"{alert.code}: {alert.subject}: {alert.detail}" for alert in alerts_of(node)],
+        "alerts": [
+            say("{code}: {subject}: {detail}", code=one.code, subject=one.subject, detail=one.detail)
+            for one in alerts_of(node)
+        ],
         "documents": len(ledger.heads),
         "loaded": len(ledger.loaded()),
         "records": {name: count for name, count in counts.items() if count},

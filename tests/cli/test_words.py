@@ -11,6 +11,7 @@ import pytest
 
 from crdtsync import errors
 from crdtsync.cli import words
+from crdtsync.locale import LOCALES
 from docs import catalogues
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,7 +46,7 @@ WORDS_ON_SCREEN = (
 )
 
 
-@pytest.mark.parametrize("locale", catalogues.LOCALES)
+@pytest.mark.parametrize("locale", LOCALES.values())
 def test_the_catalogues_are_current_and_whole(locale: str) -> None:
     catalogue = catalogues.current(locale)
     assert catalogues.untranslated(catalogue) == []
@@ -54,7 +55,7 @@ def test_the_catalogues_are_current_and_whole(locale: str) -> None:
     assert catalogues.path_of(locale, "mo").read_bytes() == catalogues.compiled(catalogue), advice
 
 
-@pytest.mark.parametrize("locale", catalogues.LOCALES)
+@pytest.mark.parametrize("locale", LOCALES.values())
 def test_a_translation_has_the_places_of_its_text(locale: str) -> None:
     for message in catalogues.current(locale):
         texts = message.id if isinstance(message.id, tuple) else (message.id,)

@@ -72,8 +72,9 @@ async def test_status_says_what_the_verb_says_and_whether_one_can_sell(house: Ho
     await with_pendency(house)
     said = (await house.resolver.get("/api/status")).json()
     assert said["pendencies"] == 1
-    assert (said["can_sell"], said["why"]) == (True, "offline")
-    assert said.keys() - (await BUILT_IN["status"](house.node, {})).keys() == {"can_sell", "why"}
+    assert (said["can_sell"], said["why"], said["why_detail"], said["missing"]) == (True, "offline", None, [])
+    more = said.keys() - (await BUILT_IN["status"](house.node, {})).keys()
+    assert more == {"can_sell", "why", "why_detail", "missing"}
 
 
 async def test_nobody_sells_at_a_head_office_before_the_catalogue_is_there_or_on_a_full_disk(
@@ -83,6 +84,7 @@ async def test_nobody_sells_at_a_head_office_before_the_catalogue_is_there_or_on
         async with house_in(config.folder, config=config) as house:
             said = (await house.resolver.get("/api/status")).json()
         assert said["can_sell"] is False
+        assert said["why_detail"]
         return str(said["why"])
 
     for name in ("a", "b", "c"):
@@ -91,6 +93,18 @@ async def test_nobody_sells_at_a_head_office_before_the_catalogue_is_there_or_on
     assert await why(config_of(tmp_path / "b", upstream="ws://127.0.0.1:1")) == "initial"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1, total=10**9))
     assert await why(config_of(tmp_path / "c")) == "disk_full"
+
+
+async def test_a_lane_that_is_not_filled_yet_says_what_is_still_to_come(tmp_path: Path) -> None:
+    config = config_of(tmp_path, upstream="ws://127.0.0.1:1")
+    async with house_in(tmp_path, config=config) as house:
+        said = (await house.reader.get("/api/status")).json()
+        assert (said["why"], said["missing"]) == ("initial", [])
+        assert said["why_detail"] == "the initial synchronization is not over"
+        house.node.uplink.memory.to_receive |= {"stock": [3, 1], "products": [2, 1]}
+        said = (await house.reader.get("/api/status", headers={"Accept-Language": "pt"})).json()
+        assert (said["can_sell"], said["why"], said["missing"]) == (False, "initial", ["products", "stock"])
+        assert said["why_detail"] == "a sincronização inicial não terminou; ainda faltam: Produtos, Estoque"
 
 
 async def test_history_comes_in_pages_with_the_categories_of_each_run(house: House) -> None:

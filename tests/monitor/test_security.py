@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -139,15 +140,28 @@ async def test_ten_wrong_tokens_shut_the_door_for_a_minute(house: House) -> None
         else:
             wrong = await house.client().post("/api/enter", json={"token": str(number)})
         assert wrong.status_code == 401
-    locked = await house.resolver.get("/api/me")
+    locked = await house.client(Authorization="Bearer no").get("/api/me")
     assert problem(locked, 429) == "locked_out"
     assert 0 < int(locked.headers["retry-after"]) <= 61
-    entering = await house.client().post("/api/enter", json={"token": house.tokens.resolver})
+    entering = await house.client().post("/api/enter", json={"token": "no"})
     assert problem(entering, 429) == "locked_out"
     # Whoever is inside goes on working.
     assert (await known.get("/api/me")).status_code == 200
     house.clock.now += limits.MONITOR_FAILURE_SECONDS + 1
-    assert (await house.resolver.get("/api/me")).status_code == 200
+    again = await house.client(Authorization="Bearer no").get("/api/me")
+    assert problem(again, 401) == "stranger"
+
+
+async def test_the_right_token_passes_while_somebody_tries_wrong_ones(house: House) -> None:
+    wrong = house.client(Authorization=f"Bearer {house.tokens.resolver[:-1]}")
+    for _ in range(2 * limits.MONITOR_FAILURES_MAX):
+        await wrong.get("/api/me")
+    assert problem(await wrong.get("/api/me"), 429) == "locked_out"
+    assert (await house.write(create("products", "p1", name="Café"))).status_code == 200
+    assert (await house.reader.get("/api/me")).status_code == 200
+    assert (await (await house.browser()).get("/api/me")).status_code == 200
+    # What passes opens nothing for the others.
+    assert problem(await wrong.get("/api/me"), 429) == "locked_out"
 
 
 async def test_wrong_tokens_now_and_then_shut_nothing(house: House) -> None:
@@ -202,6 +216,42 @@ async def test_a_body_that_is_too_large_is_refused_whatever_its_length_says(hous
         assert problem(asked, 413) == "too_large"
     liar = {**headers, "Content-Length": "9" * 5_000}
     assert problem(await house.resolver.post("/api/pause", headers=liar), 413) == "too_large"
+
+
+async def test_a_stranger_cannot_send_much(house: House) -> None:
+    body = {"token": "x" * limits.MONITOR_ENTER_BYTES_MAX}
+    assert problem(await house.client().post("/api/enter", json=body), 413) == "too_large"
+
+
+async def asked_raw(house: House, *messages: dict[str, Any]) -> list[Any]:
+    """What is answered to a pause of one category whose body arrives like this, and then no more."""
+    said: list[Any] = []
+    arriving = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        message = next(arriving, None)
+        return message if message is not None else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    headers = [(b"host", HOST.encode()), (b"authorization", f"Bearer {house.tokens.resolver}".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/api/pause", "query_string": b"", "headers": headers}
+    await house.app(scope, receive, send)
+    return said
+
+
+async def test_a_caller_that_went_away_in_the_middle_of_its_request_asked_for_nothing(house: House) -> None:
+    part = {"type": "http.request", "body": b"", "more_body": True}
+    assert await asked_raw(house, part, {"type": "http.disconnect"}) == []
+    assert house.node.uplink.memory.paused_ms is None
+
+
+async def test_a_body_is_not_waited_for_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MONITOR_ARRIVAL_SECONDS", 0.05)
+    (begin, _) = await asked_raw(house, {"type": "http.request", "body": b"{", "more_body": True})
+    assert begin["status"] == 408
+    assert house.node.uplink.memory.paused_ms is None
 
 
 async def test_what_is_no_json_is_a_problem_and_no_fault(house: House) -> None:

@@ -9,12 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
+from http.client import HTTPConnection
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
+from crdtsync import limits
 from crdtsync.cli import main
 from crdtsync.errors import ConfigError, PortInUse
 from crdtsync.monitor.serve import serve
@@ -58,6 +63,37 @@ async def test_it_listens_to_this_machine_alone(tmp_path: Path) -> None:
         # The whole of 127.0.0.0/8 is this machine's on Linux; a listener on all addresses would answer here too.
         with pytest.raises(OSError, match=r"refused|timed out|unreachable"):
             socket.create_connection(("127.0.0.2", port), timeout=2)
+
+
+async def test_an_answer_does_not_wait_for_the_reader_to_confirm_its_first_half(tmp_path: Path) -> None:
+    def ask(port: int) -> float:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            took = []
+            for _ in range(30):
+                begun = perf_counter()
+                connection.request("GET", "/health/live")
+                assert connection.getresponse().read() == b'{"live":true}'
+                took.append(perf_counter() - begun)
+        return median(took)
+
+    async with Node(config_of(tmp_path), schema=SCHEMA) as node, serve(node) as port:
+        # Such a wait takes 40 ms.
+        assert await asyncio.to_thread(ask, port) < 0.03
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MONITOR_ARRIVAL_SECONDS", 0.2)
+    whole = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+    async with Node(config_of(tmp_path), schema=SCHEMA) as node, serve(node) as port:
+        for said in (b"", b"GET /hea", whole % port + b"GET /hea"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            told = await asyncio.wait_for(reader.read(), PATIENCE)
+            assert told.count(b"200 OK") == said.count(b"/live")
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_port_in_use_is_named_and_nothing_stays_behind(tmp_path: Path) -> None:
