@@ -14,6 +14,7 @@ from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from crdtsync.pendencies.records import Person
 from tests.monitor.browser import ZONE
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from crdtsync.node import Node
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # A Tuesday morning.
 NOW = datetime(2026, 11, 24, 10, 42, tzinfo=ZONE)
 DAYS = 4
+QUESTIONS = 4
+PER_TRANSACTION = 1_000
+CHECK_MS = 14 * 60_000
 RUN_HOURS = (8, 9, 11, 12, 14, 15, 17, 18)
 COFFEE = "7891000"
 PRODUCTS = {
@@ -53,11 +57,20 @@ async def open_catalogue(node: Node) -> None:
             tx.create(Person, id=key, name=name, job="Gerente" if key == "maria" else "Caixa")
 
 
-async def write_more(node: Node, count: int) -> None:
-    """Write products by the thousand, so that the first synchronization takes a while."""
-    async with node.transaction() as tx:
-        for number in range(count):
-            tx.create(Product, id=f"{100_000 + number}", name=f"Produto {number}", price=Decimal(10))
+async def write_products(node: Node, count: int) -> None:
+    """Write more products, so that the first synchronization takes a while."""
+    for first in range(0, count, PER_TRANSACTION):
+        async with node.transaction() as tx:
+            for number in range(first, first + PER_TRANSACTION):
+                tx.create(Product, id=str(number), name=f"Produto {number}", price=Decimal(10))
+
+
+async def write_stock(node: Node, count: int) -> None:
+    """Write the stock of those products."""
+    for first in range(0, count, PER_TRANSACTION):
+        async with node.transaction() as tx:
+            for number in range(first, first + PER_TRANSACTION):
+                tx.create(StockItem, product=str(number)).balance.add(number, cause="entrada")
 
 
 async def open_stock(node: Node) -> None:
@@ -98,14 +111,19 @@ def go_to(town: Town, when: datetime) -> None:
     town.clock.ahead += when.timestamp() - town.clock.now_ms() / 1000
 
 
-def work_for_days(town: Town) -> None:
-    """Open the store and let it sell and synchronize today and the three days before, until `NOW`."""
-    keys = list(PRODUCTS)
-    go_to(town, NOW.replace(day=NOW.day - DAYS + 1, hour=7))
+def open_store(town: Town) -> None:
+    """Let the head office have its catalogue, and the store synchronize and fill its shelves."""
     town.office.do(open_catalogue)
     town.store.start()
     town.store.until_synchronized()
     town.store.do(open_stock)
+
+
+def work_for_days(town: Town) -> None:
+    """Open the store and let it sell and synchronize today and the three days before, until `NOW`."""
+    keys = list(PRODUCTS)
+    go_to(town, NOW.replace(day=NOW.day - DAYS + 1, hour=7))
+    open_store(town)
     sale = 0
     for day in range(NOW.day - DAYS + 1, NOW.day + 1):
         for hour in RUN_HOURS:
@@ -122,6 +140,7 @@ def work_for_days(town: Town) -> None:
 def open_questions(town: Town) -> None:
     """Let things happen that a person is asked about: too much sold, a price set twice, one customer twice."""
     town.store.do(sell, "v9001", COFFEE, "7891001", units=45)
+    go_to(town, NOW.replace(minute=NOW.minute - 20))
     town.cut()
     town.office.do(_price, "20.50")
     town.office.do(write_customer, ANA, "Ana Paula Ferreira", "11987654321")
@@ -130,3 +149,12 @@ def open_questions(town: Town) -> None:
     town.store.do(write_customer, ANA_AGAIN, "Ana P. Ferreira", "1133221100")
     town.mend()
     town.store.until_synchronized()
+    wait_for(lambda: town.store.pendencies() == QUESTIONS, "what is asked is here")
+    go_to(town, NOW)
+    # A moved clock wakes nobody: the check that is due now is asked for.
+    town.store.ask("check")
+    wait_for(lambda: _next_check_ms(town) > town.clock.now_ms() + CHECK_MS, "the next check is in 15 minutes")
+
+
+def _next_check_ms(town: Town) -> int:
+    return town.store.ask("queue")["next"]["at_ms"] or 0

@@ -1,5 +1,7 @@
 // The node's HTTP interface: same origin, the session in a cookie, one token against forged requests.
 
+import { currentLanguage } from "./words.js";
+
 const SECONDS_MAX = 20;
 
 let csrf = "";
@@ -41,6 +43,7 @@ async function ask(path, options) {
   try {
     response = await fetch(path, {
       ...options,
+      headers: { ...options.headers, "Accept-Language": currentLanguage() },
       credentials: "same-origin",
       cache: "no-store",
       signal: AbortSignal.timeout(SECONDS_MAX * 1000),

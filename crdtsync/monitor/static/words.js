@@ -90,6 +90,18 @@ export function decimal(text, places) {
   return new Intl.NumberFormat(language, { minimumFractionDigits: places, maximumFractionDigits: 6 }).format(text);
 }
 
+/** An amount in reais: "R$ 19,90". */
+export function money(text) {
+  return new Intl.NumberFormat(language, { style: "currency", currency: "BRL", maximumFractionDigits: 6 }).format(text);
+}
+
+/** A CPF or CNPJ with its mask; another text as it is. */
+export function taxId(text) {
+  if (/^\d{11}$/.test(text)) return text.replace(/(...)(...)(...)(..)/, "$1.$2.$3-$4");
+  if (/^[0-9A-Z]{14}$/.test(text)) return text.replace(/(..)(...)(...)(....)(..)/, "$1.$2.$3/$4-$5");
+  return text;
+}
+
 export function percent(number) {
   return new Intl.NumberFormat(language, { style: "percent" }).format(number / 100);
 }
@@ -104,8 +116,13 @@ export function clock(atMs) {
 }
 
 /** The time alone when it is today, else with the date. */
-export function moment(atMs) {
-  return dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+export function moment(atMs, withDate = false) {
+  return !withDate && dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+}
+
+/** A calendar day, given as ISO text. */
+export function date(text) {
+  return new Intl.DateTimeFormat(language, { timeZone: "UTC", dateStyle: "short" }).format(Date.parse(text));
 }
 
 /** The day of a moment in the node's time zone, as ISO text. */
@@ -161,8 +178,12 @@ export function countdown(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
 }
 
-export function span(seconds) {
-  if (seconds < 1) return t("under_a_second");
-  const [unit, one] = seconds < 90 ? ["second", 1] : seconds < 5_400 ? ["minute", 60] : ["hour", 3_600];
-  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(Math.round(seconds / one));
+/** How long something took, in few letters: "0,4 s", "3 min 20 s". */
+export function took(seconds) {
+  const unit = (number, name) =>
+    new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: seconds < 10 ? 1 : 0 }).format(number);
+  if (seconds < 0.1) return `< ${unit(0.1, "second")}`;
+  if (seconds < 60) return unit(seconds, "second");
+  const whole = Math.round(seconds);
+  return [unit(Math.floor(whole / 60), "minute"), whole % 60 ? unit(whole % 60, "second") : ""].filter(Boolean).join(" ");
 }
