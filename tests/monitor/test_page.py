@@ -31,8 +31,8 @@ pytestmark = [
 
 WAIT_MS = 15_000
 COOLDOWN_SECONDS = 300
-MANY_PRODUCTS = 4_000
-MANY_STOCK = 3_000
+MANY_PRODUCTS = 6_000
+MANY_STOCK = 6_000
 SHORT_COFFEE = f"stock/loja1/{trade.COFFEE}#C01"
 ATTACK = attacks.ATTACK
 TWO_PRICES = f"products/{trade.COFFEE}#C04"
@@ -398,7 +398,7 @@ def test_values_that_were_written_apart_stand_side_by_side(page: Page, shop: Sta
 
 def test_the_first_day_of_a_store(page: Page, tmp_path: Path) -> None:
     """From the first login to a decision that the head office has too, the line being cut in between."""
-    with town_in(tmp_path, limit_kb_s=16) as town:
+    with town_in(tmp_path, limit_kb_s=200) as town:
         town.office.do(trade.open_catalogue)
         town.office.do(trade.write_products, MANY_PRODUCTS)
         town.cut()

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 24, 10, 42, tzinfo=ZONE)
 DAYS = 4
 QUESTIONS = 4
-PER_TRANSACTION = 1_000
+PER_TRANSACTION = 100
+# Records that are long, so that few of them take several pieces.
+LONG = "entrada da nota fiscal de compra da mercadoria do mês "
 CHECK_MS = 14 * 60_000
 RUN_HOURS = (8, 9, 11, 12, 14, 15, 17, 18)
 COFFEE = "7891000"
@@ -62,7 +64,7 @@ async def write_products(node: Node, count: int) -> None:
     for first in range(0, count, PER_TRANSACTION):
         async with node.transaction() as tx:
             for number in range(first, first + PER_TRANSACTION):
-                tx.create(Product, id=str(number), name=f"Produto {number}", price=Decimal(10))
+                tx.create(Product, id=str(number), name=f"Produto {number}", manufacturer=LONG, package_size=LONG[:40])
 
 
 async def write_stock(node: Node, count: int) -> None:
@@ -70,7 +72,7 @@ async def write_stock(node: Node, count: int) -> None:
     for first in range(0, count, PER_TRANSACTION):
         async with node.transaction() as tx:
             for number in range(first, first + PER_TRANSACTION):
-                tx.create(StockItem, product=str(number)).balance.add(number, cause="entrada")
+                tx.create(StockItem, product=str(number)).balance.add(number, cause=LONG)
 
 
 async def open_stock(node: Node) -> None:
