@@ -49,7 +49,18 @@ def _runs(count: int, now_ms: int) -> Iterator[RunRow]:
     for number in range(1, count + 1):
         started_ms = now_ms - (count - number) * limits.LIVE_GATHER_MS
         yield RunRow(
-            number, "upstream", "routine", started_ms, started_ms + 400, "done", "", 0, 24, 0, 8_192, categories=parts
+            number,
+            "upstream",
+            "routine",
+            started_ms,
+            started_ms + 400,
+            "done",
+            "",
+            0,
+            24,
+            0,
+            8_192,
+            categories=parts,
         )
 
 
@@ -90,7 +101,11 @@ async def _measure(pendencies: int, runs: int) -> tuple[list[float], list[int]]:
         async with Node(config, schema=load_installed()) as node:
             await _fill(node, pendencies, runs)
         # Opened again: nothing that was written is still in memory.
-        async with Node(config, schema=load_installed()) as node, serve(node) as port, async_playwright() as driver:
+        async with (
+            Node(config, schema=load_installed()) as node,
+            serve(node) as port,
+            async_playwright() as driver,
+        ):
             open_now = len(await node.pendencies())
             assert open_now == pendencies, f"{open_now} pendencies are open"
             browser = await driver.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_ARGS))
@@ -108,11 +123,26 @@ def measure(sizes: Sizes) -> list[Figure]:
         RuntimeError: there is no Chromium.
     """
     if CHROMIUM is None:
-        raise RuntimeError("the page is measured in Chromium, and there is none; install it: apt-get install chromium")
+        raise RuntimeError(
+            "the page is measured in Chromium, and there is none; install it: apt-get install chromium"
+        )
     ms, sent = asyncio.run(_measure(sizes.pendencies, sizes.runs))
     name = f"first view of the page, {sizes.pendencies:,} pendencies open, {sizes.runs:,} rows of history"
     details = {"shortest, ms": min(ms), "longest, ms": max(ms), "bytes": float(max(sent))}
     return [
-        Figure(name, statistics.median(ms), MS_MAX, "ms", f"from the address to what a person sees, median of {_LOADS}", details),
-        Figure(f"{name}: transferred", max(sent), BYTES_MAX, "bytes", "everything, headers included, nothing cached"),
+        Figure(
+            name,
+            statistics.median(ms),
+            MS_MAX,
+            "ms",
+            f"from the address to what a person sees, median of {_LOADS}",
+            details,
+        ),
+        Figure(
+            f"{name}: transferred",
+            max(sent),
+            BYTES_MAX,
+            "bytes",
+            "everything, headers included, nothing cached",
+        ),
     ]

@@ -32,7 +32,7 @@ DESK = {"width": 1024, "height": 700}
 PHONE = {"width": 390, "height": 780}
 _PRODUCTS = 6_000
 _WAIT_MS = 15_000
-_COLOURS = 96
+_COLOURS = 256
 
 
 def _open(page: Page, screen: str, ready: str) -> None:
@@ -100,7 +100,7 @@ def _shoot(page: Page, path: Path) -> None:
     """Write what is on the screen in few colours: a third of the bytes, and nobody sees it."""
     page.screenshot(path=path)
     with Image.open(path) as drawn:
-        few = drawn.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        few = drawn.convert("RGB").quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 

@@ -104,7 +104,9 @@ def _files() -> dict[str, _File]:
     for path in STATIC.iterdir() if STATIC.is_dir() else ():
         data = path.read_bytes()
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        found[path.name] = _File(kind, f'"{hashlib.sha256(data).hexdigest()}"', data, gzip.compress(data, mtime=0))
+        found[path.name] = _File(
+            kind, f'"{hashlib.sha256(data).hexdigest()}"', data, gzip.compress(data, mtime=0)
+        )
     return found
 
 
@@ -130,5 +132,7 @@ def file(name: str, request: Request) -> Response:
     if request.headers.get("if-none-match") == found.tag:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(found.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=found.media_type)
+        return Response(
+            found.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=found.media_type
+        )
     return Response(found.plain, headers=headers, media_type=found.media_type)

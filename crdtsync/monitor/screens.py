@@ -244,33 +244,23 @@ async def resume(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = 
 # -- pendencies ----------------------------------------------------------------------------------------------------
 
 
+class Listing(BaseModel):
+    """Which pendencies, and which page of them."""
+
+    rule: Name | None = None
+    severity: Name | None = None
+    category: Name | None = None
+    owner: Name | None = None
+    status: Name | None = None
+    older_hours: Annotated[int | None, Field(ge=0)] = None
+    after: Annotated[str | None, Field(max_length=_CURSOR_CHARS_MAX)] = None
+    limit: Annotated[int | None, Field(ge=1, le=limits.PAGE_ROWS_MAX)] = None
+
+
 @router.get("/api/pendencies")
-async def pendencies(
-    node: NodeHere,
-    *,
-    rule: Filter = None,
-    severity: Filter = None,
-    category: Filter = None,
-    owner: Filter = None,
-    status: Filter = None,
-    older_hours: Annotated[int | None, Query(ge=0)] = None,
-    after: After = None,
-    limit: Limit = None,
-) -> dict[str, Any]:
+async def pendencies(node: NodeHere, listing: Annotated[Listing, Query()]) -> dict[str, Any]:
     """A page of pendencies, the gravest first; open ones unless ``status`` says otherwise."""
-    return await deciding.pendencies(
-        node,
-        _said(
-            rule=rule,
-            severity=severity,
-            category=category,
-            owner=owner,
-            status=status,
-            older_hours=older_hours,
-            after=after,
-            limit=limit,
-        ),
-    )
+    return await deciding.pendencies(node, listing.model_dump(exclude_none=True))
 
 
 @router.get("/api/pendencies/card")

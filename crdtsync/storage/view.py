@@ -361,7 +361,7 @@ class SqlView:
         parts: dict[int, list[RunCategoryRow]] = {}
         for run, *part in self._own(sql, "run_categories", json.dumps([row[0] for row in rows])):
             parts.setdefault(run, []).append(RunCategoryRow(*part))
-        return [RunRow(*row, tuple(parts.get(row[0], ()))) for row in rows]
+        return [RunRow(*row, tuple(parts.get(row[0], ()))) for row in rows]  # type: ignore[call-arg] # a star hides that there are fourteen
 
     def moved_by_hour(self, since_ms: int) -> list[tuple[int, int]]:
         """See View."""

@@ -353,7 +353,9 @@ class StorageContract(ABC):
             await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[old])))
             assert await store.read(lambda view: view.pendencies(opened_until_ms=old.opened_ms)) == [old]
             assert await store.read(lambda view: view.count_pendencies(opened_until_ms=old.opened_ms)) == 1
-            assert await store.read(lambda view: view.count_pendencies(opened_until_ms=rows[1].opened_ms)) == 4
+            assert (
+                await store.read(lambda view: view.count_pendencies(opened_until_ms=rows[1].opened_ms)) == 4
+            )
             assert await store.read(lambda view: view.pendency_counts()) == {
                 ("A", "loja", "open"): 3,
                 ("B", "loja", "decided"): 1,

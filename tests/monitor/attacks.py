@@ -66,7 +66,11 @@ async def _write(node: Node, entity: type[Entity], samples: list[dict[str, Any]]
     every = {one.name: one for one in (*shape.keys, *shape.fields.values())}
     sets = [one for one in every.values() if isinstance(one, Set) and _attacked(one.name, one.type, None)]
     for values in samples:
-        attacked = {name: _attacked(name, one.type, values.get(name)) for name, one in every.items() if not isinstance(one, Set)}
+        attacked = {
+            name: _attacked(name, one.type, values.get(name))
+            for name, one in every.items()
+            if not isinstance(one, Set)
+        }
         attacked = {name: value for name, value in attacked.items() if value is not None}
         for kept in ((), [one.name for one in shape.keys]):
             given = values | {name: value for name, value in attacked.items() if name not in kept}
@@ -91,7 +95,11 @@ def _attacked(name: str, of: ValueType, value: Any) -> Any:
     if isinstance(of, StructType):
         return _struct(value) if value is not None else None
     closed = isinstance(of, EnumType | RefType)
-    return attack_of(name) if isinstance(of, TextType) and not closed and of.pattern is None and of.normal is None else None
+    return (
+        attack_of(name)
+        if isinstance(of, TextType) and not closed and of.pattern is None and of.normal is None
+        else None
+    )
 
 
 def _struct(given: Struct) -> Struct:

@@ -21,10 +21,8 @@ from crdtsync.schema import Role
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
-
-    from crdtsync.schema import Schema
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -74,9 +72,13 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="nodes")
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what a coroutine returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS_MAX)
+    def run(self, work: Awaitable[T]) -> T:
+        """Return what is awaited there."""
+
+        async def whole() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(whole(), self._loop).result(CALL_SECONDS_MAX)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -91,7 +93,6 @@ class Station:
     loop: Loop
     config: NodeConfig
     clock: Clock
-    schema: Schema | None = None
     node: Node | None = field(default=None, init=False)
     _open: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
@@ -101,7 +102,7 @@ class Station:
 
     async def _start(self) -> None:
         self.config.folder.mkdir(exist_ok=True)
-        node = Node(self.config, clock=self.clock, schema=self.schema)
+        node = Node(self.config, clock=self.clock)
         self.node = await self._open.enter_async_context(node)
         await self._open.enter_async_context(service(node))
 
@@ -114,8 +115,8 @@ class Station:
         """Ask the node as the command line does."""
         return self.do(verbs.BUILT_IN[verb], args)
 
-    def do(self, work: Callable[Concatenate[Node, P], Coroutine[Any, Any, T]], *args: P.args, **more: P.kwargs) -> T:
-        """Return what a coroutine function of the node returns."""
+    def do(self, work: Callable[Concatenate[Node, P], Awaitable[T]], *args: P.args, **more: P.kwargs) -> T:
+        """Return what an asynchronous function of the node returns."""
         assert self.node is not None
         return self.loop.run(work(self.node, *args, **more))
 
@@ -160,7 +161,7 @@ class Town:
 
 
 @contextmanager
-def town_in(folder: Path, *, schema: Schema | None = None, **settings: Any) -> Iterator[Town]:
+def town_in(folder: Path, **settings: Any) -> Iterator[Town]:
     """Give a town with an open head office; the store is not started, so it knows nothing yet."""
     loop, clock = Loop(), Clock()
     line = Relay(free_port())
@@ -174,7 +175,7 @@ def town_in(folder: Path, *, schema: Schema | None = None, **settings: Any) -> I
             Role.LOJA,
             **{"store": "loja1", "monitor": free_port(), "upstream": above, **settings},
         )
-        stations = [Station(loop, config, clock, schema) for config in (office, store)]
+        stations = (Station(loop, office, clock), Station(loop, store, clock))
         town = Town(loop, clock, *stations, line)
         try:
             town.office.start()

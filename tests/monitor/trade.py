@@ -53,7 +53,13 @@ async def open_catalogue(node: Node) -> None:
     async with node.transaction() as tx:
         for key, (name, brand, price) in PRODUCTS.items():
             tx.create(
-                Product, id=key, name=name, brand=brand, price=Decimal(price), category="mercearia", cfop="5102"
+                Product,
+                id=key,
+                name=name,
+                brand=brand,
+                price=Decimal(price),
+                category="mercearia",
+                cfop="5102",
             )
         for key, name in PEOPLE.items():
             tx.create(Person, id=key, name=name, job="Gerente" if key == "maria" else "Caixa")
@@ -64,7 +70,13 @@ async def write_products(node: Node, count: int) -> None:
     for first in range(0, count, PER_TRANSACTION):
         async with node.transaction() as tx:
             for number in range(first, first + PER_TRANSACTION):
-                tx.create(Product, id=str(number), name=f"Produto {number}", manufacturer=LONG, package_size=LONG[:40])
+                tx.create(
+                    Product,
+                    id=str(number),
+                    name=f"Produto {number}",
+                    manufacturer=LONG,
+                    package_size=LONG[:40],
+                )
 
 
 async def write_stock(node: Node, count: int) -> None:
@@ -87,7 +99,8 @@ async def sell(node: Node, sale: str, *products: str, units: int = 1) -> None:
     now = datetime.fromtimestamp(node.ledger.clock.now_ms() / 1000, ZONE)
     async with node.transaction(actor="caixa") as tx:
         lines = [
-            SaleLine(product=key, quantity=Decimal(units), unit_price=Decimal(PRODUCTS[key][2])) for key in products
+            SaleLine(product=key, quantity=Decimal(units), unit_price=Decimal(PRODUCTS[key][2]))
+            for key in products
         ]
         paid = sum((line.total for line in lines), Decimal(0))
         payment = Payment(method=PaymentMethod.PIX, amount=paid)
