@@ -5,6 +5,7 @@ import { closeQuestion } from "./ask.js";
 import { h, show } from "./dom.js";
 import { now as nowButton, running, total } from "./now.js";
 import { address, badge, dotted, heading, icon } from "./parts.js";
+import * as sync from "./sync.js";
 import * as words from "./words.js";
 
 const { t } = words;
@@ -16,9 +17,9 @@ const TICK_MS = 1_000;
 const REFRESH_MS = 400;
 
 const SCREENS = ["sync", "queue", "history", "pendencies", "network"];
-/** A screen is loaded when it is first opened. */
+/** A screen is loaded when it is first opened; the first one is there. */
 const VIEWS = {
-  sync: () => import("./sync.js"),
+  sync: () => sync,
   queue: () => import("./queue.js"),
   history: () => import("./history.js"),
   pendencies: () => import("./pendencies.js"),
@@ -157,6 +158,11 @@ async function viewOf(place) {
   }
 }
 
+async function loadView(place) {
+  const module = await viewOf(place);
+  return [module, await module.load(place)];
+}
+
 async function navigate() {
   if (page.me === null) return;
   const first = page.place === null;
@@ -169,7 +175,7 @@ async function navigate() {
   nextTold = "";
   if (!filters || first) page.data = null;
   const loaded = load();
-  if (page.data === null) {
+  if (page.data === null && !first) {
     show(element("screen"), h("p", { class: "quiet" }, t("loading")));
     draw();
   }
@@ -208,8 +214,8 @@ async function load() {
   if (page.me === null || page.place === null) return;
   const place = page.place;
   try {
-    const module = await viewOf(place);
-    const [status, queue, data] = await Promise.all([get("/api/status"), get("/api/queue"), module.load(place)]);
+    // Asked for before anything is drawn: the node works while the browser does.
+    const [status, queue, [module, data]] = await Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
     if (place !== page.place) return;
     words.useClock(queue.now_ms);
     Object.assign(page, { status, queue, data, view: module.view, problem: null, heardAt: words.now() });
