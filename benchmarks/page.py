@@ -123,7 +123,9 @@ async def _measure(pendencies: int, runs: int) -> tuple[list[float], list[int]]:
 def measure(sizes: Sizes) -> list[Figure]:
     """Return the time and the bytes of the first view; nothing, and say so, where there is no Chromium."""
     if CHROMIUM is None:
-        print("page: not measured, there is no Chromium; install it: apt-get install chromium", file=sys.stderr)
+        print(
+            "page: not measured, there is no Chromium; install it: apt-get install chromium", file=sys.stderr
+        )
         return []
     ms, sent = asyncio.run(_measure(sizes.pendencies, sizes.runs))
     name = f"first view of the page, {sizes.pendencies:,} pendencies open, {sizes.runs:,} rows of history"

@@ -18,7 +18,9 @@ TINY = Sizes(
 _NO_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
-@pytest.mark.parametrize("name", [*(name for name in MEASURES if name != "page"), pytest.param("page", marks=_NO_BROWSER)])
+@pytest.mark.parametrize(
+    "name", [*(name for name in MEASURES if name != "page"), pytest.param("page", marks=_NO_BROWSER)]
+)
 def test_a_figure_is_measured_and_is_above_nothing(name: str) -> None:
     figures = run(TINY, [name])
     assert figures

@@ -21,7 +21,9 @@ _PNG = b"\x89PNG\r\n"
 
 
 def test_the_guide_shows_every_picture_and_all_are_small() -> None:
-    shown = re.findall(r"!\[[^]]+\]\(screens/(\w+)\.png\)", (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8"))
+    shown = re.findall(
+        r"!\[[^]]+\]\(screens/(\w+)\.png\)", (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8")
+    )
     drawn = {path.stem: path.stat().st_size for path in FOLDER.glob("*.png")}
     assert sorted(shown) == sorted(NAMES) == sorted(drawn)
     assert [name for name, size in drawn.items() if size > BYTES_MAX] == []

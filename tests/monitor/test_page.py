@@ -198,6 +198,7 @@ def test_filters_stay_in_the_address_and_keep_the_focus(page: Page, shop: Statio
     page.reload()
     expect(page.get_by_label("Gravidade")).to_have_value("M")
     page.get_by_role("link", name="Limpar filtros").click()
+    expect(page.get_by_label("Gravidade")).to_have_value("")
     page.get_by_label("Categoria").select_option(label="Clientes")
     expect(found).to_have_text("1 pendência com esses filtros")
     page.get_by_label("Categoria").select_option(label="Todas")

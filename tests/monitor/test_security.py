@@ -260,6 +260,18 @@ async def test_static_files_are_those_of_the_page_alone(house: House) -> None:
         assert answer.status_code in {401, 404}, answer.text
 
 
+async def test_a_static_file_is_sent_once_and_packed_to_who_can_unpack_it(house: House) -> None:
+    client = house.client()
+    plain = await client.get("/static/main.js", headers={"Accept-Encoding": "identity"})
+    packed = await client.get("/static/main.js", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    again = await client.get("/static/main.js", headers={"If-None-Match": packed.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["cache-control"]) == (304, b"", "no-cache")
+
+
 async def test_a_fault_shows_no_trace(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
