@@ -11,7 +11,7 @@ from tests.monitor.browser import CHROMIUM
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from docs.draw_screens import FOLDER, NAMES, ROOT, draw  # noqa: E402 - skipped without it
+from docs.draw_screens import FOLDER, NAMES, ROOT, draw
 
 if TYPE_CHECKING:
     from pathlib import Path
