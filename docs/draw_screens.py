@@ -100,7 +100,9 @@ def _shoot(page: Page, path: Path) -> None:
     """Write what is on the screen in few colours: a third of the bytes, and nobody sees it."""
     page.screenshot(path=path)
     with Image.open(path) as drawn:
-        few = drawn.convert("RGB").quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few = drawn.convert("RGB").quantize(
+            _COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+        )
     few.save(path, optimize=True)
 
 
