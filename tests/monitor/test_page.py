@@ -131,7 +131,7 @@ def test_a_stranger_is_told_how_to_get_in(page: Page, shop: Station) -> None:
 
 def test_the_first_screen_answers_at_a_glance_and_is_light(page: Page, shop: Station) -> None:
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.extend([answer]))
     enter(page, shop)
     finished = [answer for answer in answers if "/api/events" not in answer.url]
     sent = sum(answer.request.sizes()["responseBodySize"] for answer in finished)
