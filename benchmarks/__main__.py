@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import api, check, fold, growth, latency, memory, store, transaction
+from benchmarks import api, check, fold, growth, latency, memory, page, store, transaction
 from benchmarks.catalogue import Sent, sent
 from benchmarks.measure import FULL, QUICK, Figure, Sizes
 from benchmarks.report import environment, markdown
@@ -25,6 +25,7 @@ MEASURES: dict[str, Callable[[Sizes, Sent], list[Figure]]] = {
     "growth": lambda sizes, _: growth.measure(sizes),
     "check": check.measure,
     "latency": latency.measure,
+    "page": lambda sizes, _: page.measure(sizes),
 }
 
 

@@ -21,6 +21,7 @@ class Sizes:
         transactions: one-record transactions, each beside a bare commit.
         operations: of the small and of the large document.
         samples: operations timed in each of the two.
+        pendencies, runs: open pendencies and rows of history behind the page.
     """
 
     products: int = 100_000
@@ -28,10 +29,20 @@ class Sizes:
     transactions: int = 400
     operations: tuple[int, int] = (10_000, 500_000)
     samples: int = 1_000
+    pendencies: int = 10_000
+    runs: int = 100_000
 
 
 FULL = Sizes()
-QUICK = Sizes(products=20_000, repetitions=3, transactions=100, operations=(2_000, 50_000), samples=300)
+QUICK = Sizes(
+    products=20_000,
+    repetitions=3,
+    transactions=100,
+    operations=(2_000, 50_000),
+    samples=300,
+    pendencies=2_000,
+    runs=20_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

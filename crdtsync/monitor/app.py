@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
-from starlette.staticfiles import StaticFiles
 
 from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
 from crdtsync.monitor.answers import Answers
@@ -47,7 +46,6 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     ):
         app.include_router(router)
     app.add_api_route("/api/openapi.json", _description(app), include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=entrance.STATIC, check_dir=False))
     return Guard(app, door, port)
 
 

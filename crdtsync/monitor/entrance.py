@@ -1,16 +1,21 @@
 """How a browser becomes known, who it is, and whether the node lives."""
 
+import gzip
+import hashlib
+import mimetypes
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import FileResponse
+from starlette.responses import JSONResponse
 
 from crdtsync.monitor.here import DoorHere, NodeHere
 from crdtsync.monitor.problems import problem
-from crdtsync.monitor.security import ENTER, LEAVE, LockedOut, caller_of, cookie_in
+from crdtsync.monitor.security import ENTER, LEAVE, Caller, LockedOut, caller_of, cookie_in
+from crdtsync.node import Node
 from crdtsync.said import say
 
 STATIC = Path(__file__).parent / "static"
@@ -28,15 +33,9 @@ class Entering(BaseModel):
     token: Annotated[str, Field(max_length=_TOKEN_CHARS_MAX)]
 
 
-class Entered(BaseModel):
-    """What the token allows."""
-
-    role: str
-
-
 @router.post(ENTER, openapi_extra=_OPEN)
-async def enter(body: Entering, door: DoorHere) -> Any:
-    """Exchange a token for the cookie of this browser."""
+async def enter(body: Entering, door: DoorHere, node: NodeHere) -> Any:
+    """Exchange a token for the cookie of this browser; answers as ``/api/me``."""
     try:
         level = door.level_of(body.token)
     except LockedOut as error:
@@ -44,8 +43,9 @@ async def enter(body: Entering, door: DoorHere) -> Any:
     if level is None:
         wrong = say("the token is wrong; ask the node for its address: crdtsync monitor DIR")
         return problem(401, "stranger", wrong)
-    answer = Response(Entered(role=level.value).model_dump_json(), media_type="application/json")
-    answer.set_cookie(door.cookie, door.admit(level), path="/", httponly=True, samesite="strict")
+    cookie = door.admit(level)
+    answer = JSONResponse(_told(Caller(level, door.csrf_of(cookie)), node))
+    answer.set_cookie(door.cookie, cookie, path="/", httponly=True, samesite="strict")
     return answer
 
 
@@ -61,7 +61,11 @@ async def leave(request: Request, door: DoorHere) -> dict[str, bool]:
 @router.get("/api/me")
 async def me(request: Request, node: NodeHere) -> dict[str, Any]:
     """Say who asks and who answers; ``csrf`` goes with every change as ``X-CSRF-Token``."""
-    caller, config = caller_of(request.scope), node.config
+    return _told(caller_of(request.scope), node)
+
+
+def _told(caller: Caller, node: Node) -> dict[str, Any]:
+    config = node.config
     return {
         "role": caller.level.value,
         "csrf": caller.csrf,
@@ -88,11 +92,49 @@ async def ready(node: NodeHere) -> dict[str, bool]:
     return {"ready": True}
 
 
+class _File(NamedTuple):
+    media_type: str
+    tag: str
+    plain: bytes
+    packed: bytes
+
+
+@cache
+def _files() -> dict[str, _File]:
+    """The files of the page. They are small, and a disk that is busy with the store does not hold up the page."""
+    found: dict[str, _File] = {}
+    for path in STATIC.iterdir() if STATIC.is_dir() else ():
+        data = path.read_bytes()
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        found[path.name] = _File(
+            kind, f'"{hashlib.sha256(data).hexdigest()}"', data, gzip.compress(data, mtime=0)
+        )
+    return found
+
+
 @router.get("/", include_in_schema=False)
 @router.get("/enter", include_in_schema=False)
-async def page() -> FileResponse:
+async def page(request: Request) -> Response:
     """The page; its script reads the token behind the # and posts it."""
-    path = STATIC / "index.html"
-    if not path.is_file():
+    return file("index.html", request)
+
+
+@router.api_route("/static/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+async def file_of_the_page(name: str, request: Request) -> Response:
+    """One of the page's own files."""
+    return file(name, request)
+
+
+def file(name: str, request: Request) -> Response:
+    """Return a file of the page; nothing of it when the browser has it already."""
+    found = _files().get(name)
+    if found is None:
         raise HTTPException(404, say("this installation has no page"))
-    return FileResponse(path)
+    headers = {"ETag": found.tag, "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == found.tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(
+            found.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=found.media_type
+        )
+    return Response(found.plain, headers=headers, media_type=found.media_type)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 from crdtsync import limits
 from crdtsync.monitor.invalid import NO_OPERATION
 from crdtsync.pendencies.records import Decision, Incident, Person
-from crdtsync.schema import Counter, Kind, Set
+from crdtsync.schema import Counter, Kind, Money, Set
 from crdtsync.schema.composites import RowsType, StructType
 from crdtsync.schema.values import (
     BoolType,
@@ -239,6 +239,7 @@ def _described(shape: Shape, field: RecordField[Any]) -> dict[str, Any]:
         "title": field.name.replace("_", " "),
         "type": _word(of),
         "kind": field.kind.value,
+        "money": isinstance(field, Money),
         "required": field.required or field.kind is Kind.KEY,
         "refers_to": field.ref,
         "places": of.scale if isinstance(of, DecimalType) else None,

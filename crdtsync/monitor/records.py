@@ -1,6 +1,5 @@
 """The records: the categories, a page, one record. Each category has its own paths, so that its description is true."""
 
-import json
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -12,10 +11,11 @@ from crdtsync.errors import BadRequest, RecordMissing, hint
 from crdtsync.monitor.here import NodeHere
 from crdtsync.monitor.models import HIDDEN, Models, described, models_of
 from crdtsync.node import Node
+from crdtsync.node.deciding import plain_conflicts
 from crdtsync.node.page import PAGE_ROWS, bad_cursor
 from crdtsync.node.transaction import documents_meant, find_rows, only_row
 from crdtsync.said import say
-from crdtsync.schema import Entity, Kind, Schema, Set
+from crdtsync.schema import Entity, Schema, Set
 from crdtsync.schema.composites import StructType
 from crdtsync.schema.fields import Field
 from crdtsync.schema.shape import Shape
@@ -180,7 +180,11 @@ async def _record(node: Node, entity: type[Entity], key: str, store: str | None)
         "values": _values(entity, row),
         "category": shape.category,
         "category_title": shape.title,
-        "conflicts": _conflicts(shape, row),
+        "conflicts": {
+            name: values
+            for name, values in plain_conflicts(shape, row).items()
+            if (shape.category, name) not in HIDDEN
+        },
         "waits_for": await node.waits_for(entity, key, doc=row[0]),
     }
 
@@ -188,16 +192,3 @@ async def _record(node: Node, entity: type[Entity], key: str, store: str | None)
 def _values(entity: type[Entity], row: Row) -> dict[str, Any]:
     plain = entity._load(row).to_plain()
     return {name: value for name, value in plain.items() if (entity.__category__, name) not in HIDDEN}
-
-
-def _conflicts(shape: Shape, row: Row) -> dict[str, list[Any]]:
-    """Concurrent values by field, as plain values, the one that shows first."""
-    found: dict[str, list[Any]] = json.loads(row[-1]) if row[-1] else {}
-    fields = shape.fields
-    return {
-        name: [fields[name].plain(wire) for wire in wires]
-        if name in fields and fields[name].kind is not Kind.SET
-        else wires
-        for name, wires in found.items()
-        if (shape.category, name) not in HIDDEN
-    }

@@ -1,7 +1,9 @@
 """The paths of the screens: each asks one verb and answers what it answers, as the command line's ``--json`` does."""
 
 import shutil
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -22,6 +24,7 @@ _CURSOR_CHARS_MAX = 1_024
 _ID_CHARS_MAX = 600
 _TEXT_CHARS_MAX = 4_000
 _VALUES_MAX = 50
+_HISTORY_DAYS = 4
 # Below this a commit of the store may not find room for its log.
 _DISK_FREE_BYTES_MIN = 16_000_000
 
@@ -205,14 +208,20 @@ async def queue_records(
 @router.get("/api/history")
 async def history(
     node: NodeHere,
-    days: Annotated[int | None, Query(ge=1)] = None,
+    days: Annotated[int, Query(ge=1)] = _HISTORY_DAYS,
     after: Annotated[int | None, Query(ge=0, le=limits.SEQ_MAX)] = None,
     limit: Limit = None,
 ) -> Told:
-    """*Histórico de sincronizações*; ``after`` is what the page before said as ``after``."""
+    """*Histórico de sincronizações*; ``after`` is what the page before said as ``after``.
+
+    ``hours`` are the records moved in each hour (``[ms of its beginning, records]``) of all these days, on every page.
+    """
     page = await tracking.history(node, _said(days=days, before=after, limit=limit))
+    first = date.fromisoformat(page["today"]) - timedelta(days=days - 1)
+    since = datetime.combine(first, time.min, ZoneInfo(page["time_zone"]))
+    hours = await node.ledger.storage.read(lambda view: view.moved_by_hour(round(since.timestamp() * 1000)))
     # The verb's word, and the word of all other lists.
-    return {**page, "after": page["before"]}
+    return {**page, "after": page["before"], "hours": hours}
 
 
 @router.post("/api/sync")
@@ -250,31 +259,23 @@ async def resume(node: NodeHere, pulse: PulseHere, body: MaybeCategory | None = 
 # -- pendencies ----------------------------------------------------------------------------------------------------
 
 
+class Listing(BaseModel):
+    """Which pendencies, and which page of them."""
+
+    rule: Name | None = None
+    severity: Name | None = None
+    category: Name | None = None
+    owner: Name | None = None
+    status: Name | None = None
+    older_hours: Annotated[int | None, Field(ge=0)] = None
+    after: Annotated[str | None, Field(max_length=_CURSOR_CHARS_MAX)] = None
+    limit: Annotated[int | None, Field(ge=1, le=limits.PAGE_ROWS_MAX)] = None
+
+
 @router.get("/api/pendencies")
-async def pendencies(
-    node: NodeHere,
-    *,
-    rule: Filter = None,
-    severity: Filter = None,
-    category: Filter = None,
-    owner: Filter = None,
-    status: Filter = None,
-    after: After = None,
-    limit: Limit = None,
-) -> Told:
+async def pendencies(node: NodeHere, listing: Annotated[Listing, Query()]) -> Told:
     """A page of pendencies, the gravest first; open ones unless ``status`` says otherwise."""
-    return await deciding.pendencies(
-        node,
-        _said(
-            rule=rule,
-            severity=severity,
-            category=category,
-            owner=owner,
-            status=status,
-            after=after,
-            limit=limit,
-        ),
-    )
+    return await deciding.pendencies(node, listing.model_dump(exclude_none=True))
 
 
 @router.get("/api/pendencies/card")

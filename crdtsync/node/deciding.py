@@ -18,11 +18,11 @@ from crdtsync.node.transaction import find_rows
 from crdtsync.pendencies.dependents import Address, dependents
 from crdtsync.pendencies.records import Act, Decision, Person
 from crdtsync.said import say, to_form
-from crdtsync.schema import Role, Severity
+from crdtsync.schema import Kind, Role, Severity
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
-    from crdtsync.schema import Entity, Schema
+    from crdtsync.schema import Entity, Schema, Shape
     from crdtsync.storage.base import PendencyRow, RunRow, View
 
 _SHOWN_MAX = 100
@@ -31,14 +31,17 @@ _PIN_CHARS_MAX = 64
 _FILTERS = ("rule", "category", "owner", "severity", "status")
 _ORDER = [severity.value for severity in Severity]
 _ANY = "all"
+_HOUR_MS = 3_600_000
+_HOURS_MAX = 10 * 366 * 24
 
 
 async def pendencies(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """One page of pendencies, the gravest first, with how many there are by severity, owner and status.
 
-    Filters: ``rule``, ``category``, ``owner``, ``severity``, ``status`` (open, decided, all); ``limit`` and ``after`` page.
+    Filters: ``rule``, ``category``, ``owner``, ``severity``, ``status`` (open, decided, all), ``older_hours`` (opened at
+    least so long ago); ``limit`` and ``after`` page.
     """
-    filters, limit, after = _filters(args), page_limit(args), args.get("after")
+    filters, limit, after = _filters(args) | _age(node, args), page_limit(args), args.get("after")
 
     def read(view: View) -> dict[str, Any]:
         counts = view.pendency_counts()
@@ -59,7 +62,7 @@ async def pendencies(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def page_of(
-    view: View, filters: dict[str, str | None], after: str | None, limit: int
+    view: View, filters: dict[str, Any], after: str | None, limit: int
 ) -> tuple[list[PendencyRow], str | None]:
     """Return a page and the cursor of the next; a cursor says severity and id, so its pendency may be gone by then."""
     severity, _, last = (after or "").partition(" ")
@@ -243,7 +246,7 @@ def _by_gravity(entry: tuple[tuple[str, str, str], int]) -> tuple[int, str, str]
     return _ORDER.index(severity), owner, status
 
 
-def _filters(args: dict[str, Any]) -> dict[str, str | None]:
+def _filters(args: dict[str, Any]) -> dict[str, Any]:
     found = {name: args.get(name) for name in _FILTERS}
     wrong = next(
         (name for name, value in found.items() if value is not None and not isinstance(value, str)), None
@@ -260,6 +263,17 @@ def _filters(args: dict[str, Any]) -> dict[str, str | None]:
     if found["status"] == _ANY:
         found["status"] = None
     return found
+
+
+def _age(node: Node, args: dict[str, Any]) -> dict[str, int]:
+    hours = args.get("older_hours")
+    if hours is None:
+        return {}
+    if type(hours) is not int or not 0 <= hours <= _HOURS_MAX:
+        raise BadRequest(
+            say("older_hours = {hours}; write a number from 0 to {most}", hours=repr(hours), most=_HOURS_MAX)
+        )
+    return {"opened_until_ms": node.ledger.clock.now_ms() - hours * _HOUR_MS}
 
 
 def _text(args: dict[str, Any], name: str) -> str:
@@ -319,7 +333,19 @@ def _record(schema: Schema, view: View, doc: str, key: str) -> dict[str, Any] | 
         "key": key,
         "deleted": record.deleted,
         "values": record.to_plain(),
-        "conflicts": json.loads(row[-1]) if row[-1] else {},
+        "conflicts": plain_conflicts(entity.__shape__, row),
+    }
+
+
+def plain_conflicts(shape: Shape, row: tuple[Any, ...]) -> dict[str, list[Any]]:
+    """Return the concurrent values of a row by field, as plain values, the one that shows first."""
+    found: dict[str, list[Any]] = json.loads(row[-1]) if row[-1] else {}
+    fields = shape.fields
+    return {
+        name: [fields[name].plain(wire) for wire in wires]
+        if name in fields and fields[name].kind is not Kind.SET
+        else wires
+        for name, wires in found.items()
     }
 
 

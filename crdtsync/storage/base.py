@@ -331,6 +331,7 @@ class View(Protocol):
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
+        opened_until_ms: int | None = None,
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
@@ -347,6 +348,7 @@ class View(Protocol):
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
+        opened_until_ms: int | None = None,
     ) -> int:
         """How many `pendencies` would return."""
 
@@ -392,6 +394,9 @@ class View(Protocol):
 
     def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """History that started at or after `since_ms`, greatest id first; `before` is the last id of the page before."""
+
+    def moved_by_hour(self, since_ms: int) -> list[tuple[int, int]]:
+        """`(ms of the full hour in UTC, records moved)` of the history that started at or after `since_ms`, by hour."""
 
     def runs_until(self, until_ms: int) -> list[tuple[int, int, str]]:
         """`(id, started_ms, result)` of the history that started before `until_ms`, by id."""

@@ -213,11 +213,15 @@ class SqlView:
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
+        opened_until_ms: int | None = None,
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[PendencyRow]:
         """See View."""
         conditions, values = _asked(rule=rule, category=category, owner=owner, status=status)
+        if opened_until_ms is not None:
+            conditions.append("opened_ms <= ?")
+            values.append(opened_until_ms)
         if severity is not None:
             # As in the index that has the order of the list, so that a page reads no more than its rows.
             conditions.append("instr('BAMI', severity) = instr('BAMI', ?)")
@@ -239,11 +243,15 @@ class SqlView:
         owner: str | None = None,
         severity: str | None = None,
         status: str | None = None,
+        opened_until_ms: int | None = None,
     ) -> int:
         """See View."""
         conditions, values = _asked(
             rule=rule, category=category, owner=owner, severity=severity, status=status
         )
+        if opened_until_ms is not None:
+            conditions.append("opened_ms <= ?")
+            values.append(opened_until_ms)
         sql = f"SELECT count(*) FROM pendencies{_where(conditions)}"
         return int(self._execute(sql, tuple(values)).fetchone()[0])
 
@@ -340,17 +348,29 @@ class SqlView:
 
     def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """See View."""
-        sql = "SELECT * FROM runs WHERE id < ? AND started_ms >= ? ORDER BY id DESC LIMIT ?"
+        # The oldest that began since then is found first, so that older rows are not read; a clock may have been set back.
+        sql = "SELECT coalesce(min(+id), ?) FROM runs WHERE started_ms >= ?"
+        oldest = self._execute(sql, (limits.SEQ_MAX, since_ms)).fetchone()[0] if since_ms else 0
+        sql = "SELECT * FROM runs WHERE id < ? AND id >= ? AND started_ms >= ? ORDER BY id DESC LIMIT ?"
         newest = limits.SEQ_MAX if before is None else before
-        rows = self._own(sql, "runs", newest, since_ms, -1 if limit is None else limit)
-        parts = "SELECT * FROM run_categories WHERE run = ? ORDER BY category, direction"
-        history = []
-        for row in rows:
-            categories = tuple(
-                RunCategoryRow(*part[1:]) for part in self._own(parts, "run_categories", row[0])
-            )
-            history.append(RunRow(*row, categories))  # type: ignore[call-arg] # a star hides that there are fourteen
-        return history
+        rows = self._own(sql, "runs", newest, oldest, since_ms, -1 if limit is None else limit)
+        sql = (
+            "SELECT parts.* FROM json_each(?) CROSS JOIN run_categories AS parts ON parts.run = json_each.value "
+            "ORDER BY run, category, direction"
+        )
+        parts: dict[int, list[RunCategoryRow]] = {}
+        for run, *part in self._own(sql, "run_categories", json.dumps([row[0] for row in rows])):
+            parts.setdefault(run, []).append(RunCategoryRow(*part))
+        return [RunRow(*row, tuple(parts.get(row[0], ()))) for row in rows]  # type: ignore[call-arg] # a star hides that there are fourteen
+
+    def moved_by_hour(self, since_ms: int) -> list[tuple[int, int]]:
+        """See View."""
+        # Whole hours in milliseconds; SQLite divides whole numbers to a whole number.
+        sql = (
+            "SELECT started_ms / 3600000 * 3600000 AS hour, sum(records_down + records_up) FROM runs "
+            "WHERE started_ms >= ? GROUP BY hour ORDER BY hour"
+        )
+        return [(hour, records) for hour, records in self._execute(sql, (since_ms,))]
 
     def runs_until(self, until_ms: int) -> list[tuple[int, int, str]]:
         """See View."""

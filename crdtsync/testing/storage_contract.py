@@ -349,6 +349,13 @@ class StorageContract(ABC):
             assert await store.read(lambda view: view.count_pendencies()) == len(order)
             assert await store.read(lambda view: view.count_pendencies(severity="B", owner="loja")) == 1
             assert await store.read(lambda view: view.count_pendencies(rule="C99")) == 0
+            old = replace(rows[1], opened_ms=rows[1].opened_ms - 1)
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=[old])))
+            assert await store.read(lambda view: view.pendencies(opened_until_ms=old.opened_ms)) == [old]
+            assert await store.read(lambda view: view.count_pendencies(opened_until_ms=old.opened_ms)) == 1
+            assert (
+                await store.read(lambda view: view.count_pendencies(opened_until_ms=rows[1].opened_ms)) == 4
+            )
             assert await store.read(lambda view: view.pendency_counts()) == {
                 ("A", "loja", "open"): 3,
                 ("B", "loja", "decided"): 1,
@@ -433,6 +440,9 @@ class StorageContract(ABC):
             assert await store.read(lambda view: view.runs()) == runs[::-1]
             assert await store.read(lambda view: view.runs(since_ms=20, limit=1)) == [runs[2]]
             assert await store.read(lambda view: view.runs(before=3)) == [runs[1], runs[0]]
+            assert await store.read(lambda view: view.runs(since_ms=10_000)) == []
+            hours = [(0, sum(run.records_down + run.records_up for run in runs[1:]))]
+            assert await store.read(lambda view: view.moved_by_hour(20)) == hours
             assert await store.read(lambda view: view.runs_until(30)) == [(1, 10, "ok"), (2, 20, "ok")]
 
     async def test_a_forgotten_run_is_gone_with_its_categories(self) -> None:

@@ -1,25 +1,33 @@
-"""A browser and real nodes for the tests of the page: processes that `crdtsync run` starts, Chromium as Debian has it."""
+"""A browser and real nodes for the page: real stores, sockets and pages in a thread of this process, with a clock to move."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import shutil
 import socket
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from zoneinfo import ZoneInfo
 
+from adapters.demo.relay import Relay
+from crdtsync.monitor.serve import service
 from crdtsync.monitor.tokens import Level, address_of
-from crdtsync.node import control, load_config
+from crdtsync.node import Node, NodeConfig, verbs
+from crdtsync.node.node import SystemClock
+from crdtsync.schema import Role
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+T = TypeVar("T")
+P = ParamSpec("P")
 CALL_SECONDS_MAX = 40
+ZONE = ZoneInfo("America/Sao_Paulo")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_ARGS = (
     "--headless=new",
@@ -32,28 +40,6 @@ CHROMIUM_ARGS = (
 )
 
 
-def _command(*args: object) -> list[str]:
-    return [sys.executable, "-m", "crdtsync.cli", *map(str, args)]
-
-
-def _environment() -> dict[str, str]:
-    paths = os.pathsep.join(path for path in sys.path if path)
-    return {**os.environ, "PYTHONPATH": paths, "LC_ALL": "C.UTF-8"}
-
-
-def call(*args: object) -> None:
-    """Call `crdtsync` on a stopped node."""
-    done = subprocess.run(
-        _command(*args),
-        capture_output=True,
-        text=True,
-        timeout=CALL_SECONDS_MAX,
-        env=_environment(),
-        check=False,
-    )
-    assert done.returncode == 0, f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -61,46 +47,91 @@ def free_port() -> int:
         return port
 
 
+class Clock(SystemClock):
+    """The machine's clock, `ahead` seconds further: what a test adds has passed for the node, and for it alone."""
+
+    def __init__(self) -> None:
+        super().__init__(ZONE)
+        self.ahead = 0.0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + round(self.ahead * 1000)
+
+    def today(self) -> date:
+        return datetime.fromtimestamp(self.now_ms() / 1000, ZONE).date()
+
+    def uptime(self) -> float:
+        return super().uptime() + self.ahead
+
+
+class Loop:
+    """An event loop in a thread of its own, because the browser's driver has one in the test's."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="nodes")
+        self._thread.start()
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Return what is awaited there."""
+
+        async def whole() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(whole(), self._loop).result(CALL_SECONDS_MAX)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CALL_SECONDS_MAX)
+        self._loop.close()
+
+
 @dataclass
 class Station:
-    """One node in a process of its own, with its page."""
+    """One node with its page; the folder and the ports stay when it is started again."""
 
-    folder: Path
-    above: Station | None = None
-    process: subprocess.Popen[str] | None = field(default=None, init=False)
+    loop: Loop
+    config: NodeConfig
+    clock: Clock
+    node: Node | None = field(default=None, init=False)
+    _open: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
     def start(self) -> None:
-        """Run the node, and return when it answers."""
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [*_command("run", self.folder), "--json"],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=_environment(),
-            )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline(), (self.folder / "log.txt").read_text(encoding="utf-8")
+        """Open the node and its page."""
+        self.loop.run(self._start())
+
+    async def _start(self) -> None:
+        self.config.folder.mkdir(exist_ok=True)
+        node = Node(self.config, clock=self.clock)
+        self.node = await self._open.enter_async_context(node)
+        await self._open.enter_async_context(service(node))
 
     def stop(self) -> None:
-        """Let the node end as a person ends it."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.communicate(timeout=CALL_SECONDS_MAX)
-            self.process = None
+        """Close the page and the node."""
+        self.node = None
+        self.loop.run(self._open.aclose())
 
     def ask(self, verb: str, **args: Any) -> Any:
-        """Ask the running node; in a thread, because the browser's driver has a loop in this one."""
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: asyncio.run(control.call(self.folder, verb, **args))).result()
+        """Ask the node as the command line does."""
+        return self.do(verbs.BUILT_IN[verb], args)
+
+    def do(self, work: Callable[Concatenate[Node, P], Awaitable[T]], *args: P.args, **more: P.kwargs) -> T:
+        """Return what an asynchronous function of the node returns."""
+        assert self.node is not None
+        return self.loop.run(work(self.node, *args, **more))
+
+    def until_synchronized(self) -> None:
+        """Wait until the node is connected, did its first synchronization and has nothing to send."""
+        wait_for(self._synchronized, "everything is synchronized")
+
+    def _synchronized(self) -> bool:
+        status = self.ask("status")
+        return status["initial_done"] and status["connected"] and not status["waiting"]
 
     def set(self, record: str, *assignments: str) -> None:
         """Create or edit one record."""
-        if self.process is None:
-            call("set", self.folder, record, *assignments)
-        else:
-            category, _, key = record.partition("/")
-            self.ask("set", category=category, key=key, assignments=list(assignments))
+        category, _, key = record.partition("/")
+        self.ask("set", category=category, key=key, assignments=list(assignments))
 
     def pendencies(self) -> int:
         """Return how many pendencies are open."""
@@ -109,41 +140,49 @@ class Station:
 
     def address(self, level: Level = Level.RESOLVER) -> str:
         """Return what a person opens, with the token."""
-        return address_of(self.folder, load_config(self.folder).monitor, level)
+        return address_of(self.config.folder, self.config.monitor, level)
 
 
-def prepare(folder: Path, products: dict[str, str], person: str) -> None:
-    """Make a head office with products, and a store below it that has not synchronized yet."""
-    port = free_port()
-    above = f"ws://127.0.0.1:{port}"
-    call("init", folder / "gestao", "--role", "gestao", "--monitor", free_port(), "--port", port)
-    call(
-        "init",
-        folder / "loja1",
-        "--role",
-        "loja",
-        "--store",
-        "loja1",
-        "--monitor",
-        free_port(),
-        "--upstream",
-        above,
-    )
-    for key, name in products.items():
-        call("set", folder / "gestao", f"products/{key}", f"name={name}")
-    call("person", folder / "gestao", "maria", "--name", person)
+@dataclass
+class Town:
+    """A head office and a store below it; the line between them is a relay that can be cut."""
+
+    loop: Loop
+    clock: Clock
+    office: Station
+    store: Station
+    line: Relay
+
+    def cut(self) -> None:
+        self.loop.run(self.line.cut())
+
+    def mend(self) -> None:
+        self.loop.run(self.line.start())
 
 
-def copied(prepared: Path, folder: Path) -> tuple[Station, Station]:
-    """Return a copy of both nodes, with ports of their own."""
-    shutil.copytree(prepared, folder, dirs_exist_ok=True)
-    office = Station(folder / "gestao")
-    stations = office, Station(folder / "loja1", office)
-    configs = [load_config(station.folder) for station in stations]
-    ports = {config.monitor: free_port() for config in configs} | {configs[0].port: free_port()}
-    for config in configs:
-        text = config.path.read_text(encoding="utf-8")
-        for old, new in ports.items():
-            text = re.sub(rf"\b{old}\b", str(new), text)
-        config.path.write_text(text, encoding="utf-8")
-    return stations
+@contextmanager
+def town_in(folder: Path, **settings: Any) -> Iterator[Town]:
+    """Give a town with an open head office; the store is not started, so it knows nothing yet."""
+    loop, clock = Loop(), Clock()
+    line = Relay(free_port())
+    office = NodeConfig(folder / "gestao", "gestao", Role.GESTAO, monitor=free_port(), port=line.target)
+    try:
+        loop.run(line.start())
+        above = f"ws://127.0.0.1:{line.port}"
+        store = NodeConfig(
+            folder / "loja1",
+            "loja1",
+            Role.LOJA,
+            **{"store": "loja1", "monitor": free_port(), "upstream": above, **settings},
+        )
+        stations = (Station(loop, office, clock), Station(loop, store, clock))
+        town = Town(loop, clock, *stations, line)
+        try:
+            town.office.start()
+            yield town
+        finally:
+            town.store.stop()
+            town.office.stop()
+            loop.run(line.cut())
+    finally:
+        loop.close()

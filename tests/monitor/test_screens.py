@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.monitor.house import House
 
 PENDENCY = "stock/loja1/p1#T01"
+HOUR_MS = 3_600_000
 
 
 async def with_pendency(house: House) -> None:
@@ -121,6 +122,9 @@ async def test_history_comes_in_pages_with_the_categories_of_each_run(house: Hou
     rest = (await house.resolver.get("/api/history", params={"after": first["after"]})).json()
     assert [run["id"] for run in rest["runs"]] == [1]
     assert rest["after"] is None
+    # Of all the days, not of the page; the hour is a full one.
+    hour = now_ms - now_ms % HOUR_MS
+    assert first["hours"] == rest["hours"] == [[hour, 9]]
 
 
 async def test_pause_first_and_resume(house: House) -> None:

@@ -90,8 +90,9 @@ async def test_a_wrong_token_is_refused_and_a_token_in_the_address_is_none(house
 
 
 async def test_a_browser_gets_a_cookie_that_no_script_and_no_other_site_can_use(house: House) -> None:
-    answer = await house.client().post("/api/enter", json={"token": house.tokens.resolver})
-    assert answer.json() == {"role": "resolver"}
+    client = house.client()
+    answer = await client.post("/api/enter", json={"token": house.tokens.resolver})
+    assert answer.json() | {"now_ms": 0} == (await client.get("/api/me")).json() | {"now_ms": 0}
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -307,6 +308,18 @@ async def test_static_files_are_those_of_the_page_alone(house: House) -> None:
     for path in ("../app.py", "%2e%2e/app.py", "..%2f..%2fnode/node.py", "/etc/passwd"):
         answer = await house.client().get(f"/static/{path}")
         assert answer.status_code in {401, 404}, answer.text
+
+
+async def test_a_static_file_is_sent_once_and_packed_to_who_can_unpack_it(house: House) -> None:
+    client = house.client()
+    plain = await client.get("/static/main.js", headers={"Accept-Encoding": "identity"})
+    packed = await client.get("/static/main.js", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    again = await client.get("/static/main.js", headers={"If-None-Match": packed.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["cache-control"]) == (304, b"", "no-cache")
 
 
 async def test_a_fault_shows_no_trace(

@@ -70,6 +70,9 @@ async def test_the_list_has_pages_totals_counts_and_ages() -> None:
         )
         assert row["age_seconds"] == 7200
         assert await every_page(shop, limit=2) == [f"stock/s1/{key}#T01" for key in "abc"]
+        await oversell(shop, "d")
+        assert await every_page(shop, limit=2, older_hours=1) == [f"stock/s1/{key}#T01" for key in "abc"]
+        assert (await ask(shop, "pendencies", older_hours=3))["total"] == 0
 
 
 async def test_a_page_goes_on_where_the_last_ended_although_its_pendency_is_gone() -> None:
@@ -98,6 +101,8 @@ async def test_filters_leave_out_the_others_and_what_is_no_filter_is_refused() -
             {"rule": 7},
             {"limit": 0},
             {"limit": 1_001},
+            {"older_hours": -1},
+            {"older_hours": "24"},
             {"after": "nonsense"},
         ):
             with pytest.raises(BadRequest):

@@ -71,6 +71,7 @@ READS: dict[str, tuple[Read, str]] = {
     ),
     "acked": (lambda view: view.acked("up"), "SEARCH acked USING PRIMARY KEY (link=?)"),
     "runs": (lambda view: view.runs(since_ms=1, limit=1), "SEARCH runs"),
+    "moved_by_hour": (lambda view: view.moved_by_hour(1), "SEARCH runs"),
 }
 
 

@@ -1,11 +1,12 @@
 // One question at a time, in a dialog: what an option asks for, the reason, who does it.
 
-import { Refused, Unreachable } from "./api.js";
+import { Refused, Unreachable, get } from "./api.js";
 import { h, show } from "./dom.js";
 import * as words from "./words.js";
 
 const { t } = words;
 const PERSON = "crdtsync.person";
+const ROWS = 1000;
 
 const dialog = document.getElementById("ask");
 
@@ -14,11 +15,32 @@ export function closeQuestion() {
 }
 
 /** Who does it, and the PIN of who has one: at the end of every question. */
-export function personFields() {
+export async function personFields() {
+  const people = await everybody();
+  const person = { name: "person", label: t("ask.person"), value: lastPerson() };
   return [
-    { name: "person", label: t("ask.person"), hint: t("ask.person_hint"), value: lastPerson() },
+    people.length > 0
+      ? { ...person, choices: people.map(({ id, name }) => [id, name]), hint: t("ask.person_hint") }
+      : { ...person, hint: t("ask.nobody") },
     { name: "pin", label: t("ask.pin"), hint: t("ask.pin_hint"), kind: "password", optional: true },
   ];
+}
+
+/** Who may decide, by name. Nobody when it is not known: then the id is written, and the node says whether it is right. */
+async function everybody() {
+  const found = [];
+  let after = null;
+  try {
+    do {
+      const page = await get("/api/records/people", { after, limit: ROWS });
+      found.push(...page.records.map(({ values }) => values).filter(({ active }) => active));
+      after = page.after;
+    } while (after !== null);
+  } catch (error) {
+    if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+    return [];
+  }
+  return found.sort((one, other) => one.name.localeCompare(other.name));
 }
 
 /** Ask for `fields`, then `send` the answers by name; the dialog stays open while what was said is refused. */
@@ -60,7 +82,8 @@ export function ask({ title, text, fields, label, send }) {
   };
   show(dialog, []);
   show(dialog, form);
-  dialog.showModal();
+  // Two quick presses ask one question.
+  if (!dialog.open) dialog.showModal();
   form.elements[fields[0].name].focus();
 }
 
@@ -68,12 +91,12 @@ function answer(input) {
   return input.type === "checkbox" ? input.checked : input.value.trim();
 }
 
-function field({ name, label, hint = "", value = "", kind = "text", optional = false, long = false }) {
+function field({ name, label, hint = "", value = "", kind = "text", optional = false, long = false, choices = null }) {
   if (kind === "checkbox") {
     return h("label", { class: "check" }, h("input", { type: "checkbox", name }), h("span", {}, label));
   }
   const about = { id: `ask-${name}`, name, "aria-describedby": `ask-${name}-hint`, "aria-required": optional ? null : "true" };
-  const input = long ? h("textarea", { ...about, rows: 3 }) : h("input", { ...about, type: kind, value, spellcheck: "false" });
+  const input = choices ? select(about, choices, value) : long ? h("textarea", { ...about, rows: 3 }) : h("input", { ...about, type: kind, value, spellcheck: "false" });
   return h(
     "div",
     { class: "field" },
@@ -81,6 +104,11 @@ function field({ name, label, hint = "", value = "", kind = "text", optional = f
     input,
     h("p", { class: "hint", id: `ask-${name}-hint`, "data-hint": hint }, hint),
   );
+}
+
+function select(about, choices, value) {
+  const options = [["", t("ask.choose")], ...choices];
+  return h("select", about, options.map(([id, text]) => h("option", { value: id, selected: id === value }, text)));
 }
 
 function complete(form, fields) {

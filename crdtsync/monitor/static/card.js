@@ -2,6 +2,7 @@
 
 import { get, post } from "./api.js";
 import { ask, personFields } from "./ask.js";
+import { catalogue } from "./catalogue.js";
 import { h } from "./dom.js";
 import { action, address, ago, badge, facts, heading, section, severity } from "./parts.js";
 import { isAside, shown, fieldName } from "./values.js";
@@ -10,29 +11,38 @@ import * as words from "./words.js";
 const { t, n } = words;
 const FIELDS_SHOWN = 6;
 
-export function load({ part }) {
-  return get("/api/pendencies/card", { id: part });
+export async function load({ part }) {
+  const [card, categories] = await Promise.all([get("/api/pendencies/card", { id: part }), catalogue()]);
+  return { ...card, categories };
 }
 
 export function view(card, context) {
   const [suggestion, ...others] = card.options;
   return [
-    h("p", {}, h("a", { href: address("pendencies") }, `← ${t("screen.pendencies")}`)),
-    h("p", { class: "line" }, severity(card.severity), badge("neutral", t("list.rule", { rule: card.rule })), card.status === "decided" && badge("good", t("status.decided"))),
-    heading(card.title),
-    about(card),
+    h("p", {}, h("a", { class: "back", href: address("pendencies") }, `← ${t("screen.pendencies")}`)),
     h(
-      "p",
-      { class: "buttons" },
-      action(context, t("card.seen"), () => see(card, context), { kind: "small" }),
-      action(context, t("card.note"), () => note(card, context), { kind: "small" }),
+      "header",
+      { class: "card-head" },
+      h("p", { class: "line" }, severity(card.severity), card.status === "decided" && badge("good", t("status.decided"))),
+      heading(card.title),
+      about(card),
     ),
     section(t("card.happened"), h("p", { class: "happened" }, card.message)),
     section(t("card.records"), h("ul", { class: "list cards" }, card.records.map((one) => record(one, card))), more(card.records_total - card.records.length), waiting(card)),
-    section(t("card.effect"), h("p", {}, card.effect || t("card.no_effect"))),
-    section(t("card.suggestion"), suggestion ? h("ul", { class: "list cards" }, option(suggestion, card, context, "primary")) : h("p", {}, t("card.no_suggestion"))),
-    section(t("card.others"), others.length ? h("ul", { class: "list cards" }, others.map((one) => option(one, card, context, ""))) : h("p", { class: "quiet" }, t("card.no_others"))),
-    card.acts.length > 0 && section(t("card.acts"), h("ol", { class: "list" }, card.acts.map((act) => done(act, context)))),
+    section(t("card.effect"), h("p", { class: "effect" }, card.effect || t("card.no_effect"))),
+    section(t("card.suggestion"), suggestion ? h("ul", { class: "list panel options" }, option(suggestion, card, context, "primary")) : h("p", {}, t("card.no_suggestion"))),
+    section(t("card.others"), others.length ? h("ul", { class: "list panel options" }, others.map((one) => option(one, card, context, ""))) : h("p", { class: "quiet" }, t("card.no_others"))),
+    section(
+      t("card.acts"),
+      card.acts.length > 0 ? h("ol", { class: "list panel" }, card.acts.map((act) => done(act, context))) : h("p", { class: "quiet" }, t("card.no_acts")),
+      h(
+        "p",
+        { class: "buttons" },
+        action(context, t("card.note"), () => note(card, context), { kind: "small" }),
+        action(context, t("card.seen"), () => see(card, context), { kind: "small" }),
+      ),
+    ),
+    h("p", { class: "quiet small key" }, `${t("list.rule", { rule: card.rule })} · ${card.id}`),
   ];
 }
 
@@ -43,9 +53,7 @@ function about(card) {
     [t("card.category"), card.category_title],
     [t("card.owner"), words.named("role", card.owner)],
     [t("card.since"), `${words.moment(card.opened_ms)} (`, ago(card.opened_ms), ")"],
-    [t("card.situation"), words.named("status", card.status)],
     [t("card.came"), came.filter(Boolean).join(" · ")],
-    [t("card.number"), h("span", { class: "key" }, card.id)],
   ]);
 }
 
@@ -65,51 +73,31 @@ function waiting(card) {
 // -- records ------------------------------------------------------------------------------------------------
 
 function record(one, card) {
-  const rivals = rivalsOf(one, card);
+  const fields = card.categories.get(one.category)?.fields;
+  const said = (name, value) => shown(name, value, fields?.get(name));
+  const rivals = Object.entries(one.conflicts).filter(([name]) => name in one.values);
   const apart = new Set(rivals.map(([name]) => name));
-  const values = Object.entries(one.values).filter(([name, value]) => value !== one.key && !isAside(value) && !apart.has(name));
+  const { name: called } = one.values;
+  const values = Object.entries(one.values).filter(([name, value]) => value !== one.key && value !== called && !isAside(value) && !apart.has(name));
+  const place = one.doc.split("/").slice(1).join(" · ");
+  const fact = ([name, value]) => [fieldName(name), said(name, value)];
   return h(
     "li",
     { "data-key": `${one.doc}/${one.key}` },
-    h("p", {}, h("strong", {}, `${one.category_title} ${one.key}`), one.deleted && [" ", badge("trouble", t("card.deleted"))], h("br"), h("span", { class: "quiet small key" }, one.doc)),
-    rivals.length > 0 && concurrent(rivals),
-    facts(values.slice(0, FIELDS_SHOWN).map(([name, value]) => [fieldName(name), shown(name, value)])),
-    values.length > FIELDS_SHOWN &&
-      h(
-        "details",
-        {},
-        h("summary", {}, t("card.all_fields")),
-        facts(values.slice(FIELDS_SHOWN).map(([name, value]) => [fieldName(name), shown(name, value)])),
-      ),
+    h(
+      "p",
+      { class: "row" },
+      h("strong", { class: "title" }, called || `${one.category_title} ${one.key}`, one.deleted && [" ", badge("trouble", t("card.deleted"))]),
+      h("span", { class: "quiet small key" }, [called && `${one.category_title} ${one.key}`, place].filter(Boolean).join(" · ")),
+    ),
+    rivals.length > 0 && concurrent(rivals, said),
+    facts(values.slice(0, FIELDS_SHOWN).map(fact)),
+    values.length > FIELDS_SHOWN && h("details", {}, h("summary", { class: "small" }, t("card.all_fields")), facts(values.slice(FIELDS_SHOWN).map(fact))),
   );
 }
 
-/** Fields with values that were written apart, in the order A, B, ...; the first is the one that shows. */
-function rivalsOf(one, card) {
-  const main = one.doc === card.doc && one.key === card.key;
-  return Object.entries(one.conflicts)
-    .map(([name, kept]) => {
-      const told = main ? card.evidence?.[name] : null;
-      const values = Array.isArray(told) && told.length === kept.length ? told : readable(kept, one.values[name]);
-      return values && [name, values];
-    })
-    .filter(Boolean);
-}
-
-/** Values as a store keeps them, in the form in which the one that shows is written; null when that is not known. */
-function readable(kept, plain) {
-  if (plain === undefined || plain === null) return null;
-  if (String(kept[0]) === String(plain)) return kept;
-  const [, fraction = ""] = String(plain).split(".");
-  const whole = (text) => text.replace(".", "");
-  if (!fraction || !kept.every(Number.isInteger) || Number(whole(String(plain))) !== kept[0]) return null;
-  return kept.map((value) => {
-    const digits = String(Math.abs(value)).padStart(fraction.length + 1, "0");
-    return `${value < 0 ? "-" : ""}${digits.slice(0, -fraction.length)}.${digits.slice(-fraction.length)}`;
-  });
-}
-
-function concurrent(rivals) {
+/** Fields with values that were written apart, side by side: A, B, ...; the first is the one that shows. */
+function concurrent(rivals, said) {
   const most = Math.max(...rivals.map(([, values]) => values.length));
   const letters = Array.from({ length: most }, (_, at) => String.fromCharCode(65 + at));
   return h(
@@ -125,7 +113,7 @@ function concurrent(rivals) {
       "tbody",
       {},
       rivals.map(([name, values]) =>
-        h("tr", {}, h("th", { scope: "row" }, fieldName(name)), letters.map((_, at) => h("td", {}, at < values.length ? shown(name, values[at]) : ""))),
+        h("tr", {}, h("th", { scope: "row" }, fieldName(name)), letters.map((_, at) => h("td", {}, at < values.length ? said(name, values[at]) : ""))),
       ),
     ),
   );
@@ -134,15 +122,21 @@ function concurrent(rivals) {
 // -- options and acts ---------------------------------------------------------------------------------------
 
 function option(one, card, context, kind) {
-  const names = one.asks.map(fieldName).join(", ");
+  const asks = one.asks.map(fieldName).join(", ");
+  const only = (one.by ?? []).map((role) => words.named("role", role)).join(", ");
+  const name = t("queue.for", { action: t("card.choose"), category: one.title });
   return h(
     "li",
     { "data-key": one.name },
-    h("p", {}, h("strong", {}, one.title)),
-    one.text && h("p", {}, one.text),
-    one.asks.length > 0 && h("p", { class: "quiet small" }, t("card.asks", { names })),
-    !one.allowed && h("p", { class: "quiet small" }, t("card.only_at", { names: (one.by ?? []).map((role) => words.named("role", role)).join(", ") })),
-    one.allowed && card.status === "open" && action(context, t("card.choose"), () => resolve(one, card, context), { kind, name: t("queue.for", { action: t("card.choose"), category: one.title }) }),
+    h(
+      "div",
+      {},
+      h("p", {}, h("strong", {}, one.title)),
+      one.text && h("p", { class: "quiet" }, one.text),
+      one.asks.length > 0 && h("p", { class: "quiet small" }, t("card.asks", { names: asks })),
+      !one.allowed && h("p", { class: "quiet small" }, t("card.only_at", { names: only })),
+    ),
+    one.allowed && card.status === "open" && action(context, t("card.choose"), () => resolve(one, card, context), { kind, name }),
   );
 }
 
@@ -169,7 +163,7 @@ async function resolve(one, card, context) {
       ...one.asks.map((name) => ({ name: `value-${name}`, label: words.sentence(fieldName(name)) })),
       { name: "why", label: t("ask.why"), hint: t("ask.why_hint"), long: true },
       others > 0 && { name: "all", label: n("card.all", others, { category: card.category_title }), kind: "checkbox" },
-      ...personFields(),
+      ...(await personFields()),
     ].filter(Boolean),
     send: async ({ why, person, pin, all, ...asked }) => {
       const values = Object.fromEntries(one.asks.map((name) => [name, asked[`value-${name}`]]));
@@ -227,12 +221,12 @@ async function after(context, card, told, closed) {
   context.refresh();
 }
 
-function see(card, context) {
+async function see(card, context) {
   ask({
     title: t("card.seen"),
     text: card.title,
     label: t("card.seen"),
-    fields: personFields(),
+    fields: await personFields(),
     send: async ({ person, pin }) => {
       await post("/api/pendencies/seen", { id: card.id, ...by(person, pin) });
       context.tell(t("card.noted"));
@@ -241,12 +235,12 @@ function see(card, context) {
   });
 }
 
-function note(card, context) {
+async function note(card, context) {
   ask({
     title: t("card.note"),
     text: card.title,
     label: t("ask.save"),
-    fields: [{ name: "text", label: t("ask.text"), long: true }, ...personFields()],
+    fields: [{ name: "text", label: t("ask.text"), long: true }, ...(await personFields())],
     send: async ({ text, person, pin }) => {
       await post("/api/pendencies/note", { id: card.id, text, ...by(person, pin) });
       context.tell(t("card.noted"));
@@ -255,12 +249,12 @@ function note(card, context) {
   });
 }
 
-function undo(act, context) {
+async function undo(act, context) {
   ask({
     title: t("ask.undo_title", { option: act.option_title ?? act.option }),
     text: t("ask.undo_text"),
     label: t("ask.undo"),
-    fields: [{ name: "why", label: t("ask.why"), hint: t("ask.why_hint"), long: true }, ...personFields()],
+    fields: [{ name: "why", label: t("ask.why"), hint: t("ask.why_hint"), long: true }, ...(await personFields())],
     send: async ({ why, person, pin }) => {
       await post("/api/pendencies/undo", { decision: act.id, why, ...by(person, pin) });
       context.tell(t("card.undone"));

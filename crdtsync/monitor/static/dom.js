@@ -72,4 +72,6 @@ function update(old, fresh) {
   for (const name of HANDLERS) if (old[name] !== fresh[name]) old[name] = fresh[name];
   if (old.nodeName === "PROGRESS" && old.value !== fresh.value) old.value = fresh.value;
   if (old.nodeName !== "TEXTAREA") show(old, [...fresh.childNodes]);
+  // A select in which a person chose something listens to no attribute any more.
+  if (old.nodeName === "SELECT") old.value = old.querySelector("option[selected]")?.value ?? "";
 }

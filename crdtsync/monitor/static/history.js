@@ -44,7 +44,7 @@ function grouped(runs) {
 }
 
 function row(run) {
-  const seconds = run.seconds === null ? "" : words.countdown(run.seconds);
+  const seconds = run.seconds === null ? "" : words.took(run.seconds);
   return h(
     "details",
     { class: "run-row" },
@@ -100,7 +100,7 @@ function table(run) {
             `${arrow(part.direction)} ${t(`direction.${part.direction}`)}`,
             words.count(part.records),
             words.size(part.bytes),
-            words.countdown(part.seconds),
+            words.took(part.seconds),
           ].map((cell, at) => h("td", { "data-name": names[at], class: at > 1 ? "figures" : null }, cell)),
         ),
       ),
@@ -110,9 +110,9 @@ function table(run) {
 
 // -- records per hour ---------------------------------------------------------------------------------------
 
-const BAR = 6;
+const BAR = 8;
 const GAP = 2;
-const HEIGHT = 72;
+const HEIGHT = 96;
 
 function chart(page) {
   const bars = perHour(page);
@@ -125,27 +125,22 @@ function chart(page) {
   return h(
     "figure",
     { class: "chart" },
-    h("figcaption", {}, h("strong", {}, t("history.chart"))),
+    h("figcaption", { class: "row" }, h("strong", {}, t("history.chart")), h("span", { class: "quiet small" }, said)),
     svg(
       "svg",
       { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": said, preserveAspectRatio: "none" },
+      [0, 0.5].map((part) => svg("line", { class: "rule", x1: 0, x2: width, y1: part * HEIGHT + 0.5, y2: part * HEIGHT + 0.5 })),
       bars.map((bar, at) => {
         const height = bar.records ? Math.max(2, (HEIGHT * bar.records) / most.records) : 1;
-        return svg("rect", {
-          class: bar.records ? "bar" : "bar none",
-          x: at * (BAR + GAP),
-          y: HEIGHT - height,
-          width: BAR,
-          height,
-        });
+        const place = { x: at * (BAR + GAP), y: HEIGHT - height, width: BAR, height };
+        return svg("rect", { class: bar.records ? "bar" : "bar none", ...place }, bar.records ? svg("title", {}, `${when(bar)}: ${n("records", bar.records)}`) : null);
       }),
     ),
     h("div", { class: "chart-days", "aria-hidden": "true" }, daysOf(page).map((day) => h("span", {}, words.shortDay(day, page.today)))),
-    h("p", { class: "quiet small" }, said),
     h(
       "details",
       {},
-      h("summary", {}, t("history.chart_table")),
+      h("summary", { class: "small" }, t("history.chart_table")),
       h(
         "table",
         { class: "table" },
@@ -168,9 +163,9 @@ function daysOf(page) {
 function perHour(page) {
   const bars = daysOf(page).flatMap((day) => Array.from({ length: HOURS }, (_, hour) => ({ day, hour, records: 0 })));
   const places = new Map(bars.map((bar) => [`${bar.day} ${bar.hour}`, bar]));
-  for (const run of page.runs) {
-    const bar = places.get(`${run.day} ${words.hourOf(run.started_ms)}`);
-    if (bar) bar.records += run.records_down + run.records_up;
+  for (const [atMs, records] of page.hours) {
+    const bar = places.get(`${words.dayOf(atMs)} ${words.hourOf(atMs)}`);
+    if (bar) bar.records += records;
   }
   return bars;
 }

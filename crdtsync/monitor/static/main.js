@@ -3,7 +3,9 @@
 import { Refused, Unreachable, get, post, useToken } from "./api.js";
 import { closeQuestion } from "./ask.js";
 import { h, show } from "./dom.js";
-import { badge, dotted, heading, icon } from "./parts.js";
+import { now as nowButton, running, total } from "./now.js";
+import { address, badge, dotted, heading, icon } from "./parts.js";
+import * as sync from "./sync.js";
 import * as words from "./words.js";
 
 const { t } = words;
@@ -15,9 +17,9 @@ const TICK_MS = 1_000;
 const REFRESH_MS = 400;
 
 const SCREENS = ["sync", "queue", "history", "pendencies", "network"];
-/** A screen is loaded when it is first opened. */
+/** A screen is loaded when it is first opened; the first one is there. */
 const VIEWS = {
-  sync: () => import("./sync.js"),
+  sync: () => sync,
   queue: () => import("./queue.js"),
   history: () => import("./history.js"),
   pendencies: () => import("./pendencies.js"),
@@ -28,6 +30,7 @@ const PARTS = { queue: () => import("./records.js"), pendencies: () => import(".
 const page = {
   me: null,
   status: null,
+  queue: null,
   place: null,
   data: null,
   view: null,
@@ -52,23 +55,19 @@ async function start() {
     token = location.hash.slice(1) || null;
     window.history.replaceState(null, "", "/");
   }
-  if (token !== null) await enter();
   await identify();
 }
 
 /** Show the token; a node that was started again knows no browser, so this page keeps it while it is open. */
 async function enter() {
   try {
-    await post("/api/enter", { token });
-    return true;
+    return await post("/api/enter", { token });
   } catch (error) {
     if (error instanceof Refused) {
       token = null;
       page.entry = error.message;
-    } else if (!(error instanceof Unreachable)) {
-      throw error;
     }
-    return false;
+    throw error;
   }
 }
 
@@ -91,17 +90,18 @@ async function identify() {
   useToken(page.me.csrf);
   words.useClock(page.me.now_ms, page.me.time_zone);
   find();
+  // Listening brings a first event at once: what it would ask for is asked for here.
+  await (page.place === null ? navigate() : refresh());
   listen();
-  if (page.place === null) navigate();
-  else refresh();
 }
 
 async function whoAmI() {
+  if (token !== null && page.me === null) return enter();
   try {
     return await get("/api/me");
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 401 && token !== null && (await enter()))) throw error;
-    return get("/api/me");
+    if (error instanceof Refused && error.status === 401 && token !== null) return enter();
+    throw error;
   }
 }
 
@@ -158,6 +158,11 @@ async function viewOf(place) {
   }
 }
 
+async function loadView(place) {
+  const module = await viewOf(place);
+  return [module, await module.load(place)];
+}
+
 async function navigate() {
   if (page.me === null) return;
   const first = page.place === null;
@@ -168,12 +173,13 @@ async function navigate() {
   closeQuestion();
   if (!first) tell(nextTold);
   nextTold = "";
-  if (!filters || first) {
-    page.data = null;
+  if (!filters || first) page.data = null;
+  const loaded = load();
+  if (page.data === null && !first) {
     show(element("screen"), h("p", { class: "quiet" }, t("loading")));
     draw();
   }
-  await load();
+  await loaded;
   if (first || filters) return;
   window.scrollTo(0, 0);
   element("screen").querySelector("h1")?.focus();
@@ -208,11 +214,11 @@ async function load() {
   if (page.me === null || page.place === null) return;
   const place = page.place;
   try {
-    const module = await viewOf(place);
-    const [status, data] = await Promise.all([get("/api/status"), module.load(place)]);
+    // Asked for before anything is drawn: the node works while the browser does.
+    const [status, queue, [module, data]] = await Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
     if (place !== page.place) return;
-    Object.assign(page, { status, data, view: module.view, problem: null, heardAt: words.now() });
-    words.useClock(data?.now_ms);
+    words.useClock(queue.now_ms);
+    Object.assign(page, { status, queue, data, view: module.view, problem: null, heardAt: words.now() });
   } catch (error) {
     if (error instanceof Unreachable) lose();
     else if (error instanceof Refused && error.status === 401) return void identify();
@@ -230,6 +236,9 @@ const context = {
   },
   get status() {
     return page.status;
+  },
+  get queue() {
+    return page.queue;
   },
   get place() {
     return page.place;
@@ -261,6 +270,16 @@ const context = {
     await refresh();
   },
 };
+
+/** In the menu, which closes when something was asked for. */
+const menuContext = Object.create(context, {
+  act: {
+    value: (...asked) => {
+      element("menu").hidePopover();
+      return context.act(...asked);
+    },
+  },
+});
 
 function tell(text, kind = "") {
   element("notice").className = `notice ${kind}`;
@@ -307,23 +326,43 @@ function drawBanner() {
 
 function drawTop() {
   const { me, status } = page;
+  const where = [words.named("role", me.node_role), me.store === me.device ? null : me.store].filter(Boolean).join(" · ");
   show(element("top"), [
-    h(
-      "p",
-      { class: "node" },
-      h("strong", {}, me.device),
-      h("span", { class: "quiet" }, [words.named("role", me.node_role), me.store].filter(Boolean).join(" · ")),
-    ),
+    h("p", { class: "node" }, h("strong", {}, me.device), h("span", { class: "quiet" }, where)),
     status && connection(status),
     !context.mayAct && badge("neutral", t("read_only")),
-    languageButton(),
+    h(
+      "span",
+      { class: "tools" },
+      me.node_role !== "gestao" &&
+        h("button", { type: "button", class: "button small", popovertarget: "menu", "aria-label": t("screen.sync"), "data-key": "menu" }, icon("sync"), h("span", { class: "long" }, t("screen.sync")), icon("down")),
+      languageButton(),
+    ),
+  ]);
+  drawMenu();
+}
+
+/** The menu *Sincronização*: what can be done about it on every screen. */
+function drawMenu() {
+  const { queue } = page;
+  const menu = element("menu");
+  menu.setAttribute("aria-label", t("screen.sync"));
+  if (queue === null) return;
+  const waiting = total(queue);
+  show(menu, [
+    running(queue),
+    nowButton(queue, menuContext, "menu-now"),
+    h("a", { href: address("queue"), onclick: () => menu.hidePopover() }, t("screen.queue"), waiting > 0 && h("span", { class: "quiet figures" }, words.count(waiting))),
+    h("a", { href: address("history"), onclick: () => menu.hidePopover() }, t("screen.history")),
   ]);
 }
 
 function connection(status) {
   const { state, connected } = status.link;
+  const run = page.queue?.running;
   if (context.lost) return dotted("trouble", t("network.apart"));
   if (state === "none") return null;
+  if (run) return dotted("moving", [t("short.running"), run.percent === null ? "" : words.percent(run.percent)].join(" "));
   if (state === "ok") return connected ? dotted("good", t("link.ok")) : dotted("waiting", t("link.connecting"));
   return dotted(state === "failed" ? "trouble" : "waiting", words.named("link", state));
 }
@@ -335,8 +374,10 @@ function languageButton() {
     "button",
     {
       type: "button",
-      class: "button plain language",
+      class: "button plain small language",
       lang: other,
+      "aria-label": name,
+      "data-key": "language",
       onclick: async () => {
         try {
           await words.chooseLanguage(other);
@@ -345,11 +386,14 @@ function languageButton() {
           lose();
           return;
         }
-        if (page.me === null) drawEntry();
-        else draw();
+        if (page.me === null) return drawEntry();
+        draw();
+        // What the node itself says comes in the other language too.
+        return refresh();
       },
     },
-    name,
+    h("span", { class: "long" }, name),
+    h("span", { class: "short", "aria-hidden": "true" }, other.slice(0, 2).toUpperCase()),
   );
 }
 
@@ -400,6 +444,7 @@ function drawEntry() {
   drawBanner();
   show(element("top"), [h("p", { class: "node" }, h("strong", {}, "crdtsync")), languageButton()]);
   show(element("nav"), []);
+  show(element("menu"), []);
   show(element("screen"), [
     heading(t("enter_title")),
     h("p", {}, page.entry === null ? t("enter_lost") : t("enter_refused", { why: page.entry })),

@@ -4,6 +4,7 @@ import { h, svg } from "./dom.js";
 import * as words from "./words.js";
 
 const ICONS = {
+  down: "m6 9 6 6 6-6",
   good: "M20 6 9 17l-5-5",
   waiting: "M12 6v6l4 2M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18",
   trouble: "M12 8v5M12 17h.01M10.3 3.9 1.8 18.2A2 2 0 0 0 3.5 21h17a2 2 0 0 0 1.7-2.8L13.7 3.9a2 2 0 0 0-3.4 0",

@@ -1,6 +1,7 @@
 // Pendências: the list, with filters and pages; the gravest first.
 
 import { get } from "./api.js";
+import { catalogue } from "./catalogue.js";
 import { h } from "./dom.js";
 import { address, ago, badge, heading, pager, severity } from "./parts.js";
 import * as words from "./words.js";
@@ -9,16 +10,16 @@ const { t, n } = words;
 const ROWS = 25;
 const SEVERITIES = ["B", "A", "M", "I"];
 const OWNERS = ["gestao", "loja", "caixa"];
-const FILTERS = ["severity", "category", "owner", "status", "rule"];
-
-/** Titles of categories as lists say them: an answer names those of its own rows alone. */
-const titles = new Map();
+const FILTERS = ["severity", "category", "older_hours", "owner", "status", "rule"];
+const AGES = [24, 72, 168];
 
 export async function load({ params }) {
   const chosen = Object.fromEntries(FILTERS.map((name) => [name, params[name]]));
-  const page = await get("/api/pendencies", { ...chosen, after: params.after, limit: ROWS });
-  for (const row of page.pendencies) titles.set(row.category, row.category_title);
-  return page;
+  const [page, categories] = await Promise.all([
+    get("/api/pendencies", { ...chosen, after: params.after, limit: ROWS }),
+    catalogue(),
+  ]);
+  return { ...page, categories };
 }
 
 export function view(page, context) {
@@ -28,10 +29,10 @@ export function view(page, context) {
     heading(t("screen.pendencies")),
     counts(page, params),
     filters(page, params, context),
-    h("p", { class: "quiet", role: "status" }, filtered ? n("list.total", page.total) : n("pendencies", page.total)),
-    page.pendencies.length === 0
-      ? h("p", { class: "empty" }, t(filtered ? "list.none_here" : "list.none"))
-      : h("ul", { class: "list cards" }, page.pendencies.map(row)),
+    page.total === 0
+      ? h("p", { class: "empty", role: "status" }, t(filtered ? "list.none_here" : "list.none"))
+      : h("p", { class: "quiet", role: "status" }, n(filtered ? "list.total" : "pendencies", page.total)),
+    h("ul", { class: "list cards" }, page.pendencies.map(row)),
     pager(params, page.after, (after) => address("pendencies", null, { ...params, after })),
   ];
 }
@@ -65,15 +66,18 @@ function counts(page, params) {
 }
 
 function filters(page, params, context) {
-  const categories = [...new Set([...titles.keys(), params.category].filter(Boolean))];
+  const categories = [...page.categories.values()].map(({ name, title }) => [name, title]);
+  categories.sort(([, one], [, other]) => one.localeCompare(other));
   const choices = [
     ["severity", "list.severity", "list.any", SEVERITIES.map((code) => [code, words.named("severity", code)])],
-    ["category", "list.category", "list.any", categories.map((name) => [name, titles.get(name) ?? name])],
+    ["category", "list.category", "list.any", categories],
+    ["older_hours", "list.age", "list.any_age", AGES.map((hours) => [String(hours), n("list.older", hours / 24)])],
     ["owner", "list.owner", "list.any_owner", OWNERS.map((role) => [role, words.named("role", role)])],
     ["status", "list.status", "list.open", [["decided", t("list.decided")], ["all", t("list.all")]]],
   ];
+  // What is chosen now, not when this was drawn: a person may be quicker than the node.
   const choose = (name, value) =>
-    context.go(address("pendencies", null, { ...params, [name]: value, after: null }));
+    context.go(address("pendencies", null, { ...context.place.params, [name]: value, after: null }));
   return h(
     "form",
     { class: "filters", "aria-label": t("list.filters") },
@@ -96,21 +100,17 @@ function filters(page, params, context) {
 }
 
 function row(found) {
+  const which = [found.category_title, words.named("role", found.owner), found.rule, [...new Set(found.keys)].join(", ")];
   return h(
     "li",
-    { "data-key": found.id },
+    { "data-key": found.id, class: `edge severity-edge-${found.severity}` },
     h(
       "p",
       { class: "row" },
-      h("span", { class: "line" }, severity(found.severity), found.status === "decided" && badge("good", t("status.decided"))),
-      h("span", { class: "quiet small" }, ago(found.opened_ms)),
+      h("a", { class: "title", href: address("pendencies", found.id) }, found.title),
+      h("span", { class: "line" }, found.status === "decided" && badge("good", t("status.decided")), severity(found.severity)),
     ),
-    h("a", { class: "title", href: address("pendencies", found.id) }, found.title),
     h("p", {}, found.message),
-    h(
-      "p",
-      { class: "quiet small" },
-      [found.category_title, words.named("role", found.owner), found.rule, [...new Set(found.keys)].join(", ")].join(" · "),
-    ),
+    h("p", { class: "row quiet small" }, h("span", { class: "key" }, which.join(" · ")), ago(found.opened_ms)),
   );
 }

@@ -1,26 +1,34 @@
 // Próximas sincronizações: what waits, by category, in the order in which it goes.
 
-import { get } from "./api.js";
 import { h } from "./dom.js";
-import { action, address, ago, badge, dotted, heading, progress } from "./parts.js";
+import { now, running } from "./now.js";
+import { action, address, ago, badge, countdown, dotted, heading, phrase, progress } from "./parts.js";
 import * as words from "./words.js";
 
 const { t, n } = words;
 
-export function load() {
-  return get("/api/queue");
+export async function load() {
+  // The page asks for the queue itself, for every screen.
+  return {};
 }
 
-export function view(queue, context) {
+export function view(_data, context) {
+  const { queue } = context;
   return [
     heading(t("screen.queue")),
+    h("section", { class: "state small", "aria-label": t("screen.sync") }, running(queue), upcoming(queue), h("div", { class: "do" }, now(queue, context, "now"))),
     queue.categories.length === 0
       ? h("p", { class: "empty" }, t("queue.empty"))
       : [
           h("p", { class: "quiet" }, t("queue.intro")),
-          h("ol", { class: "list cards" }, queue.categories.map((entry) => row(entry, queue, context))),
+          h("ol", { class: "list cards queue" }, queue.categories.map((entry) => row(entry, queue, context))),
         ],
   ];
+}
+
+function upcoming({ next, running: run }) {
+  if (run !== null || next.at_ms === null) return null;
+  return h("p", {}, `${t("sync.next")}: `, h("strong", {}, t("at", { time: words.clock(next.at_ms) })), " (", phrase("sync.next_in", { left: countdown(next.at_ms) }), ")");
 }
 
 function row(entry, queue, context) {

@@ -9,24 +9,21 @@ import * as words from "./words.js";
 const { t, n } = words;
 const ROWS = 50;
 
-export async function load({ part, params }) {
-  const [page, queue] = await Promise.all([
-    get(`/api/queue/${encodeURIComponent(part)}`, { after: params.after, limit: ROWS }),
-    get("/api/queue"),
-  ]);
-  const entries = queue.categories.filter((entry) => entry.category === part);
-  return { ...page, title: entries[0]?.title ?? part, arriving: entries.some((entry) => entry.direction === "download" && entry.records > 0) };
+export function load({ part, params }) {
+  return get(`/api/queue/${encodeURIComponent(part)}`, { after: params.after, limit: ROWS });
 }
 
 export function view(page, context) {
   const { part, params } = context.place;
+  const entries = context.queue.categories.filter((entry) => entry.category === part);
+  const arriving = entries.some((entry) => entry.direction === "download" && entry.records > 0);
   return [
-    h("p", {}, h("a", { href: address("queue") }, `← ${t("screen.queue")}`)),
-    heading(t("queue.records", { category: page.title })),
+    h("p", {}, h("a", { class: "back", href: address("queue") }, `← ${t("screen.queue")}`)),
+    heading(t("queue.records", { category: entries[0]?.title ?? part })),
     page.records.length === 0
       ? h("p", { class: "empty" }, t("queue.no_records"))
       : [h("p", { class: "quiet" }, n("waits", page.total)), table(page.records)],
-    page.arriving && h("p", { class: "quiet" }, t("queue.not_arrived")),
+    arriving && h("p", { class: "quiet" }, t("queue.not_arrived")),
     pager(params, page.after, (after) => address("queue", part, { after })),
   ];
 }

@@ -2,24 +2,24 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
-import { action, address, ago, countdown, facts, heading, icon, phrase, progress, section, severity } from "./parts.js";
+import { now, pause, running, total } from "./now.js";
+import { action, address, ago, countdown, heading, icon, phrase, progress, section, severity } from "./parts.js";
 import * as words from "./words.js";
 
 const { t, n } = words;
 
-export async function load() {
-  const [queue, told] = await Promise.all([get("/api/queue"), get("/api/alerts")]);
-  return { ...queue, alerts: told.alerts };
+export function load() {
+  return get("/api/alerts");
 }
 
-export function view(queue, context) {
-  const { status } = context;
+export function view({ alerts }, context) {
+  const { queue, status } = context;
   return [
     heading(t("screen.sync")),
     state(queue, status, context),
     alert(status),
     isInitial(queue) && queue.running ? phases(queue) : null,
-    queue.alerts.length > 0 && attention(queue.alerts),
+    alerts.length > 0 && attention(alerts),
   ];
 }
 
@@ -30,19 +30,21 @@ function isInitial(queue) {
 // -- the sentence of state, and what can be done ------------------------------------------------------------
 
 function state(queue, status, context) {
-  const { kind, said, more } = sentence(queue, status);
+  const { kind, said, more, drawn = kind } = sentence(queue, status);
+  const mayPause = ["ok", "crashing"].includes(queue.link.state) && queue.running === null;
+  const doing = [now(queue, context, "now"), mayPause && action(context, t("sync.pause"), () => pause(context), { kind: "plain" })].filter(Boolean);
   return h(
     "section",
     { class: `state ${kind}`, "aria-labelledby": "state-title" },
     h(
       "div",
       { class: "state-said" },
-      icon(kind, "icon large"),
+      icon(drawn, "icon large"),
       h("div", {}, h("h2", { id: "state-title" }, said), more && h("p", {}, more)),
     ),
     running(queue),
     glance(queue, status),
-    button(queue, context),
+    doing.length > 0 && h("div", { class: "do" }, doing),
   );
 }
 
@@ -61,9 +63,16 @@ function sentence(queue, status) {
   if (!link.connected) return { kind: "waiting", said: t("sync.connecting"), more: t("sync.apart_more") };
   if (isInitial(queue)) return { kind: "waiting", said: t("sync.initial_waits"), more: notYet(status) };
   const left = total(queue);
+  const next = left > 0 ? n("sync.next_takes", left) : null;
   if (left > 0 && !queue.categories.every(isOnItsWay)) return { kind: "waiting", said: n("waits", left), more: t("sync.kept") };
-  if (left > 0) return { kind: "good", said: t("sync.in_order"), more: n("sync.next_takes", left) };
+  if (isUrgent(status)) return { kind: "waiting", drawn: "pendencies", said: n("sync.good_but", status.pendencies), more: next ?? t("sync.good_more") };
+  if (next !== null) return { kind: "good", said: t("sync.in_order"), more: next };
   return { kind: "good", said: t("sync.good"), more: t("sync.good_more") };
+}
+
+/** Somebody is to decide. */
+function isUrgent({ pendencies_by_severity: by }) {
+  return Boolean(by.B || by.A);
 }
 
 function notYet(status) {
@@ -75,111 +84,54 @@ function isOnItsWay({ cause, turn, records }) {
   return records === 0 || cause === "schedule" || cause === "running" || (cause === "category" && turn !== "person");
 }
 
-function total(queue) {
-  return queue.categories.reduce((sum, entry) => sum + entry.records, 0);
-}
-
-function running({ running: run }) {
-  if (run === null) return null;
-  const doing = run.phase ? t(`direction.${run.phase}`) : words.named("trigger", run.trigger);
-  return h(
-    "div",
-    { class: "run" },
-    progress(run.percent, t("sync.progress")),
-    h("p", {}, doing, run.percent !== null && [" · ", h("strong", {}, words.percent(run.percent))]),
-  );
-}
-
 function glance(queue, status) {
   const { last, next } = queue;
   const open = status.pendencies;
   const waiting = total(queue);
   const top = queue.link.state === "none";
-  return facts([
-    top ? null : [t("sync.last"), last === null ? t("sync.last_none") : [ago(last.ended_ms), " · ", words.named("result", last.result)]],
-    top || queue.running !== null ? null : [t("sync.next"), ...nextCheck(next)],
-    [
+  return h(
+    "dl",
+    { class: "tiles" },
+    !top && tile("last", t("sync.last"), ...(last === null ? [t("sync.last_none")] : [ago(last.ended_ms), lastMore(last)])),
+    tile(
+      isUrgent(status) ? "pendencies trouble" : "pendencies",
       t("sync.pendencies"),
       open > 0 ? h("a", { href: address("pendencies") }, n("pendencies", open)) : t("sync.none_open"),
-    ],
-    top && [t("sync.below"), h("a", { href: address("network") }, n("connected", status.below.length))],
-    !top && [
-      t("sync.waiting"),
-      waiting > 0 ? h("a", { href: address("queue") }, n("records", waiting)) : t("sync.nothing_waits"),
-    ],
-  ]);
+    ),
+    !top && queue.running === null && tile("next", t("sync.next"), ...nextCheck(next)),
+    top && tile("below", t("sync.below"), h("a", { href: address("network") }, n("connected", status.below.length))),
+    !top && tile("waits", t("sync.waiting"), waiting > 0 ? h("a", { href: address("queue") }, n("records", waiting)) : t("sync.nothing_waits")),
+  );
+}
+
+function tile(kind, name, figure, more = null) {
+  return h("div", { class: `tile ${kind}`, "data-key": kind.split(" ")[0] }, h("dt", {}, name), h("dd", {}, figure), more && h("dd", { class: "more" }, more));
+}
+
+function lastMore(last) {
+  return `${words.moment(last.ended_ms)} · ${words.named("result", last.result)}`;
 }
 
 function nextCheck(next) {
-  if (next.at_ms === null) return [next.reason === null ? t("sync.next_open") : words.named("reason", next.reason)];
-  return [
-    `${words.named("trigger", next.trigger ?? "routine")}, ${t("at", { time: words.clock(next.at_ms) })} (`,
-    phrase("sync.next_in", { left: countdown(next.at_ms) }),
-    ")",
-  ];
-}
-
-/** *Sincronizar agora* when it is allowed; else when it will be, and why. During a run there is none. */
-function button(queue, context) {
-  const { link, button: allowed } = queue;
-  if (link.state === "none") return null;
-  if (link.state === "paused") return h("div", { class: "do" }, action(context, t("sync.resume"), () => resume(context), { kind: "primary" }));
-  if (link.state === "failed") return h("div", { class: "do" }, action(context, t("sync.try_again"), () => resume(context), { kind: "primary" }));
-  if (queue.running !== null) return null;
-  return h(
-    "div",
-    { class: "do" },
-    allowed.available
-      ? action(context, t("sync.now"), () => press(context), { kind: "primary", key: "now" })
-      : refusal(allowed),
-    action(context, t("sync.pause"), () => pause(context), { kind: "plain" }),
-  );
-}
-
-function refusal(allowed) {
-  return h(
-    "p",
-    { class: "refusal" },
-    h("strong", {}, t("sync.now")),
-    ": ",
-    `${words.named("reason", allowed.reason)}.`,
-    allowed.available_ms !== null && [" ", phrase("sync.available_in", { left: countdown(allowed.available_ms) }), "."],
-  );
-}
-
-function press(context) {
-  return context.act("/api/sync", {}, (answer) => {
-    const said = answer.accepted ? t("sync.asked") : `${words.sentence(words.named("reason", answer.reason))}.`;
-    const { above } = answer;
-    if (!above) return said;
-    const told = above.accepted
-      ? t("sync.above_also", above)
-      : t("sync.above_said", { device: above.device, reason: words.named("reason", above.reason) });
-    return `${said} ${told}`;
-  });
-}
-
-function pause(context) {
-  return context.act("/api/pause", {}, () => t("sync.paused_now"));
-}
-
-function resume(context) {
-  return context.act("/api/resume", {}, (answer) =>
-    answer.categories.length ? t("sync.paused_categories", { names: answer.categories.join(", ") }) : t("sync.resumed"),
-  );
+  if (next.at_ms === null) {
+    const known = next.reason !== null && next.reason !== "unreachable";
+    return [known ? words.sentence(words.named("reason", next.reason)) : t("sync.next_open")];
+  }
+  const told = `${words.named("trigger", next.trigger ?? "routine")}, ${t("at", { time: words.clock(next.at_ms) })}`;
+  return [h("span", {}, phrase("sync.next_in", { left: countdown(next.at_ms) })), told];
 }
 
 // -- what asks for a person ---------------------------------------------------------------------------------
 
 /** *Alerta* while there is any pendency. */
-function alert({ pendencies: open, pendencies_by_severity: by }) {
+function alert(status) {
+  const { pendencies: open, pendencies_by_severity: by } = status;
   if (!open) return null;
   const present = ["B", "A", "M", "I"].filter((code) => by[code]);
   return h(
     "section",
-    { class: `callout ${present.some((code) => code === "B" || code === "A") ? "trouble" : "waiting"}`, "aria-labelledby": "alert-title" },
-    h("h2", { id: "alert-title" }, icon("trouble"), t("sync.alert")),
-    h("p", { class: "callout-said" }, n("pendencies", open)),
+    { class: `callout ${isUrgent(status) ? "trouble" : "waiting"}`, "aria-labelledby": "alert-title" },
+    h("div", { class: "callout-said" }, h("h2", { id: "alert-title" }, icon("trouble"), t("sync.alert")), h("p", {}, n("sync.alert_open", open))),
     h(
       "ul",
       { class: "badges" },
@@ -200,12 +152,12 @@ function attention(alerts) {
     t("sync.attention"),
     h(
       "ul",
-      { class: "list" },
+      { class: "list panel" },
       alerts.map((one) =>
         h(
           "li",
           {},
-          h("p", {}, severity(one.severity), " ", h("strong", {}, words.named("alert", one.code))),
+          h("p", { class: "line" }, severity(one.severity), h("strong", {}, words.named("alert", one.code))),
           h("p", { class: "quiet" }, one.subject, one.since_ms !== null && [" · ", ago(one.since_ms)]),
           one.detail && h("p", { class: "quiet" }, one.detail),
         ),
@@ -220,40 +172,36 @@ function phases(queue) {
   return h(
     "div",
     { class: "phases" },
-    ["download", "upload"].map((direction) => phase(queue, direction)),
+    ["download", "upload"].map((direction, at) => phase(queue, direction, at + 1)),
   );
 }
 
-function phase(queue, direction) {
+function phase(queue, direction, number) {
   const entries = queue.categories.filter((entry) => entry.direction === direction);
   const present = queue.running.phase === direction;
   const later = direction === "upload" && queue.running.phase !== "upload";
-  return section(
-    t(`direction.${direction}`),
+  return h(
+    "section",
+    { class: `phase ${present ? "present" : ""}`, "data-key": direction, "aria-labelledby": `phase-${direction}` },
+    h("h2", { id: `phase-${direction}` }, h("span", { class: "step", "aria-hidden": "true" }, number), t(`direction.${direction}`)),
     entries.length === 0
       ? h("p", { class: "quiet" }, t(later ? "sync.phase_next" : present ? "sync.phase_empty" : "sync.phase_done"))
-      : h(
-          "ol",
-          { class: "list" },
-          entries.map((entry) =>
-            h(
-              "li",
-              { "data-key": entry.category },
-              h(
-                "p",
-                { class: "row" },
-                h("span", {}, entry.title),
-                h("span", { class: "figures" }, moved(entry)),
-              ),
-              entry.percent !== null && progress(entry.percent, entry.title),
-            ),
-          ),
-        ),
+      : h("ol", { class: "list" }, entries.map((entry) => part(entry))),
+  );
+}
+
+function part(entry) {
+  const share = entry.percent === null ? "" : words.percent(entry.percent);
+  return h(
+    "li",
+    { "data-key": entry.category },
+    h("p", { class: "row" }, h("span", {}, entry.title), h("strong", { class: "figures" }, share)),
+    entry.percent !== null && progress(entry.percent, entry.title),
+    h("p", { class: "quiet small figures" }, moved(entry)),
   );
 }
 
 function moved(entry) {
   if (entry.total === null) return n("records", entry.records);
-  const share = entry.percent === null ? "" : ` · ${words.percent(entry.percent)}`;
-  return t("sync.of", { moved: words.count(entry.moved), total: words.count(entry.total) }) + share;
+  return t("sync.of", { moved: words.count(entry.moved), total: words.count(entry.total) });
 }

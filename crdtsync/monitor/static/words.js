@@ -7,6 +7,7 @@ let language = remembered() ?? "pt-BR";
 let texts = (await CATALOGUES[language]()).default;
 let zone = "America/Sao_Paulo";
 let ahead = 0;
+const formatters = new Map();
 
 function remembered() {
   try {
@@ -16,6 +17,13 @@ function remembered() {
     // A browser may forbid it; the page works without.
     return null;
   }
+}
+
+/** A formatter of the browser, made once: making one takes longer than all that a screen does with it. */
+function made(Kind, locale, options = {}) {
+  const key = `${Kind.name} ${locale} ${JSON.stringify(options)}`;
+  if (!formatters.has(key)) formatters.set(key, new Kind(locale, options));
+  return formatters.get(key);
 }
 
 export function currentLanguage() {
@@ -54,7 +62,7 @@ export function t(key, values = {}) {
 /** The text for a number. */
 export function n(key, number, values = {}) {
   const forms = texts[key];
-  const form = forms[new Intl.PluralRules(language).select(number)] ?? forms.other;
+  const form = forms[made(Intl.PluralRules, language).select(number)] ?? forms.other;
   return filled(form, { n: count(number), ...values });
 }
 
@@ -78,25 +86,37 @@ export function inside(text) {
 }
 
 export function listed(titles) {
-  return new Intl.ListFormat(language, { type: "conjunction" }).format(titles.map(inside));
+  return made(Intl.ListFormat, language, { type: "conjunction" }).format(titles.map(inside));
 }
 
 export function count(number) {
-  return new Intl.NumberFormat(language).format(number);
+  return made(Intl.NumberFormat, language).format(number);
 }
 
 /** An exact decimal, given as text, in the writing of the language. */
 export function decimal(text, places) {
-  return new Intl.NumberFormat(language, { minimumFractionDigits: places, maximumFractionDigits: 6 }).format(text);
+  return made(Intl.NumberFormat, language, { minimumFractionDigits: places, maximumFractionDigits: 6 }).format(text);
+}
+
+/** An amount in reais: "R$ 19,90". */
+export function money(text) {
+  return made(Intl.NumberFormat, language, { style: "currency", currency: "BRL", maximumFractionDigits: 6 }).format(text);
+}
+
+/** A CPF or CNPJ with its mask; another text as it is. */
+export function taxId(text) {
+  if (/^\d{11}$/.test(text)) return text.replace(/(...)(...)(...)(..)/, "$1.$2.$3-$4");
+  if (/^[0-9A-Z]{14}$/.test(text)) return text.replace(/(..)(...)(...)(....)(..)/, "$1.$2.$3/$4-$5");
+  return text;
 }
 
 export function percent(number) {
-  return new Intl.NumberFormat(language, { style: "percent" }).format(number / 100);
+  return made(Intl.NumberFormat, language, { style: "percent" }).format(number / 100);
 }
 
 export function size(bytes) {
   const [unit, one] = bytes >= 1e6 ? ["MB", 1e6] : bytes >= 1e3 ? ["kB", 1e3] : ["B", 1];
-  return `${new Intl.NumberFormat(language, { maximumFractionDigits: 1 }).format(bytes / one)} ${unit}`;
+  return `${made(Intl.NumberFormat, language, { maximumFractionDigits: 1 }).format(bytes / one)} ${unit}`;
 }
 
 export function clock(atMs) {
@@ -104,17 +124,22 @@ export function clock(atMs) {
 }
 
 /** The time alone when it is today, else with the date. */
-export function moment(atMs) {
-  return dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+export function moment(atMs, withDate = false) {
+  return !withDate && dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+}
+
+/** A calendar day, given as ISO text. */
+export function date(text) {
+  return made(Intl.DateTimeFormat, language, { timeZone: "UTC", dateStyle: "short" }).format(Date.parse(text));
 }
 
 /** The day of a moment in the node's time zone, as ISO text. */
 export function dayOf(atMs) {
-  return new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(atMs);
+  return made(Intl.DateTimeFormat, "en-CA", { timeZone: zone }).format(atMs);
 }
 
 export function hourOf(atMs) {
-  return Number(new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit" }).format(atMs));
+  return Number(made(Intl.DateTimeFormat, "en-GB", { timeZone: zone, hour: "2-digit" }).format(atMs));
 }
 
 /** A day, given as ISO text, as people say it. */
@@ -123,7 +148,7 @@ export function day(text, today) {
   if (days === 0) return t("today");
   if (days === 1) return t("yesterday");
   return sentence(
-    new Intl.DateTimeFormat(language, { timeZone: "UTC", weekday: "long", day: "numeric", month: "long" }).format(
+    made(Intl.DateTimeFormat, language, { timeZone: "UTC", weekday: "long", day: "numeric", month: "long" }).format(
       Date.parse(text),
     ),
   );
@@ -133,11 +158,11 @@ export function day(text, today) {
 export function shortDay(text, today) {
   return text === today
     ? t("today")
-    : new Intl.DateTimeFormat(language, { timeZone: "UTC", weekday: "short", day: "numeric" }).format(Date.parse(text));
+    : made(Intl.DateTimeFormat, language, { timeZone: "UTC", weekday: "short", day: "numeric" }).format(Date.parse(text));
 }
 
 function format(atMs, options) {
-  return new Intl.DateTimeFormat(language, { timeZone: zone, ...options }).format(atMs);
+  return made(Intl.DateTimeFormat, language, { timeZone: zone, ...options }).format(atMs);
 }
 
 /** How long ago: "há 3 minutos". */
@@ -150,7 +175,7 @@ export function ago(atMs) {
     ["minute", 60],
     ["second", 1],
   ].find(([, length]) => seconds >= length);
-  return new Intl.RelativeTimeFormat(language, { numeric: "always" }).format(-Math.floor(seconds / one), unit);
+  return made(Intl.RelativeTimeFormat, language, { numeric: "always" }).format(-Math.floor(seconds / one), unit);
 }
 
 /** Minutes and seconds, or hours, minutes and seconds: 4:32, 1:02:03. */
@@ -161,8 +186,12 @@ export function countdown(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
 }
 
-export function span(seconds) {
-  if (seconds < 1) return t("under_a_second");
-  const [unit, one] = seconds < 90 ? ["second", 1] : seconds < 5_400 ? ["minute", 60] : ["hour", 3_600];
-  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(Math.round(seconds / one));
+/** How long something took, in few letters: "0,4 s", "3 min 20 s". */
+export function took(seconds) {
+  const unit = (number, name) =>
+    made(Intl.NumberFormat, language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: seconds < 10 ? 1 : 0 }).format(number);
+  if (seconds < 0.1) return `< ${unit(0.1, "second")}`;
+  if (seconds < 60) return unit(seconds, "second");
+  const whole = Math.round(seconds);
+  return [unit(Math.floor(whole / 60), "minute"), whole % 60 ? unit(whole % 60, "second") : ""].filter(Boolean).join(" ");
 }
