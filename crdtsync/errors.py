@@ -511,6 +511,19 @@ class BadRequest(CrdtsyncError):
     usage = True
 
 
+class NodeMissing(BadRequest):
+    """A node below that never connected here."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            say(
+                "{device}: no node of this name has connected here; `crdtsync network` lists those that have",
+                device=device,
+            )
+        )
+        self.device = device
+
+
 class ControlError(CrdtsyncError):
     """A running node answered a verb with an error."""
 

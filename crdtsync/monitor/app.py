@@ -10,7 +10,17 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
+from crdtsync.monitor import (
+    changes,
+    entrance,
+    events,
+    metrics,
+    network,
+    problems,
+    records,
+    screens,
+    transactions,
+)
 from crdtsync.monitor.answers import Answers
 from crdtsync.monitor.security import Guard
 
@@ -40,7 +50,7 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     problems.install(app)
     app.state.answers = Answers(node)
     for router in (
-        *(room.router for room in (entrance, screens, events, changes, metrics)),
+        *(room.router for room in (entrance, screens, network, events, changes, metrics)),
         records.router_of(node.schema),
         transactions.router_of(node.schema),
     ):
