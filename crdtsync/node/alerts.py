@@ -126,7 +126,7 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
             ]
         return []
     if known.paused_above_ms is not None and now_ms - known.paused_above_ms > limits.ALERT_PAUSED_MS:
-        detail = say("the node above paused this one; resume it there")
+        detail = say("the node above paused this one; it must be resumed there")
         return [Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_above_ms, detail)]
     heard = known.heard_above
     if known.connected or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS):

@@ -81,7 +81,9 @@ async def test_what_waits_for_a_node_that_is_away_is_counted_with_the_age_of_the
     await note(loja, "n1")
     await asyncio.sleep(HOUR)
     async with loja.transaction() as tx:
-        (await tx.edit(Product, "a")).name = "outro"
+        product = await tx.find(Product, "a")
+        assert product is not None
+        product.name = "outro"
     # Sales of another lane are nothing to this one.
     await sell(loja, "s1")
     row = await shown(loja)
@@ -194,6 +196,7 @@ async def test_the_worst_comes_first_pages_go_on_and_parts_of_a_name_are_found(s
     await street.close("caixa4")
     await BUILT_IN["network_pause"](loja, {"device": "caixa2"})
     await sell(loja, "x")
+    await asyncio.sleep(STEP)
 
     async def names(**asked: Any) -> list[str]:
         return [row["device"] for row in (await BUILT_IN["network"](loja, asked))["below"]]
@@ -218,32 +221,19 @@ async def test_the_worst_comes_first_pages_go_on_and_parts_of_a_name_are_found(s
 
 
 @told
-async def test_pendencies_count_where_their_document_belongs(street: Street) -> None:
-    await street.lane()
-    loja = street.nodes[STORE]
-    async with loja.transaction() as tx:
-        (await tx.edit(Product, "a")).price = -1
-    assert len(await loja.pendencies()) == 1
-    # A product is of the whole account: it is a pendency of nobody below.
-    assert (await shown(loja))["pendencies"] == 0
-
-
-@told
 async def test_the_head_office_knows_the_lanes_of_a_store_by_what_came_from_them(street: Street) -> None:
     caixa = await street.lane()
     gestao = street.nodes["gestao"]
     await sell(caixa, "s1")
     await caixa.sync(wait=True)
-    while not await gestao.count(Sale):
-        await asyncio.sleep(MINUTE)
+    await until(lambda: any(doc.startswith("sales/") for doc in gestao.ledger.heads))
     row = await shown(gestao)
     assert (row["device"], row["role"]) == (STORE, "loja")
     (lane,) = row["lanes"]
     assert lane["device"] == "caixa1"
     came_ms = lane["newest_ms"]
-    assert 0 <= gestao.ledger.clock.now_ms() - came_ms < MINUTE * 1000
+    assert 0 <= gestao.ledger.clock.now_ms() - came_ms <= STEP * 1000
     await asyncio.sleep(HOUR)
     await street.kill("gestao")
     gestao = await street.open("gestao")
     assert (await shown(gestao))["lanes"] == [{"device": "caixa1", "newest_ms": came_ms}]
-
