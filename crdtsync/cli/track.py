@@ -529,22 +529,24 @@ def _age(at_ms: int | None, now_ms: int) -> str:
 
 
 def _waiting_below(row: dict[str, Any], now_ms: int) -> Text:
-    if row["waiting"] is None:
-        return Text(_("not known"), style="dim")
+    if not row["waiting"]:
+        # Counted before the program started, nothing waited then: since, records may have come.
+        return Text("–" if row["waiting_exact"] else _("not known"), style="dim")
     told = ngettext("{n} record", "{n} records", row["waiting"])
     if not row["waiting_exact"]:
         # More may have been written since.
         told = _("at least {records}").format(records=told)
     oldest = row["waiting_since_ms"]
-    return Text.assemble(told, (f" · {_age(oldest, now_ms)}", "dim") if row["waiting"] and oldest else "")
+    return Text.assemble(told, (f" · {_age(oldest, now_ms)}", "dim") if oldest else "")
 
 
 def _offset(offset_ms: int | None) -> Text:
     if offset_ms is None:
         return Text("")
     wrong = abs(offset_ms) > limits.CLOCK_OFFSET_MS_MAX
-    sign = "+" if offset_ms > 0 else "−"
-    return Text(sign + words.countdown(abs(offset_ms) / 1000), style="yellow" if wrong else "dim")
+    seconds = round(offset_ms / 1000)
+    sign = "+" if seconds > 0 else "−" if seconds else ""
+    return Text(sign + words.countdown(abs(seconds)), style="yellow" if wrong else "dim")
 
 
 _node_option = click.option("--node", "device", help="A node below, as `network` names it.")
