@@ -11,15 +11,14 @@ import pytest
 from crdtsync.node import NodeConfig
 from crdtsync.node.remembered import Neighbour
 from crdtsync.schema import Role
-from crdtsync.storage.base import Commit, PendencyChanges, ReplicaRow
-from tests.monitor.house import PORT, House, create, house_in, move, problem
+from crdtsync.storage.base import Commit, PendencyChanges
+from tests.monitor.house import PORT, House, add_fleet, create, house_in, move, problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 STORES = 500
-DAY_MS = 24 * 3_600_000
 ANSWER_SECONDS_MAX = 0.05
 
 
@@ -28,17 +27,7 @@ async def office(tmp_path: Path) -> AsyncIterator[House]:
     """A head office with 500 stores below it that are all away, with two lanes each."""
     config = NodeConfig(tmp_path, "gestao", Role.GESTAO, monitor=PORT)
     async with house_in(tmp_path, config=config) as house:
-        memory, now_ms = house.node.uplink.memory, house.node.ledger.clock.now_ms()
-        lanes: list[ReplicaRow] = []
-        for n in range(STORES):
-            device = f"loja{n:03}"
-            memory.heard[device] = now_ms - n * 60_000 + 30_000
-            memory.below[device] = Neighbour("loja", device, "crdtsync 0.1.0", n - 250, waiting=n % 7)
-            lanes += [
-                ReplicaRow(10_000 + 2 * n + lane, f"caixa{lane}", "caixa", device, "main") for lane in (0, 1)
-            ]
-        memory.lanes["loja007/caixa1"] = now_ms - 1_000
-        await house.node.ledger.commit(Commit(replicas=lanes))
+        await add_fleet(house.node, STORES)
         yield house
 
 

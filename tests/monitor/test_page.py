@@ -395,7 +395,7 @@ def test_the_head_office_sees_its_network(page: Page, own_shop: Station) -> None
     enter(page, own_shop.above)
     expect(page.get_by_role("heading", name="Esta estação está em funcionamento")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Rede").click()
-    row = page.get_by_role("listitem").filter(has_text="loja1")
+    row = page.get_by_role("row").filter(has_text="loja1")
     expect(row).to_contain_text("conectado")
     own_shop.stop()
     expect(row).to_contain_text("sem conexão")

@@ -324,7 +324,7 @@ export default {
   "network.never": "never",
   "network.unknown": "not known yet",
   "network.at_least": "at least {records}",
-  "network.oldest": "the oldest",
+  "network.oldest": "oldest",
   "network.clock_right": "right",
   "network.clock_ahead": "{span} ahead",
   "network.clock_behind": "{span} behind",

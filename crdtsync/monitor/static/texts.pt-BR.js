@@ -324,7 +324,7 @@ export default {
   "network.never": "nunca",
   "network.unknown": "não se sabe ainda",
   "network.at_least": "ao menos {records}",
-  "network.oldest": "o mais antigo",
+  "network.oldest": "mais antigo",
   "network.clock_right": "certo",
   "network.clock_ahead": "{span} adiantado",
   "network.clock_behind": "{span} atrasado",
