@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crdtsync.errors import BadRequest, NodeMissing
+from crdtsync.errors import BadRequest, LinkBroken, NodeMissing
 from crdtsync.node.link import SOFTWARE
+from crdtsync.node.remembered import Remembered
 from crdtsync.node.verbs import BUILT_IN
 from tests.synchronization.street import (
     CHECK,
@@ -218,6 +220,33 @@ async def test_the_worst_comes_first_pages_go_on_and_parts_of_a_name_are_found(s
             await names(**wrong)
     with pytest.raises(NodeMissing):
         await BUILT_IN["network_pause"](loja, {"device": "caixa9"})
+
+
+@told
+async def test_a_refused_link_stays_to_be_seen_until_a_check_is_whole(street: Street) -> None:
+    caixa = await street.lane()
+    loja = street.nodes[STORE]
+    (link,) = loja.downstream
+    # What a damaged frame comes to: the conversation ends with a refusal that passes.
+    await link.channel.close()
+    loja.network.broke(link, LinkBroken("corrupt", "a frame's checksum is wrong", terminal=False))
+    row = await shown(loja)
+    assert (row["state"], row["trouble"]) == ("failing", "corrupt: a frame's checksum is wrong")
+    await until(lambda: caixa.connected, 2 * MINUTE)
+    await asyncio.sleep(MINUTE)
+    row = await shown(loja)
+    assert (row["state"], row["trouble"]) == ("connected", None)
+
+
+@told
+async def test_what_an_older_version_remembered_of_a_node_below_is_not_lost(street: Street) -> None:
+    loja = await street.store()
+    heard_ms = loja.ledger.clock.now_ms() - round(7 * DAY) * 1000
+    old = {"heard": {"": 1, "caixa1": heard_ms}, "of_a_newer_version": 1}
+    loja.uplink.memory = Remembered.load(json.dumps(old).encode())
+    row = await shown(loja)
+    assert (row["device"], row["role"], row["state"]) == ("caixa1", None, "silent")
+    assert (row["waiting"], row["waiting_exact"], row["heard_ms"]) == (None, False, heard_ms)
 
 
 @told
