@@ -45,6 +45,7 @@
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
     ├── BadRequest                      a node was asked for something that cannot be
+    │   └── NodeMissing                 a node below that never connected here
     └── ControlError                    a running node answered a verb with an error
         └── NodeGone                    a node went away before it answered `verb`
 
