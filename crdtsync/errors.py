@@ -45,6 +45,7 @@
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
     ├── BadRequest                      a node was asked for something that cannot be
+    │   └── NodeMissing                 a node below that never connected here
     └── ControlError                    a running node answered a verb with an error
         └── NodeGone                    a node went away before it answered `verb`
 
@@ -509,6 +510,19 @@ class BadRequest(CrdtsyncError):
     """A node was asked for something that cannot be, such as a page after one that it never gave out."""
 
     usage = True
+
+
+class NodeMissing(BadRequest):
+    """A node below that never connected here."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            say(
+                "{device}: no node of this name has connected here; `crdtsync network` lists those that have",
+                device=device,
+            )
+        )
+        self.device = device
 
 
 class ControlError(CrdtsyncError):

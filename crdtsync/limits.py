@@ -319,5 +319,8 @@ MONITOR_OPERATIONS_MAX = 500
 MONITOR_ANSWERS_KEPT = 1_000
 """Transactions of the local API whose answer is kept for a repetition of the request."""
 
+MONITOR_NODES_MEASURED_MAX = 1_000
+"""Nodes below that have figures of their own for Prometheus, the first by name."""
+
 MONITOR_CLOSE_SECONDS = 2
 """How long a request that is being answered may hold up the end of the node, seconds."""

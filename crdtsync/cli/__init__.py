@@ -13,7 +13,7 @@ from crdtsync.cli.inspect import adapters, show, status, verify, version
 from crdtsync.cli.operate import init, monitor, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
-from crdtsync.cli.track import alerts, first, history, pause, queue, resume, sync
+from crdtsync.cli.track import alerts, first, history, network, pause, queue, resume, sync
 from crdtsync.cli.words import lang_option
 
 # Not a docstring: click's mark for "keep these lines" is the character \b, not the two of a raw string.
@@ -41,7 +41,7 @@ def main() -> None:
 
 COMMANDS = (
     *(init, run, monitor, set_, show, status, verify, adapters, simulate, version),
-    *(sync, queue, history, alerts, pause, resume, first),
+    *(sync, queue, history, network, alerts, pause, resume, first),
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),
 )

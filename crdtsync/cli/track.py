@@ -13,10 +13,12 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from crdtsync import limits
 from crdtsync.cli import words
 from crdtsync.cli.output import (
     FAULT,
     FINDING,
+    Misuse,
     Verb,
     ask,
     console,
@@ -29,6 +31,7 @@ from crdtsync.errors import ControlError
 from crdtsync.locale import N_
 from crdtsync.node import load_config
 from crdtsync.node.control import call
+from crdtsync.node.network import Sort
 from crdtsync.said import from_form, say
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ REASONS = {
     "running": N_("a synchronization is in progress, in the background"),
     "cooldown": N_("less than five minutes have passed since the last one"),
     "paused": N_("synchronization is paused; resume it first"),
+    "paused_above": N_("the node above paused this one; it must be resumed there"),
     "failed": N_("the link failed and waits for a person; see status, then resume"),
     "hours": N_("outside the hours of synchronization"),
     "unreachable": N_("the node above does not answer"),
@@ -72,8 +76,16 @@ LINKS = {
     "crashing": (N_("no connection; it tries again by itself"), "yellow"),
     "failed": (N_("refused by the node above; a person must act"), "red"),
     "paused": (N_("paused"), "yellow"),
+    "paused_above": (N_("paused by the node above"), "yellow"),
     "stopped": (N_("this node is not running"), "yellow"),
     "none": (N_("nothing above"), "dim"),
+}
+STANDINGS = {
+    "silent": (N_("not heard of"), "red"),
+    "failing": (N_("the link fails"), "red"),
+    "paused": (N_("paused"), "yellow"),
+    "apart": (N_("no connection"), "yellow"),
+    "connected": (N_("connected"), "green"),
 }
 SEVERITIES = {
     "B": (N_("Blocks"), "bold white on red"),
@@ -297,6 +309,7 @@ CAUSES = {
     "link_down": N_("waits for the connection with the node above"),
     "category": N_("waits for another category"),
     "paused": N_("paused"),
+    "paused_above": N_("paused by the node above"),
     "failed": N_("the link failed: a person must act"),
     "transaction": N_("waits for the other parts of its transaction"),
     "parked": N_("Rejected: its content is not allowed"),
@@ -452,16 +465,107 @@ def _print_alerts(found: list[dict[str, Any]], zone: str) -> None:
 
 @click.command(cls=Verb)
 @folder_argument
-@click.option("--category", help="Only this category; the whole link by default.")
+@click.option(
+    "--sort",
+    default=Sort.WORST.value,
+    show_default=True,
+    type=click.Choice([one.value for one in Sort]),
+    help="What they are sorted by.",
+)
+@click.option("--descending", is_flag=True, help="The other way round.")
+@click.option("--name", help="Only those that have this in their name or their store's.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000), help="Nodes at most.")
+@click.option("--after", metavar="NODE", help="Go on after this page.")
 @output_options
-def pause(folder: Path, category: str | None, *, as_json: bool) -> None:
-    """Let the link, or one category, stand still.
+def network(folder: Path, *, as_json: bool, **asked: Any) -> None:
+    """Show the nodes below, those with trouble first.
 
-    What is written here goes on being kept; it is sent after resume.
+    Rede: of each the last contact, what waits for it, its pendencies, its version and how wrong its clock is.
+
+    Example: crdtsync network gestao --sort waiting --descending
+    """
+    facts = asyncio.run(ask(folder, "network", **asked))
+    print_json(facts) if as_json else _print_network(facts)
+
+
+def _print_network(facts: dict[str, Any]) -> None:
+    out = console()
+    if not facts["below"]:
+        out.print(_("no node below"))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in (_("Node"), _("Store"), _("Situation"), _("Last contact"), _("Waiting")):
+        table.add_column(name)
+    table.add_column(_("Pendencies"), justify="right")
+    table.add_column(_("Version"))
+    table.add_column(_("Clock"), justify="right")
+    for row in facts["below"]:
+        text, style = STANDINGS[row["state"]]
+        told = Text(_(text), style=style)
+        if row["trouble"]:
+            told.append(f"\n{row['trouble']}", style="dim")
+        if row["lanes"]:
+            told.append("\n" + ", ".join(_lane(lane, facts["now_ms"]) for lane in row["lanes"]), style="dim")
+        table.add_row(
+            Text(row["device"]),
+            Text(row["store"] or ""),
+            told,
+            _age(row["heard_ms"], facts["now_ms"]),
+            _waiting_below(row, facts["now_ms"]),
+            words.count(row["pendencies"]),
+            Text(row["software"] or ""),
+            _offset(row["offset_ms"]),
+        )
+    out.print(table)
+    out.print(Text(ngettext("{n} node below", "{n} nodes below", facts["total"]), style="dim"))
+    print_cursor(out, facts["after"])
+
+
+def _lane(lane: dict[str, Any], now_ms: int) -> str:
+    return f"{lane['device']} ({_age(lane['newest_ms'], now_ms)})"
+
+
+def _age(at_ms: int | None, now_ms: int) -> str:
+    return "–" if at_ms is None else words.age((now_ms - at_ms) / 1000)
+
+
+def _waiting_below(row: dict[str, Any], now_ms: int) -> Text:
+    if not row["waiting"]:
+        # Counted before the program started, nothing waited then: since, records may have come.
+        return Text("–" if row["waiting_exact"] else _("not known"), style="dim")
+    told = ngettext("{n} record", "{n} records", row["waiting"])
+    if not row["waiting_exact"]:
+        # More may have been written since.
+        told = _("at least {records}").format(records=told)
+    oldest = row["waiting_since_ms"]
+    return Text.assemble(told, (f" · {_age(oldest, now_ms)}", "dim") if oldest else "")
+
+
+def _offset(offset_ms: int | None) -> Text:
+    if offset_ms is None:
+        return Text("")
+    wrong = abs(offset_ms) > limits.CLOCK_OFFSET_MS_MAX
+    seconds = round(offset_ms / 1000)
+    sign = "+" if seconds > 0 else "−" if seconds else ""
+    return Text(sign + words.countdown(abs(seconds)), style="yellow" if wrong else "dim")
+
+
+_node_option = click.option("--node", "device", help="A node below, as `network` names it.")
+
+
+@click.command(cls=Verb)
+@folder_argument
+@click.option("--category", help="Only this category; the whole link by default.")
+@_node_option
+@output_options
+def pause(folder: Path, category: str | None, device: str | None, *, as_json: bool) -> None:
+    """Let the link, one category, or one node below stand still.
+
+    What is written here, or there, goes on being kept; it is sent after resume.
 
     Example: crdtsync pause loja1 --category email_history
     """
-    _print_paused(asyncio.run(ask(folder, "pause", category=category)), as_json=as_json)
+    _hold(folder, "pause", category, device, as_json=as_json)
 
 
 @click.command(cls=Verb)
@@ -469,13 +573,30 @@ def pause(folder: Path, category: str | None, *, as_json: bool) -> None:
 @click.option(
     "--category", help="Only this category; the whole link by default, which also tries a failed one again."
 )
+@_node_option
 @output_options
-def resume(folder: Path, category: str | None, *, as_json: bool) -> None:
+def resume(folder: Path, category: str | None, device: str | None, *, as_json: bool) -> None:
     """Undo pause, or try a failed link again.
 
     Example: crdtsync resume loja1
     """
-    _print_paused(asyncio.run(ask(folder, "resume", category=category)), as_json=as_json)
+    _hold(folder, "resume", category, device, as_json=as_json)
+
+
+def _hold(folder: Path, verb: str, category: str | None, device: str | None, *, as_json: bool) -> None:
+    """Pause or resume what was named."""
+    if device is None:
+        _print_paused(asyncio.run(ask(folder, verb, category=category)), as_json=as_json)
+        return
+    if category is not None:
+        raise Misuse(say("--category and --node do not go together; name one of them"))
+    facts = asyncio.run(ask(folder, f"network_{verb}", device=device))
+    if as_json:
+        print_json(facts)
+    elif facts["paused"]:
+        click.echo(_("{device} is paused; it keeps what it writes.").format(device=device))
+    else:
+        click.echo(_("{device} goes on; it comes back within a minute.").format(device=device))
 
 
 def _print_paused(facts: dict[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
-from crdtsync.monitor import changes, entrance, events, metrics, problems, records, screens, transactions
+from crdtsync.monitor import (
+    changes,
+    entrance,
+    events,
+    metrics,
+    network,
+    problems,
+    records,
+    screens,
+    transactions,
+)
 from crdtsync.monitor.answers import Answers
 from crdtsync.monitor.security import Guard
 
@@ -41,7 +51,7 @@ def build(node: Node, door: Door, pulse: Pulse, port: int) -> ASGIApp:
     for router in (
         # Paths are tried one after the other, and sales come most often.
         transactions.router_of(node.schema),
-        *(room.router for room in (entrance, screens, events, changes, metrics)),
+        *(room.router for room in (entrance, screens, network, events, changes, metrics)),
         records.router_of(node.schema),
     ):
         app.include_router(router)

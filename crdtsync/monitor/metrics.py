@@ -1,13 +1,19 @@
-"""Figures for Prometheus, in its text form. Labels are the words of this program and the installed categories, no more."""
+"""Figures for Prometheus, in its text form.
 
+Labels are the words of this program, the installed categories and the names of the first nodes below, no more.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse
 
+from crdtsync import limits
 from crdtsync.monitor.here import NodeHere
 from crdtsync.node import Node
+from crdtsync.node.network import Row, Standing
 from crdtsync.node.tracking import alerts_of
 from crdtsync.schema import Severity
 
@@ -35,6 +41,8 @@ async def _families(node: Node) -> list[str]:
         for state in _STATES
     }
     told = alerts_of(node)
+    below = await node.network.rows()
+    states = Counter(row["state"] for row in below)
     return [
         _gauge(
             "oldest_unacknowledged_seconds", "Age of the oldest record that the node above lacks.", oldest
@@ -62,10 +70,36 @@ async def _families(node: Node) -> list[str]:
         _family("runs_total", "counter", "Complete runs since the node started.", [({}, node.runs)]),
         _gauge("connected", "Whether the node above answers.", int(node.connected)),
         _gauge("nodes_below", "Nodes below that are connected.", len(node.downstream)),
+        _family(
+            "nodes_below_by_state",
+            "gauge",
+            "Nodes below, as they stand.",
+            [({"state": one.value}, states[one.value]) for one in Standing],
+        ),
+        _of_nodes("silent_seconds", "Time since a node below was heard of.", _silences(below, now_ms)),
+        _of_nodes(
+            "records_waiting", "Records that a node below lacks, as counted last.", _each(below, "waiting")
+        ),
+        _of_nodes("pendencies", "Open pendencies of a node below.", _each(below, "pendencies")),
         _gauge("documents", "Documents held.", len(node.ledger.heads)),
         _gauge("documents_loaded", "Documents in memory.", len(node.ledger.loaded())),
         _gauge("store_bytes", "Size of the store's files.", _store_bytes(node)),
     ]
+
+
+def _of_nodes(what: str, about: str, figures: Mapping[str, float]) -> str:
+    measured = sorted(figures)[: limits.MONITOR_NODES_MEASURED_MAX]
+    samples = [({"device": device}, figures[device]) for device in measured]
+    return _family(f"node_below_{what}", "gauge", about, samples)
+
+
+def _silences(below: list[Row], now_ms: int) -> dict[str, float]:
+    return {one: max(0, now_ms - heard_ms) / 1000 for one, heard_ms in _each(below, "heard_ms").items()}
+
+
+def _each(below: list[Row], name: str) -> dict[str, int]:
+    """What is known of each node, by device."""
+    return {row["device"]: row[name] for row in below if row[name] is not None}
 
 
 def _moved(node: Node, what: str, about: str) -> str:
@@ -99,9 +133,13 @@ def _family(name: str, kind: str, about: str, samples: Samples) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    # Categories are slugs and the rest are words of this program: nothing needs to be escaped.
-    told = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    told = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
     return f"{{{told}}}" if told else ""
+
+
+def _escaped(value: str) -> str:
+    # Of all values only a device's name, which its node chose, may hold these; none holds a line break.
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _number(value: Any) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 
 from crdtsync.errors import (
     CrdtsyncError,
+    NodeMissing,
     OptionRefused,
     PendencyMissing,
     RecordAmbiguous,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:crdtsync:problem:"
-_ABSENT = (PendencyMissing, RecordMissing, UnknownCategory)
+_ABSENT = (NodeMissing, PendencyMissing, RecordMissing, UnknownCategory)
 _CONFLICT = (RecordExists, RecordAmbiguous, OptionRefused)
 _FAULTS_SHOWN_MAX = 20
 log = logging.getLogger("crdtsync")

@@ -88,6 +88,7 @@ class Pulse:
             node.ledger.pendencies_opened,
             node.ledger.pendencies_closed,
             tuple(link.peer.device for link in node.downstream if link.peer),
+            tuple(device for device, one in memory.below.items() if one.paused_ms is not None),
         )
         if seen != self._seen:
             before, self._seen = self._seen, seen

@@ -13,7 +13,6 @@ from crdtsync.monitor.here import NodeHere, PulseHere
 from crdtsync.monitor.language import Told
 from crdtsync.monitor.models import HIDDEN
 from crdtsync.node import Node, deciding, tracking, verbs
-from crdtsync.node.tracking import heard_below
 from crdtsync.said import say
 from crdtsync.schema import Role
 
@@ -146,34 +145,6 @@ def _disk_is_full(node: Node) -> bool:
     except OSError:
         # A store in memory has no disk.
         return False
-
-
-@router.get("/api/network")
-async def network(node: NodeHere) -> Told:
-    """The node above and those below; what they lack is known once heads were compared, else null."""
-    linked = {link.peer.device: link for link in node.downstream if link.peer is not None}
-    below: list[dict[str, Any]] = []
-    for device, heard_ms in sorted(heard_below(node).items()):
-        link = linked.get(device)
-        lacking = None if link is None else await link.lacking()
-        run = link.run_now if link is not None and link.busy else None
-        below.append(
-            {
-                "device": device,
-                "role": link.peer.role.value if link is not None and link.peer else None,
-                "store": link.peer.store if link is not None and link.peer else None,
-                "connected": link is not None,
-                "heard_ms": heard_ms,
-                "waiting": None if lacking is None else sum(lacking.values()),
-                "percent": None if run is None else run.percent(),
-            }
-        )
-    return {
-        "now_ms": node.ledger.clock.now_ms(),
-        "upstream": node.config.upstream,
-        "link": node.agenda.link(),
-        "below": below,
-    }
 
 
 @router.get("/api/alerts")

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     LINK_DOWN = "link_down"
     CATEGORY = "category"
     PAUSED = "paused"
+    PAUSED_ABOVE = "paused_above"
     FAILED = "failed"
     TRANSACTION = "transaction"
     PARKED = "parked"
@@ -57,6 +58,7 @@ _TURNS = {
     Cause.HOURS: Turn.NODE,
     Cause.LINK_DOWN: Turn.UPSTREAM,
     Cause.PAUSED: Turn.PERSON,
+    Cause.PAUSED_ABOVE: Turn.UPSTREAM,
     Cause.FAILED: Turn.PERSON,
     Cause.TRANSACTION: Turn.UPSTREAM,
     Cause.PARKED: Turn.PERSON,
@@ -153,6 +155,8 @@ class Agenda:
             return "paused"
         if uplink.config.upstream is None:
             return "none" if self._ledger.identity.role is Role.GESTAO else "stopped"
+        if uplink.memory.paused_above_ms is not None:
+            return "paused_above"
         return uplink.backoff.health.value
 
     def button(self) -> dict[str, Any]:
@@ -260,6 +264,8 @@ class Agenda:
             return Why(Cause.CATEGORY, Turn.PERSON, tuple(paused))
         if uplink.config.upstream is None:
             return _why(Cause.STOPPED)
+        if uplink.memory.paused_above_ms is not None:
+            return _why(Cause.PAUSED_ABOVE)
         if not uplink.connected:
             return _why(Cause.LINK_DOWN)
         before = [name for name in self._referred(category) if name in self._unfinished(direction, pending)]

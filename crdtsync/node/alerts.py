@@ -59,6 +59,8 @@ class Known:
         connected_below: devices connected now.
         outbox_since: category -> when its oldest record to send was written.
         paused_ms: since when the link is paused.
+        paused_above_ms: since when the node above pauses this one.
+        paused_below: device -> since when it is paused here.
         paused: category -> since when it is paused.
         trouble: what ended the link up last, until a run ends well.
         skews: device -> how far ahead its clock is, ms; "" is this machine's.
@@ -75,6 +77,8 @@ class Known:
     connected_below: frozenset[str] = frozenset()
     outbox_since: Mapping[str, int] = field(default_factory=dict)
     paused_ms: int | None = None
+    paused_above_ms: int | None = None
+    paused_below: Mapping[str, int] = field(default_factory=dict)
     paused: Mapping[str, int] = field(default_factory=dict)
     trouble: str | None = None
     skews: Mapping[str, int] = field(default_factory=dict)
@@ -121,6 +125,9 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
                 Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_ms, say("nothing synchronizes"))
             ]
         return []
+    if known.paused_above_ms is not None and now_ms - known.paused_above_ms > limits.ALERT_PAUSED_MS:
+        detail = say("the node above paused this one; it must be resumed there")
+        return [Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_above_ms, detail)]
     heard = known.heard_above
     if known.connected or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS):
         return []
@@ -151,7 +158,12 @@ def _differences(known: Known) -> list[Alert]:
 
 
 def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
-    return [
+    paused = [
+        Alert(AlertCode.PAUSED, "M", device, since, say("this node paused it"))
+        for device, since in known.paused_below.items()
+        if now_ms - since > limits.ALERT_PAUSED_MS
+    ]
+    return paused + [
         Alert(AlertCode.SILENT_DEVICE, "A", device, heard, _silence(now_ms - heard))
         for device, heard in known.heard_below.items()
         if device not in known.connected_below

@@ -9,26 +9,26 @@ from crdtsync.node.run import Observer, Run
 
 if TYPE_CHECKING:
     from crdtsync.node.link import Link
+    from crdtsync.node.network import Network
     from crdtsync.node.uplink import Uplink
 
 
 class Below(Observer):
-    """Observes one link below; ``uplink`` is this node's own link up."""
+    """Observes one link below; ``uplink`` is this node's own link up, ``network`` knows the nodes below."""
 
-    def __init__(self, uplink: Uplink) -> None:
+    def __init__(self, uplink: Uplink, network: Network) -> None:
         self._uplink = uplink
+        self._network = network
         self._answering = False
 
     def greeted(self, link: Link) -> None:
         """See Observer."""
-        self._uplink.save_soon()
         if link.peer is not None and is_clock_wrong(link.skew_ms):
             link.spawn(note_wrong_clock, link.ledger, link.peer, link.skew_ms)
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer."""
-        self._uplink.save_soon()
-        del link, run
+        self._network.ended(link, run)
 
     def asked(self, link: Link) -> None:
         """See Observer: requests that come before the answer share it."""

@@ -38,6 +38,7 @@ from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Set as AbstractSet
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
@@ -76,6 +77,7 @@ class Link:
         self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
         self.peer_live = False
+        self.software: str | None = None
         self.run_now: Run | None = None
         self.run_id: int | None = None
         self.runs_ended = 0
@@ -123,16 +125,40 @@ class Link:
                     found.append((doc, replica, min(seq, head.seq)))
         return found
 
-    async def lacking(self) -> dict[str, int] | None:
-        """Return how many records by category the peer below is not known to hold; None before heads were compared."""
-        if self.peer is None or self._agreed is None:
+    @property
+    def shared(self) -> AbstractSet[str]:
+        """The categories that both ends have in the same form."""
+        return self._shared
+
+    def lags(self, fresh: Iterable[str]) -> bool | None:
+        """Tell whether the peer below lacks anything; None before heads were compared. See ``lacking``; no store is read."""
+        found = self._known_below(fresh)
+        return None if found is None else any(self.ledger.behind(doc, held) for doc, held in found.items())
+
+    async def lacking(self, fresh: Iterable[str]) -> dict[str, int] | None:
+        """Return how many records by category the peer below is not known to hold; None before heads were compared.
+
+        ``fresh`` names the documents that were written since. It is answered after the link ended, too.
+        """
+        found = self._known_below(fresh)
+        return None if found is None else await self.ledger.missing(found, found)
+
+    def _known_below(self, fresh: Iterable[str]) -> Vectors | None:
+        """Return what the peer below is known to hold of the documents that it is to hold."""
+        peer = self.peer
+        if peer is None or self._agreed is None:
             return None
         known = {doc: dict(heads) for doc, heads in self._agreed.items()}
         for doc, theirs in self._theirs.items():
             heads = known.setdefault(doc, {})
             for replica, head in theirs.items():
                 heads[replica] = max(head, heads.get(replica, (0, b"")))
-        return await self.ledger.missing(known, self.ledger.scope(self.peer), self._sendable())
+        docs = dict.fromkeys([*known, *fresh])
+        return {
+            doc: known.get(doc, {})
+            for doc in docs
+            if doc.partition("/")[0] in self._shared and self.ledger.held_by(peer, doc)
+        }
 
     @property
     def busy(self) -> bool:
@@ -197,10 +223,13 @@ class Link:
         if self.greeted:
             self.spawn(self._send, Kind.POKE)
 
-    async def leave(self, why: str) -> None:
-        """Say goodbye and hang up; the peer may be called again."""
+    async def leave(self, why: str, code: str | None = None) -> None:
+        """Say goodbye, or refuse with a ``code`` of ``REFUSALS``, and hang up."""
         with contextlib.suppress(CrdtsyncError):
-            self.session.bye(why)
+            if code is None:
+                self.session.bye(why)
+            else:
+                self.session.refuse(code, why)
         with contextlib.suppress(ChannelClosed):
             await self._flush()
         await self.channel.close()
@@ -408,6 +437,7 @@ class Link:
             )
         self.peer = Identity(who["device"], role, who["account"], who["store"])
         self.peer_live = who["live"]
+        self.software = who["software"]
         schema = self.ledger.schema
         self.incompatible = schema.incompatible(who["categories"])
         self._shared = (schema.shapes.keys() & who["categories"].keys()) - self.incompatible.keys()

@@ -20,6 +20,7 @@ from crdtsync.node.history import LINK
 from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
+from crdtsync.node.network import Network
 from crdtsync.node.resolution import Resolutions
 from crdtsync.node.transaction import Transaction, documents_meant, find_rows, only_row
 from crdtsync.node.uplink import Uplink
@@ -122,6 +123,7 @@ class Node:
             lambda: list(self.downstream),
         )
         self.agenda = Agenda(self.uplink)
+        self.network = Network(self.uplink, lambda: list(self.downstream))
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
 
@@ -173,6 +175,7 @@ class Node:
             await self.ledger.open()
             await self.uplink.open()
             self.ledger.on_change.append(self._changed)
+            self.ledger.on_change.append(self.network.changed)
             if self.config.port or self.config.listen:
                 self.server = await self.transport.serve(self.config.host, self.config.port, self._serve)
         except BaseException:
@@ -374,8 +377,8 @@ class Node:
             Side.UP,
             live=self.config.live,
             ready=ready,
-            observer=Below(self.uplink),
-            greeted=self._replace_older,
+            observer=Below(self.uplink, self.network),
+            greeted=self._let_in,
             upstream_first=lambda: not self.uplink.heard,
         )
         self.downstream[link] = None
@@ -384,6 +387,7 @@ class Node:
         try:
             await link.run()
         except (LinkBroken, ChannelClosed) as reason:
+            self.network.broke(link, reason)
             log.info("link below %s ended: %s", link.peer.device if link.peer else channel.peer, reason)
         except Exception:
             # A fault met while one lane is served is told with its trace and ends that link; the other lanes go on.
@@ -392,6 +396,10 @@ class Node:
             self.uplink.note_heard(link)
             self.downstream.pop(link, None)
             await self.uplink.reintroduce(replica)
+
+    async def _let_in(self, newest: Link) -> None:
+        await self.network.meet(newest)
+        await self._replace_older(newest)
 
     async def _replace_older(self, newest: Link) -> None:
         """One connection a device: the newest wins. Usually the older one is a dead socket of the same machine."""

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     RUNNING = "running"
     COOLDOWN = "cooldown"
     PAUSED = "paused"
+    PAUSED_ABOVE = "paused_above"
     HOURS = "hours"
     FAILED = "failed"
     UNREACHABLE = "unreachable"

@@ -163,6 +163,10 @@ def _known(node: Node) -> Known:
         connected_below=frozenset(link.peer.device for link in node.downstream if link.peer),
         outbox_since=memory.outbox_since,
         paused_ms=memory.paused_ms,
+        paused_above_ms=memory.paused_above_ms,
+        paused_below={
+            device: one.paused_ms for device, one in memory.below.items() if one.paused_ms is not None
+        },
         paused=memory.paused,
         trouble=node.uplink.refused,
         skews={

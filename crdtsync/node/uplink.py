@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from crdtsync.state.document import Change
     from crdtsync.transport.base import Transport
 
+PAUSED = "paused"
+"""The code of a refusal by a node above where a person paused this one."""
+
+_AWAY = frozenset({"unreachable", PAUSED})
+"""Codes of links that ended although nothing is wrong here: they come and go, and each attempt says so again."""
+
 _WAIT_SECONDS_MIN = 0.001
 _HOURS_SECONDS_MAX = 60.0
 log = logging.getLogger("crdtsync")
@@ -270,7 +276,9 @@ class Uplink(Observer):
         try:
             run = await asyncio.wait_for(self._compared, limits.PRESS_SECONDS_MAX)
         except (TimeoutError, CrdtsyncError):
-            return Answer(accepted=False, reason=Reason.UNREACHABLE, seconds=0.0)
+            above = self.memory.paused_above_ms is not None
+            reason = Reason.PAUSED_ABOVE if above else Reason.UNREACHABLE
+            return Answer(accepted=False, reason=reason, seconds=None if above else 0.0)
         finally:
             self._asked, self._compared = False, None
         if run is None:
@@ -436,20 +444,31 @@ class Uplink(Observer):
             self._fail_press("paused", "the link stands still")
             return 0.0
         self.trouble = detail
-        if code != "unreachable":
+        if code not in _AWAY:
             self.refused = detail
+        self._note_paused(code)
         plain = detail.removeprefix(f"{code}: ")
         delay = self.backoff.broke(code, plain, terminal=terminal)
-        level = logging.ERROR if terminal else logging.INFO if code == "unreachable" else logging.WARNING
+        level = logging.ERROR if terminal else logging.INFO if code in _AWAY else logging.WARNING
         log.log(level, "link to %s ended: %s", url, detail)
         if terminal:
             self.memory.failed = [code, plain, self.ledger.clock.now_ms(), self._settings()]
         with contextlib.suppress(CrdtsyncError):
-            await self._broken_off(Result.FAILED, f"{code}: {plain}")
+            await self._broken_off(Result.PAUSED if code == PAUSED else Result.FAILED, f"{code}: {plain}")
             if terminal:
                 await self.save()
         self._fail_press(code, plain)
         return delay
+
+    def _note_paused(self, code: str) -> None:
+        """Remember since when the node above refuses this one as paused; a node above that is away takes nothing back."""
+        now_ms, memory = self.ledger.clock.now_ms(), self.memory
+        if code == PAUSED:
+            memory.heard[""] = now_ms
+            memory.paused_above_ms = memory.paused_above_ms or now_ms
+            self.save_soon()
+        elif code != "unreachable":
+            memory.paused_above_ms = None
 
     def _fail_press(self, code: str, detail: str) -> None:
         if self._compared is not None and not self._compared.done():
@@ -527,6 +546,7 @@ class Uplink(Observer):
     def greeted(self, link: Link) -> None:
         """See Observer: the policy decides what to check and when."""
         self.backoff.connected()
+        self.memory.paused_above_ms = None
         self._note_heard()
         self._stirred.set()
         del link

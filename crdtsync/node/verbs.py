@@ -13,6 +13,7 @@ from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.compare import COMPARE
 from crdtsync.node.deciding import DECIDING
 from crdtsync.node.lineage import log
+from crdtsync.node.network import NETWORK
 from crdtsync.node.node import Node
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
 from crdtsync.node.transaction import find_rows
@@ -219,5 +220,6 @@ BUILT_IN: dict[str, Verb] = {
     "log": log,
     **COMPARE,
     **DECIDING,
+    **NETWORK,
     **TRACKING,
 }

@@ -176,6 +176,11 @@ REFUSALS: dict[str, Refusal] = {
         ("overrun", False, "more data in flight than the window allows"),
         ("timeout", False, "the peer owed a word for too long"),
         ("store", False, "the store of the refusing node is in trouble"),
+        (
+            "paused",
+            False,
+            "a person paused the device at the node above; it goes on when it is resumed there",
+        ),
         ("too_busy", False, "too many connections; come back later"),
     )
 }

@@ -106,6 +106,12 @@ class Partition:
             )
         return place
 
+    def owner(self, parts: tuple[str, ...]) -> tuple[str | None, str | None]:
+        """Return the store and the lane that a document with these parts belongs to; None where it is of no single one."""
+        found = dict(zip(self.columns, parts, strict=False))
+        scope = found.get("scope")
+        return found.get("store", None if scope == ACCOUNT else scope), found.get("lane")
+
     def holds(self, parts: tuple[str, ...], identity: Identity, today: date) -> bool:
         """Tell whether a node is to hold the document with these parts on a day."""
         if len(parts) != len(self.columns):

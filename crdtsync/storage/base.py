@@ -361,6 +361,9 @@ class View(Protocol):
     def pendency_counts(self) -> dict[tuple[str, str, str], int]:
         """How many there are by (severity, owner, status)."""
 
+    def pendencies_by_document(self) -> dict[str, int]:
+        """How many open ones there are in each document; of a group, in that of its first record."""
+
     def pendencies_showing(self, doc: str, keys: Collection[str]) -> list[PendencyRow]:
         """The pendencies that show any of these records of a document, by id."""
 

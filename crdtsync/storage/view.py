@@ -271,6 +271,12 @@ class SqlView:
         sql = "SELECT severity, owner, status, count(*) FROM pendencies GROUP BY severity, owner, status"
         return {(severity, owner, status): count for severity, owner, status, count in self._execute(sql)}
 
+    def pendencies_by_document(self) -> dict[str, int]:
+        """See View."""
+        return dict(
+            self._execute("SELECT doc, count(*) FROM pendencies WHERE status = 'open' GROUP BY doc", ())
+        )
+
     def pendencies_showing(self, doc: str, keys: Collection[str]) -> list[PendencyRow]:
         """See View."""
         sql = (

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -360,6 +361,8 @@ class StorageContract(ABC):
                 ("A", "loja", "open"): 3,
                 ("B", "loja", "decided"): 1,
             }
+            documents = Counter(row.doc for row in order if row.status == "open")
+            assert await store.read(lambda view: view.pendencies_by_document()) == documents
 
     async def test_a_snapshot_replaces_the_rows_it_covers_and_no_others(self) -> None:
         """Rows of other documents and later rows stay; the newest snapshot is the one."""

@@ -180,6 +180,24 @@ def test_pause_and_resume_hold_for_the_link_and_for_a_category(cli: Cli, pair: P
     cli("pause", pair.loja, "--category", "stok", code=2)
 
 
+def test_the_network_is_listed_and_a_node_below_is_paused_and_resumed(cli: Cli, pair: Pair) -> None:
+    (row,) = cli("network", pair.gestao, "--json").json["below"]
+    assert (row["device"], row["role"], row["state"], row["waiting"]) == ("loja1", "loja", "connected", 0)
+    shown = cli("network", pair.gestao, "--lang", "pt").out
+    for word in ("Último contato", "conectado", "1 estação abaixo"):
+        assert word in shown
+    assert "loja1 is paused" in cli("pause", pair.gestao, "--node", "loja1").out
+    wait_for(lambda: say(pair.loja, "queue")["link"]["state"] == "paused_above", "the refusal")
+    assert "pausado pela estação de cima" in cli("queue", pair.loja, "--lang", "pt").out
+    assert cli("sync", pair.loja, "--json", code=1).json["reason"] == "paused_above"
+    assert cli("network", pair.gestao, "--json").json["counts"]["paused"] == 1
+    assert cli("resume", pair.gestao, "--node", "loja1", "--json").json["paused"] is False
+    wait_for(lambda: say(pair.loja, "queue")["link"]["connected"], "the link")
+    assert "nenhuma estação" in cli("pause", pair.gestao, "--node", "loja9", "--lang", "pt", code=2).err
+    cli("pause", pair.gestao, "--node", "loja1", "--category", "stock", code=2)
+    assert "no node below" in cli("network", pair.loja).out
+
+
 def test_a_category_goes_first_after_what_it_refers_to(cli: Cli, loja: Path) -> None:
     facts = cli("first", loja, "stock", "--json").json
     assert facts.keys() == {"category", "before", "download", "upload"}

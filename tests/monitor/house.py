@@ -38,7 +38,9 @@ from crdtsync.monitor.pulse import Pulse
 from crdtsync.monitor.security import Door
 from crdtsync.monitor.tokens import Tokens, tokens_of
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.remembered import Neighbour
 from crdtsync.pendencies.records import Decision, Incident, Person
+from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -168,6 +170,21 @@ async def house_in(folder: Path, *, config: NodeConfig | None = None) -> AsyncIt
             yield house
         for client in house.clients:
             await client.aclose()
+
+
+async def add_fleet(node: Node, stores: int) -> None:
+    """Let a head office remember stores ``loja000`` and on, each away a minute longer, with two lanes each."""
+    memory, now_ms = node.uplink.memory, node.ledger.clock.now_ms()
+    lanes: list[ReplicaRow] = []
+    for n in range(stores):
+        device = f"loja{n:03}"
+        memory.heard[device] = now_ms - n * 60_000 + 30_000
+        memory.below[device] = Neighbour("loja", device, "crdtsync 0.1.0", n - 250, waiting=n % 7)
+        lanes += [
+            ReplicaRow(10_000 + 2 * n + lane, f"caixa{lane}", "caixa", device, "main") for lane in (0, 1)
+        ]
+    memory.lanes["loja007/caixa1"] = now_ms - 1_000
+    await node.ledger.commit(Commit(replicas=lanes))
 
 
 def create(category: str, key: str, **values: Any) -> dict[str, Any]:

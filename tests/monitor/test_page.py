@@ -488,7 +488,7 @@ def test_the_head_office_sees_its_network(page: Page, town: Town) -> None:
     enter(page, town.office)
     expect(page.get_by_role("heading", name="Esta estação está em funcionamento")).to_be_visible()
     page.get_by_role("navigation").get_by_role("link", name="Rede").click()
-    row = page.get_by_role("listitem").filter(has_text="loja1")
+    row = page.get_by_role("row").filter(has_text="loja1")
     expect(row).to_contain_text("conectado")
     town.store.stop()
     expect(row).to_contain_text("sem conexão")

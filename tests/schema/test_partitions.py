@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crdtsync import Identity, Role, by_account, by_due_month, by_lane_month, by_store, by_store_month
+from crdtsync import (
+    Identity,
+    Role,
+    by_account,
+    by_due_month,
+    by_lane_month,
+    by_place,
+    by_store,
+    by_store_month,
+)
 from crdtsync.errors import FieldError
 
 if TYPE_CHECKING:
@@ -22,16 +31,29 @@ CAIXA2 = Identity("caixa2", Role.CAIXA, "acme", "loja1")
 NODES = (GESTAO, LOJA1, LOJA2, CAIXA1, CAIXA2)
 
 
-@pytest.mark.parametrize(
-    ("partition", "parts"),
-    [
-        (by_account, ()),
-        (by_store, ("loja1",)),
-        (by_store_month("at"), ("loja1", "2026-11")),
-        (by_lane_month("at"), ("loja1", "caixa1", "2026-11")),
-        (by_due_month("at"), ("loja1", "2026-11")),
-    ],
-)
+PARTS: list[tuple[Partition, tuple[str, ...]]] = [
+    (by_account, ()),
+    (by_store, ("loja1",)),
+    (by_store_month("at"), ("loja1", "2026-11")),
+    (by_lane_month("at"), ("loja1", "caixa1", "2026-11")),
+    (by_due_month("at"), ("loja1", "2026-11")),
+]
+
+
+@pytest.mark.parametrize(("partition", "parts"), PARTS)
+def test_a_document_belongs_to_a_store_and_a_lane_as_far_as_its_parts_say(
+    partition: Partition, parts: tuple[str, ...]
+) -> None:
+    lane = "caixa1" if "caixa1" in parts else None
+    assert partition.owner(parts) == ("loja1" if parts else None, lane)
+
+
+def test_a_document_of_the_account_belongs_to_no_store() -> None:
+    assert by_place("scope").owner(("account",)) == (None, None)
+    assert by_place("scope").owner(("loja1",)) == ("loja1", None)
+
+
+@pytest.mark.parametrize(("partition", "parts"), PARTS)
 @pytest.mark.parametrize("at", ["2026-11-24", "2026-11-24T10:00:00Z"])
 def test_a_new_record_goes_to_the_document_of_its_writer_and_month(
     partition: Partition, parts: tuple[str, ...], at: str

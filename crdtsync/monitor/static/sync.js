@@ -57,6 +57,7 @@ function sentence(queue, status) {
     return { kind: "moving", said: t("sync.running"), more: t("sync.background") };
   }
   if (link.state === "paused") return { kind: "waiting", said: t("sync.paused"), more: t("sync.kept") };
+  if (link.state === "paused_above") return { kind: "waiting", said: words.sentence(t("link.paused_above")), more: t("sync.kept") };
   if (link.state === "none") return { kind: "good", said: t("sync.top"), more: t("sync.top_more") };
   if (link.state === "crashing") return { kind: "waiting", said: t("sync.apart"), more: t("sync.apart_more") };
   if (link.state === "stopped") return { kind: "waiting", said: words.sentence(t("link.stopped")), more: t("sync.kept") };
