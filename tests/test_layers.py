@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 BELOW_NODE = frozenset(
-    {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
+    {
+        "said",
+        "errors",
+        "limits",
+        "identity",
+        "schema",
+        "state",
+        "storage",
+        "protocol",
+        "transport",
+        "pendencies",
+    }
 )
 NODE_AND_BELOW = BELOW_NODE | {"node"}
 # Layer -> the layers of crdtsync that it may import besides itself. A module at the top of crdtsync is a layer.
@@ -26,6 +37,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "said": frozenset(),
     "errors": frozenset({"said"}),
     "limits": frozenset(),
+    "identity": frozenset({"said", "errors", "limits"}),
     "schema": frozenset({"said", "errors", "limits"}),
     "state": frozenset({"errors", "limits", "schema"}),
     "storage": frozenset({"said", "errors", "limits", "schema", "state"}),
@@ -47,6 +59,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "websockets": ("crdtsync/transport/websocket.py",),
     "msgpack": ("crdtsync/state/codec.py", "crdtsync/protocol/frames.py", "crdtsync/storage/"),
     "filelock": ("crdtsync/storage/",),
+    "cryptography": ("crdtsync/identity/",),
     "rich": ("crdtsync/cli/", "adapters/demo/"),
     "click": ("crdtsync/cli/", "adapters/demo/"),
     "fastapi": ("crdtsync/monitor/",),
@@ -177,6 +190,8 @@ def test_layers_have_no_cycle() -> None:
         ("crdtsync/node/runner.py", "from crdtsync.monitor import serve", "node may not know monitor"),
         ("crdtsync/node/node.py", "import fastapi", "fastapi lives in crdtsync/monitor/"),
         ("crdtsync/cli/operate.py", "from uvicorn import Server", "uvicorn lives in crdtsync/monitor/"),
+        ("crdtsync/node/node.py", "import cryptography", "cryptography lives in crdtsync/identity/"),
+        ("crdtsync/identity/keys.py", "from crdtsync.node import Node", "identity may not know node"),
         ("crdtsync/extra.py", "", "is in no layer"),
         ("adapters/sales.py", "import click", "click lives in"),
     ],

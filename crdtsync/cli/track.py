@@ -90,6 +90,8 @@ ALERTS = {
     "clock_wrong": N_("A clock is wrong"),
     "incompatible": N_("A category differs between two nodes"),
     "link_trouble": N_("Something is wrong with the link"),
+    "already_connected": N_("A device connects a second time"),
+    "waiting_device": N_("A device waits to be approved"),
 }
 
 

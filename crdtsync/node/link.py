@@ -30,7 +30,7 @@ from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Trigger
 from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
-from crdtsync.protocol.table import Kind, Side, State
+from crdtsync.protocol.table import REFUSALS, Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.fields import DELETION
 from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
@@ -39,6 +39,8 @@ from crdtsync.storage.base import Commit, ReplicaRow
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
+    from crdtsync.node.admission import Admission
+    from crdtsync.node.credentials import Credentials
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
 
@@ -50,8 +52,9 @@ SOFTWARE = "crdtsync 0.1.0"
 class Link:
     """See the module.
 
-    ``observer`` is told what happens, ``greeted`` is awaited when a peer below was let in; ``heard_ms`` is when the peer
-    last said anything. ``upstream_first`` tells that a doubt about an own log must wait until the upstream was heard.
+    ``credentials`` are what the lower end proves itself with, ``admission`` is who the upper end lets in. ``observer`` is
+    told what happens; ``heard_ms`` is when the peer last said anything. ``upstream_first`` tells that a doubt about an own
+    log must wait until the upstream was heard.
     """
 
     def __init__(
@@ -62,16 +65,17 @@ class Link:
         *,
         live: bool = False,
         observer: Observer | None = None,
-        ready: bool = True,
-        greeted: Callable[[Link], Awaitable[None]] | None = None,
+        credentials: Credentials | None = None,
+        admission: Admission | None = None,
         upstream_first: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger = ledger
         self.channel = channel
         self.side = side
         self.live = live
-        self._ready = ready
-        self._on_greeted = greeted
+        self._credentials = credentials
+        self._admission = admission
+        self._nonce = b""
         self._upstream_first = upstream_first
         self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
@@ -163,8 +167,10 @@ class Link:
         """
         try:
             if self.side is Side.DOWN:
-                await self._send(Kind.HELLO, **self._identity())
                 self.spawn(self._check_when_wanted)
+            else:
+                self._nonce = self.ledger.clock.random_bytes(limits.NONCE_BYTES)
+                await self._send(Kind.CHALLENGE, protocol=PROTOCOL, nonce=self._nonce)
             while True:
                 await self._step()
         finally:
@@ -205,6 +211,15 @@ class Link:
             await self._flush()
         await self.channel.close()
 
+    async def dismiss(self, code: str, why: str) -> None:
+        """Take nothing more from the peer from now on, tell it why, and hang up whether or not it listens."""
+        with contextlib.suppress(CrdtsyncError):
+            self.session.refuse(code, why)
+        with contextlib.suppress(ChannelClosed, TimeoutError):
+            async with asyncio.timeout(limits.CLOSE_SECONDS_MAX):
+                await self._flush()
+        await self.channel.close()
+
     @property
     def held(self) -> frozenset[str]:
         """The categories that stay out of the check or run that is going on."""
@@ -221,17 +236,12 @@ class Link:
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
-        first = self.session.state is State.START
-        if first:
-            deadline = self._now() + limits.HELLO_SECONDS_MAX
         try:
             # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
             async with asyncio.timeout_at(deadline) as self._patience:
                 message = await self.channel.receive()
         except TimeoutError:
             events = self.session.tick(self._now())
-            if first and not events:
-                raise LinkBroken("timeout", "no hello", terminal=False) from None
         else:
             self.heard_ms = self.ledger.clock.now_ms()
             events = self.session.receive(message, self._now())
@@ -266,6 +276,11 @@ class Link:
         with contextlib.suppress(ChannelClosed):
             await self._flush()
         raise LinkBroken(code, message, terminal=terminal)
+
+    async def _refuse_for(self, refusal: tuple[str, str] | None) -> None:
+        if refusal is not None:
+            code, message = refusal
+            await self._refuse(code, message, terminal=REFUSALS[code].terminal)
 
     async def _send(self, kind: Kind, **payload: Any) -> None:
         self.session.send(kind, **payload)
@@ -331,17 +346,21 @@ class Link:
     def _sendable(self) -> set[int]:
         return {entry[0] for entry in self._vouched()}
 
+    async def _on_challenge(self, challenge: dict[str, Any]) -> None:
+        assert self._credentials is not None
+        hello = self._identity()
+        proof = self._credentials.prove(hello, challenge["nonce"], self.channel.binding)
+        await self._send(Kind.HELLO, **hello, **proof)
+
     async def _on_hello(self, hello: dict[str, Any]) -> None:
+        assert self._admission is not None
+        # First of all: a stranger is told nothing about this node.
+        await self._refuse_for(await self._admission.identify(hello, self._nonce, self.channel.binding))
         await self._meet(hello, upstream=False)
-        if not self._ready:
-            # A lane that synchronized now would take a part of the catalogue for the whole.
-            name = self.ledger.identity.device
-            await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
+        await self._refuse_for(await self._admission.hinder(self))
         self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
-        if self._on_greeted is not None:
-            await self._on_greeted(self)
         await self._send(Kind.WELCOME, **self._identity())
         self.greeted = True
         self._observer.greeted(self)
@@ -352,10 +371,10 @@ class Link:
         fresh: list[ReplicaRow] = []
         for replica, device, role, store in rows:
             known = self.ledger.registry.get(replica)
-            if known is not None and known.device != device:
-                await self._refuse(
-                    "not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True
-                )
+            if known is not None and (known.device, known.role, known.store) != (device, role, store):
+                # Its rights are those that it was registered with, whoever speaks for it now.
+                whose = f"{known.device}, a {known.role} of {known.store}"
+                await self._refuse("not_allowed", f"replica {replica:x} belongs to {whose}", terminal=True)
             me = self.ledger.identity
             alone = self.peer.role is Role.CAIXA and device != self.peer.device
             if device == me.device:
@@ -475,7 +494,10 @@ class Link:
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
         await self._admit([tuple(row) for row in heads["vouched"]])
-        self._theirs = _vectors(heads["docs"])
+        assert self.peer is not None
+        # What the peer may not hold is not told to it, whatever it asks for.
+        named = _vectors(heads["docs"])
+        self._theirs = {doc: held for doc, held in named.items() if self.ledger.may_hold(self.peer, doc)}
         self._agreed = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         await self._doubt_own(docs)
@@ -646,8 +668,11 @@ class Link:
         doc: str = data["doc"]
         category = doc.partition("/")[0]
         assert self.peer is not None
-        if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
+        if not self.ledger.holds(doc):
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
+        if self.side is Side.UP and not self.ledger.may_hold(self.peer, doc):
+            text = f"{self.peer.device} may not write {doc}: it belongs to another store or lane"
+            await self._refuse("not_allowed", text, terminal=True)
         cut, update = data["cut"] if data["final"] else None, data["update"]
         if doc in self._quarantine.doubts:
             update = self._quarantine.split(doc, update, self._forbidden(category))

@@ -175,6 +175,8 @@ def _known(node: Node) -> Known:
             if link is not None and link.peer is not None
             for category, why in sorted(link.incompatible.items())
         },
+        doubled=node.admission.doubled_now(),
+        waiting=node.admission.waiting(),
         disk_free=free,
         disk_total=total,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.compare import COMPARE
 from crdtsync.node.deciding import DECIDING
+from crdtsync.node.enrolment import ENROLMENT
 from crdtsync.node.lineage import log
 from crdtsync.node.node import Node
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
@@ -216,5 +217,6 @@ BUILT_IN: dict[str, Verb] = {
     "log": log,
     **COMPARE,
     **DECIDING,
+    **ENROLMENT,
     **TRACKING,
 }

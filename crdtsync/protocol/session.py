@@ -229,7 +229,8 @@ class Session:
         return [self._break("timeout", f"nothing heard for {self._patience():g} s in state {self.state}")]
 
     def _patience(self) -> float:
-        return limits.HELLO_SECONDS_MAX if self.state is State.START else limits.ANSWER_SECONDS_MAX
+        greeting = self.state in {State.START, State.CHALLENGED}
+        return limits.HELLO_SECONDS_MAX if greeting else limits.ANSWER_SECONDS_MAX
 
     def _is_owed(self) -> bool:
         """Whether the peer is to speak. While this end owes an acknowledgement, the peer may be waiting for it."""

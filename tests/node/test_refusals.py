@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,31 +12,19 @@ from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvali
 from crdtsync.node import load_config
 from crdtsync.node.link import Link
 from crdtsync.node.verbs import status
-from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
+from crdtsync.protocol.frames import PROTOCOL
 from crdtsync.protocol.table import Kind
-from crdtsync.schema import Role, load_installed
+from crdtsync.schema import Role
 from crdtsync.state.document import Op
 from tests.node.shop import STORE, add_product, balance, receive_units, told, until
+from tests.node.stranger import HELLO, stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crdtsync.state.document import Change
-    from crdtsync.transport.memory import MemoryChannel
     from tests.node.shop import Shop
 
-HELLO: dict[str, Any] = {
-    "protocol": PROTOCOL,
-    "device": "caixa9",
-    "role": "caixa",
-    "account": "main",
-    "store": STORE,
-    "replica": 12345,
-    "categories": load_installed().categories(),
-    "clock_ms": 0,
-    "software": "a test",
-    "live": False,
-}
 DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "records": 0, "n": 1}
 
 
@@ -45,26 +32,6 @@ DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "
 def _the_strangers_clock_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong one would be a fact that the other end writes."""
     monkeypatch.setitem(HELLO, "clock_ms", time.time_ns() // 1_000_000)
-
-
-class Stranger:
-    """Speaks frames by hand, in whatever order."""
-
-    def __init__(self, channel: MemoryChannel) -> None:
-        self.channel = channel
-        self.number = 0
-
-    async def say(self, kind: Kind, **payload: Any) -> None:
-        self.number += 1
-        await self.channel.send(encode_frame(self.number, kind, payload))
-
-    async def hear(self) -> tuple[Kind, dict[str, Any]]:
-        _, kind, payload = decode_frame(await asyncio.wait_for(self.channel.receive(), 10))
-        return kind, payload
-
-
-async def stranger(shop: Shop, target: str) -> Stranger:
-    return Stranger(await shop.network.endpoint("stranger").connect(f"memory://{target}"))
 
 
 async def open_store(shop: Shop) -> None:
@@ -94,8 +61,7 @@ async def test_a_greeting_of_somebody_else_is_refused_and_says_why(
 ) -> None:
     await open_store(shop)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO | change)
-    kind, refusal = await other.hear()
+    kind, refusal = await other.greet(HELLO | change)
     assert (kind, refusal["code"], refusal["message"]) == (Kind.REFUSE, code, message)
     assert refusal["terminal"]
     with pytest.raises(ChannelClosed):
@@ -108,8 +74,7 @@ async def test_a_greeting_in_another_version_of_the_protocol_is_refused_with_bot
 ) -> None:
     await open_store(shop)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO | {"protocol": PROTOCOL + 1})
-    kind, refusal = await other.hear()
+    kind, refusal = await other.greet(HELLO | {"protocol": PROTOCOL + 1})
     assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "incompatible_version", True)
     assert f"version {PROTOCOL} of the protocol" in refusal["message"]
     assert f"version {PROTOCOL + 1};" in refusal["message"]
@@ -190,8 +155,7 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
     loja = shop.nodes[STORE]
     before = loja.ledger.digest(loja.ledger.heads)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO)
-    assert (await other.hear())[0] is Kind.WELCOME
+    assert (await other.greet(HELLO))[0] is Kind.WELCOME
     if place != "idle":
         await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
         assert (await other.hear())[0] is Kind.DIGESTS

@@ -97,6 +97,8 @@ export default {
   "alert.clock_wrong": "A clock is wrong",
   "alert.incompatible": "A category differs between two nodes",
   "alert.link_trouble": "Something is wrong with the link",
+  "alert.already_connected": "A device connects a second time",
+  "alert.waiting_device": "A device waits to be approved",
   "cause.hours": "waits for the hours of synchronization",
   "cause.link_down": "waits for the connection with the node above",
   "cause.category": "waits for another category",

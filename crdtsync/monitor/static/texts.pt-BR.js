@@ -97,6 +97,8 @@ export default {
   "alert.clock_wrong": "Relógio errado",
   "alert.incompatible": "Uma categoria é diferente em duas estações",
   "alert.link_trouble": "Há algo errado com a ligação",
+  "alert.already_connected": "Um equipamento conecta pela segunda vez",
+  "alert.waiting_device": "Um equipamento aguarda aprovação",
   "cause.hours": "aguarda o horário de sincronização",
   "cause.link_down": "aguarda a conexão com a estação de cima",
   "cause.category": "aguarda outra categoria",
