@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.identity.keys import DeviceKey
@@ -13,6 +14,8 @@ from crdtsync.schema import load_installed
 from tests.node.shop import STORE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from crdtsync.transport.base import Channel
     from tests.node.shop import Shop
 
@@ -42,7 +45,8 @@ class Stranger:
         """Answer the challenge with a greeting; return what is answered to that."""
         kind, challenge = await self.hear()
         assert kind is Kind.CHALLENGE
-        named = hello | {"key": self.key.public}
+        # Its clock is right: a wrong one would be a fact that the other end writes.
+        named = hello | {"key": self.key.public, "clock_ms": time.time_ns() // 1_000_000}
         signature = self.key.sign(signed_greeting(named, challenge["nonce"], self.channel.binding))
         await self.say(Kind.HELLO, **named, signature=signature, code=code)
         return await self.hear()
@@ -54,6 +58,25 @@ class Stranger:
     async def hear(self) -> tuple[Kind, dict[str, Any]]:
         _, kind, payload = decode_frame(await asyncio.wait_for(self.channel.receive(), 10))
         return kind, payload
+
+    async def ask_for(
+        self, *docs: str, vouched: Iterable[tuple[Any, ...]] = ()
+    ) -> tuple[Kind, dict[str, Any]]:
+        """After a welcome, ask for documents from their first element; return the plan, or the refusal."""
+        await self.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
+        assert (await self.hear())[0] is Kind.DIGESTS
+        await self.say(Kind.HEADS, docs={doc: {} for doc in docs}, vouched=list(vouched), more=False)
+        return await self.hear()
+
+    async def upload(self, doc: str, update: bytes = b"\x00\x00") -> dict[str, Any]:
+        """After a welcome, send one piece of a document as the order wants it; return the refusal that comes."""
+        assert (await self.ask_for())[0] is Kind.PLAN
+        assert (await self.hear())[0] is Kind.FENCE
+        await self.say(Kind.FENCED, counts={doc.partition("/")[0]: 1})
+        await self.say(Kind.DATA, doc=doc, update=update, final=True, cut={}, records=1, n=1)
+        kind, refusal = await self.hear()
+        assert kind is Kind.REFUSE
+        return refusal
 
 
 async def stranger(shop: Shop, target: str, key: DeviceKey | None = None) -> Stranger:

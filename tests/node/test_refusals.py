@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
     from tests.node.shop import Shop
 
 DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "records": 0, "n": 1}
-
-
-@pytest.fixture(autouse=True)
-def _the_strangers_clock_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong one would be a fact that the other end writes."""
-    monkeypatch.setitem(HELLO, "clock_ms", time.time_ns() // 1_000_000)
 
 
 async def open_store(shop: Shop) -> None:
