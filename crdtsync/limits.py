@@ -203,7 +203,7 @@ DOUBLED_MS = 15 * 60 * 1000
 """How long a refused second connection of a device stays an alert, milliseconds: more than the longest wait between tries."""
 
 HELLO_SECONDS_MAX = 5.0
-"""How long a new connection may take to say hello."""
+"""How long the first word of a new connection may take, one way, seconds."""
 
 STORE_GROUP_COMMITS = 64
 """Commits that may share one transaction: bounds the write-ahead log and how long the last of them waits."""

@@ -162,8 +162,8 @@ class Uplink(Observer):
     def _settings(self) -> str:
         """What a terminal refusal may have been about: when it changes, the link is tried again."""
         config, code = self.config, self._credentials.code()
-        who = [config.account, config.device, config.role, config.store, self._credentials.key.fingerprint]
-        return json.dumps([config.upstream, *who, code.id if code else None, PROTOCOL, SOFTWARE])
+        who = [config.account, config.device, config.role, config.store, code.id if code else None]
+        return json.dumps([config.upstream, *who, PROTOCOL, SOFTWARE])
 
     def _recall_failure(self) -> None:
         if self.memory.failed is None:
