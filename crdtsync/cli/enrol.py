@@ -151,7 +151,9 @@ def revoke(folder: Path, device: str, *, as_json: bool) -> None:
     Example: crdtsync revoke loja1 caixa3
     """
     row = asyncio.run(ask(folder, "revoke", device=device))
-    said = _("{device} may no longer connect.") if row["device"] else _("The code can no longer be used.")
+    said = _("{device} may no longer connect.")
+    if row["fingerprint"] is None:
+        said = _("The code can no longer be used.")
     print_json(row) if as_json else click.echo(said.format(**row))
 
 

@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 @click.option("--store", help="The store's name; required for loja and caixa.")
 @click.option("--account", default="main", show_default=True, help="The account that all its nodes share.")
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
-@click.option("--code", help="A pairing code of the node above, in place of the four above; -: read it.")
+@click.option(
+    "--code",
+    help="A pairing code of the node above, in place of role, store, account and upstream; -: read it.",
+)
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -68,7 +68,8 @@ class PairingCode:
 def _facts(text: str) -> dict[str, Any]:
     if not text.startswith(_PREFIX) or len(text) > _CODE_CHARS_MAX:
         raise ValueError(_PREFIX)
-    raw = base64.b64decode(text[len(_PREFIX) :] + "==", altchars=b"-_", validate=True)
+    told = text[len(_PREFIX) :]
+    raw = base64.b64decode(told + "=" * (-len(told) % 4), altchars=b"-_", validate=True)
     body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
     facts = json.loads(body) if check == _check(body) else None
     if type(facts) is not dict or not all(value is None or type(value) is str for value in facts.values()):

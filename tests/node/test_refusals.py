@@ -8,7 +8,7 @@ import pytest
 
 from adapters.products import Product
 from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvalid
-from crdtsync.node import load_config
+from crdtsync.node import NodeConfig, load_config
 from crdtsync.node.link import Link
 from crdtsync.node.verbs import status
 from crdtsync.protocol.frames import PROTOCOL
@@ -198,6 +198,29 @@ async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(sho
         ('device = "a"\nrole = "gestao"\nport = true', "port = True is not int"),
         ('device = "a"\nrole = "gestao"\nport = 70000', "port = 70000 is not between 0 and 65535"),
         ('device = "a"\nrole = "gestao"\ncheck_seconds = 0', "check_seconds = 0 is not greater than 0"),
+        (
+            'device = "a"\nrole = "gestao"\nenrollment = "open"',
+            "unknown key 'enrollment'; did you mean 'enrolment'?",
+        ),
+        ('device = "a"\nrole = "gestao"\nenrolment = "ope"', "enrolment = 'ope'; write closed or open"),
+        (
+            'device = "a"\nrole = "gestao"\nhost = "0.0.0.0"\nenrolment = "open"',
+            "enrolment = open is for a port of this machine alone, and host = '0.0.0.0' lets others in",
+        ),
+        ('device = "a"\nrole = "gestao"\nkey = "k.pem"', "key is set without certificate"),
+        ('device = "a"\nrole = "gestao"\npin = "AB:CD"', "pin = 'AB:CD' is not the SHA-256 of a certificate"),
+        (
+            f'device = "a"\nrole = "loja"\nstore = "b"\nupstream = "wss://h"\npin = "{"a" * 64}"\nca = "c.pem"',
+            "pin and ca are set; remove one",
+        ),
+        (
+            'device = "a"\nrole = "loja"\nstore = "b"\nupstream = "ws://h"\nca = "c.pem"',
+            "ca is set, but upstream = 'ws://h' is not wss://",
+        ),
+        (
+            'device = "a"\nrole = "gestao"\naddress = "gestao.example"',
+            "address = 'gestao.example' is not of the form wss://host:port",
+        ),
         ('device = "a', "mend the file"),
     ],
 )
@@ -215,6 +238,24 @@ def test_a_configuration_that_cannot_be_is_refused_with_the_file_and_the_key(
 def test_a_folder_without_a_configuration_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file; make the node with `crdtsync init"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "admits", "encrypted"),
+    [
+        ({}, "open", False),
+        ({"host": "localhost"}, "open", False),
+        ({"enrolment": "closed"}, "closed", False),
+        ({"host": "0.0.0.0"}, "closed", True),  # noqa: S104 - what it comes to is the test
+        ({"host": "192.0.2.1"}, "closed", True),
+        ({"certificate": "c.pem"}, "open", True),
+    ],
+)
+def test_who_is_admitted_by_default_and_whether_it_is_encrypted(
+    tmp_path: Path, settings: dict[str, Any], admits: str, *, encrypted: bool
+) -> None:
+    config = NodeConfig(tmp_path, "gestao", Role.GESTAO, **settings)
+    assert (config.admits, config.encrypted) == (admits, encrypted)
 
 
 def test_a_configuration_with_every_key_is_read(tmp_path: Path) -> None:
