@@ -70,7 +70,9 @@ def _pinned(pin: str) -> ssl.SSLContext:
             super().do_handshake()
             shown = hashlib.sha256(self.getpeercert(binary_form=True) or b"").hexdigest()
             if not hmac.compare_digest(shown, pin):
-                raise ssl.SSLCertVerificationError(f"its certificate is {shown}, the pin says {pin}")
+                # With a number: the text alone would be shown as a tuple.
+                told = f"its certificate is {shown}, the pin says {pin}"
+                raise ssl.SSLCertVerificationError(ssl.SSL_ERROR_SSL, told)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -69,6 +69,7 @@ class Admission:
     async def identify(self, hello: dict[str, Any], nonce: bytes, binding: bytes) -> Refusal | None:
         """Say why who greets is not let in; None when it is who it says and may be that here."""
         if not is_signed(hello["key"], hello["signature"], signed_greeting(hello, nonce, binding)):
+            log.warning("a greeting that says %s is not signed for this connection", hello["device"])
             return "unproven", "the greeting is not signed for this connection"
         async with self._turn:
             row = self._rows.get(fingerprint_of(hello["key"]))
