@@ -202,6 +202,9 @@ ALIVE_SECONDS = 3.0
 DOUBLED_MS = 15 * 60 * 1000
 """How long a refused second connection of a device stays an alert, milliseconds: more than the longest wait between tries."""
 
+TAKES_BACK_MS = 24 * 3600 * 1000
+"""How long a node takes back what nodes below hold of its own logs, once a person said so, milliseconds."""
+
 HELLO_SECONDS_MAX = 5.0
 """How long the first word of a new connection may take, one way, seconds."""
 

@@ -159,6 +159,27 @@ def revoke(folder: Path, device: str, *, as_json: bool) -> None:
 
 @click.command(cls=Verb)
 @folder_argument
+@output_options
+def recover(folder: Path, *, as_json: bool) -> None:
+    """Take back what nodes below hold of this node's own writes.
+
+    After its store was put back from a backup or lost. For a day they are believed; without this word, and with closed
+    enrolment, they are turned away: a hostile one could make such writes up.
+
+    Example: crdtsync recover loja1
+    """
+    answer = asyncio.run(ask(folder, "recover"))
+    if as_json:
+        print_json(answer)
+    else:
+        until = moment(answer["until_ms"], load_config(folder).time_zone)
+        click.echo(
+            _("What nodes below hold of this node's writes is taken back until {until}.").format(until=until)
+        )
+
+
+@click.command(cls=Verb)
+@folder_argument
 @click.argument("code")
 @output_options
 def join(folder: Path, code: str, *, as_json: bool) -> None:

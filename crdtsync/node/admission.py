@@ -32,6 +32,7 @@ INVITED, WAITING, APPROVED, REVOKED = "invited", "waiting", "approved", "revoked
 ROLE_BELOW = {Role.GESTAO: Role.LOJA, Role.LOJA: Role.CAIXA}
 _PREFIX_CHARS_MIN = 8
 _HOUR_MS = 3_600_000
+_TAKES_BACK = "takes_back_until"
 log = logging.getLogger("crdtsync")
 
 Refusal = tuple[str, str]
@@ -55,7 +56,10 @@ class Admission:
         self._ledger = ledger
         self._links = links
         self._ready = ready
+        self.claimed: dict[str, int] = {}
+        """Device -> when it claimed more of this node's own log than this node has."""
         self._rows: dict[str, DeviceRow] = {}
+        self._takes_back_until_ms = 0
         # One code admits one device, however many greet with it at once.
         self._turn = asyncio.Lock()
 
@@ -63,6 +67,8 @@ class Admission:
         """Read the registry."""
         rows = await self._ledger.storage.read(lambda view: view.devices())
         self._rows = {row.id: row for row in rows}
+        until = await self._ledger.storage.read(lambda view: view.meta(_TAKES_BACK))
+        self._takes_back_until_ms = int.from_bytes(until or b"", "big")
 
     # -- a greeting --------------------------------------------------------------------------------------------
 
@@ -160,10 +166,38 @@ class Admission:
             await other.leave(f"a newer connection of {device} took this one's place")
         return None
 
-    def doubled_now(self) -> dict[str, int]:
-        """Return the devices whose second connection was refused lately, each with when."""
+    def lately(self, found: dict[str, int]) -> dict[str, int]:
+        """Return those of ``doubled`` or ``claimed`` that are not long ago."""
         since = self._ledger.clock.now_ms() - limits.DOUBLED_MS
-        return {device: when for device, when in self.doubled.items() if when > since}
+        return {device: when for device, when in found.items() if when > since}
+
+    # -- this node's own logs, from below ----------------------------------------------------------------------
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether nodes below may give back what this node wrote and lost.
+
+        They could as well make it up, with this node's rights: where enrolment is closed a person says so first.
+        """
+        return not self.closed or self._ledger.clock.now_ms() < self._takes_back_until_ms
+
+    def refuse_claim(self, device: str) -> Refusal | None:
+        """Say why a device that holds more of this node's own log than this node has is turned away; None when it is not."""
+        if self.takes_back:
+            return None
+        self.claimed[device] = self._ledger.clock.now_ms()
+        me = self._ledger.identity.device
+        log.warning("%s holds more of the log of %s than is here; was this store put back?", device, me)
+        text = f"{device} holds more of the log of {me} than {me} has; if it was restored, say `crdtsync recover` there"
+        return "not_recovering", text
+
+    async def recover(self) -> int:
+        """Take back what nodes below hold of this node's own logs, for a day; return until when, ms since 1970 UTC."""
+        until_ms = self._ledger.clock.now_ms() + limits.TAKES_BACK_MS
+        await self._ledger.commit(Commit(meta={_TAKES_BACK: until_ms.to_bytes(8, "big")}))
+        self._takes_back_until_ms = until_ms
+        self.claimed.clear()
+        return until_ms
 
     def waiting(self) -> dict[str, int]:
         """Return the devices that wait for a person to approve them, each with since when."""

@@ -33,6 +33,7 @@ class AlertCode(StrEnum):
     CLOCK_WRONG = "clock_wrong"
     INCOMPATIBLE = "incompatible"
     ALREADY_CONNECTED = "already_connected"
+    CLAIMS_OWN_LOG = "claims_own_log"
     WAITING_DEVICE = "waiting_device"
 
 
@@ -66,6 +67,7 @@ class Known:
         skews: device -> how far ahead its clock is, ms; "" is this machine's.
         incompatible: (category, device) -> why they do not exchange it.
         doubled: device below -> when a second connection of it was refused last.
+        claimed: device below -> when it claimed more of this node's own log than this node has.
         waiting: device below -> since when it waits for a person to approve it.
         disk_free, disk_total: bytes; None when the system does not say.
     """
@@ -84,6 +86,7 @@ class Known:
     skews: Mapping[str, int] = field(default_factory=dict)
     incompatible: Mapping[tuple[str, str], str] = field(default_factory=dict)
     doubled: Mapping[str, int] = field(default_factory=dict)
+    claimed: Mapping[str, int] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     disk_free: int | None = None
     disk_total: int | None = None
@@ -172,6 +175,14 @@ def _strangers(known: Known) -> list[Alert]:
     found = [
         Alert(AlertCode.ALREADY_CONNECTED, "A", device, since, twice)
         for device, since in sorted(known.doubled.items())
+    ]
+    more = say(
+        "it holds more of this node's own log than this node; if this store was put back from a backup, "
+        "`crdtsync recover`, else `crdtsync revoke` the device"
+    )
+    found += [
+        Alert(AlertCode.CLAIMS_OWN_LOG, "A", device, since, more)
+        for device, since in sorted(known.claimed.items())
     ]
     asks = say("it used a pairing code; compare fingerprints, then `crdtsync approve` or `crdtsync revoke`")
     return found + [

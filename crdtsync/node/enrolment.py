@@ -71,6 +71,11 @@ async def revoke(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     return _device(await node.admission.revoke(str(args["device"])))
 
 
+async def recover(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
+    """Take back what nodes below hold of this node's own logs, because it lost them."""
+    return {"device": node.config.device, "until_ms": await node.admission.recover()}
+
+
 def _device(row: DeviceRow) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -84,4 +89,4 @@ def _device(row: DeviceRow) -> dict[str, Any]:
     }
 
 
-ENROLMENT = {"pair": pair, "devices": devices, "approve": approve, "revoke": revoke}
+ENROLMENT = {"pair": pair, "devices": devices, "approve": approve, "revoke": revoke, "recover": recover}

@@ -386,6 +386,8 @@ class Link:
                 await self._refuse(
                     "not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True
                 )
+            if known is None and device == me.device:
+                await self._refuse_claim()
             if known is None:
                 fresh.append(ReplicaRow(replica, device, role, store, self.peer.account))
             self._allowed.add(replica)
@@ -533,6 +535,8 @@ class Link:
             name = ledger.identity.device
             text = f"{name} was restored and waits for its upstream, which may know what it lost"
             await self._refuse("too_busy", text, terminal=False)
+        if doubts:
+            await self._refuse_claim()
         self._quarantine.doubt(doubts)
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
@@ -552,6 +556,11 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             await self._observer.began(self, self.run_now)
             self._observer.moved(self.run_now)
+
+    async def _refuse_claim(self) -> None:
+        assert self.peer is not None
+        assert self._admission is not None
+        await self._refuse_for(self._admission.refuse_claim(self.peer.device))
 
     async def _find_doubts(self, vectors: Vectors) -> dict[str, set[int]]:
         """Find the logs that are not a part, or a continuation, of what the upstream holds."""
@@ -706,12 +715,15 @@ class Link:
         if self.side is Side.DOWN:
             return lambda _replica: True
         shape = self.ledger.schema.shape(category)
+        takes_back = self._admission is not None and self._admission.takes_back
 
         def allowed(replica: int) -> bool:
             row = self.ledger.registry.get(replica)
             # Nobody continues the log that this node itself writes.
             known = replica in self._allowed and replica != self.ledger.replica
-            return known and row is not None and Role(row.role) in shape.writers
+            if not known or row is None or Role(row.role) not in shape.writers:
+                return False
+            return takes_back or row.device != self.ledger.identity.device
 
         return allowed
 

@@ -175,6 +175,11 @@ REFUSALS: dict[str, Refusal] = {
         ("already_connected", False, "the device is connected from elsewhere, and that connection answers"),
         ("not_allowed", True, "the device sent what it may not write, or spoke for another device"),
         ("fork", False, "a log went on in two places; the next handshake brings both branches together"),
+        (
+            "not_recovering",
+            False,
+            "the device holds more of this node's own log than it; a person must say that it lost it",
+        ),
         ("restored", False, "the node took a new incarnation or another branch of a log; it returns at once"),
         ("order_violation", False, "an upload before its fence, or a category before one it depends on"),
         ("unexpected_frame", False, "a frame that the state does not allow"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,10 @@ from crdtsync.errors import BadRequest, ChannelClosed, IdentityError
 from crdtsync.identity.keys import DeviceKey
 from crdtsync.identity.pairing import CODE_NAME, PairingCode
 from crdtsync.node.admission import APPROVED, WAITING
-from crdtsync.node.enrolment import approve, devices, revoke
+from crdtsync.node.enrolment import approve, devices, recover, revoke
 from crdtsync.protocol.greeting import signed_greeting
 from crdtsync.protocol.table import Kind
-from tests.node.shop import STORE, add_product, receive_units, sell, told, until
+from tests.node.shop import STORE, add_product, balance, receive_units, sell, told, until
 from tests.node.stranger import HELLO, Stranger, stranger
 
 if TYPE_CHECKING:
@@ -281,6 +282,43 @@ async def test_a_whole_shop_is_paired_sells_and_loses_a_revoked_lane_but_not_wha
     at_rest = [path for path in shop.folder.rglob("*") if path.is_file() and path.name != "device.key"]
     assert [path for path in at_rest if secret.encode() in path.read_bytes()] == []
     assert [path for path in at_rest if private.encode() in path.read_bytes()] == []
+
+
+async def test_a_restored_store_takes_its_writes_back_from_its_lanes_when_a_person_says_so(
+    shop: Shop,
+) -> None:
+    gestao = await shop.open("gestao")
+    await add_product(gestao)
+    loja = await shop.open(STORE, enrolment="closed")
+    await shop.even()
+    await receive_units(loja, 10)
+    await shop.even()
+    await paired(shop, loja, "caixa1")
+    caixa = await shop.open("caixa1")
+    await approve_waiting(loja)
+    await shop.even()
+    await shop.close(STORE)
+    shutil.copytree(shop.folder / STORE, shop.folder / "backup")
+    await shop.close("gestao")
+    loja = await shop.open(STORE, enrolment="closed")
+    await receive_units(loja, 5)
+    await shop.even({"caixa1"})
+    # What only the lane still has: the head office was away, and the store's disk is that of the backup.
+    await shop.close(STORE)
+    shutil.rmtree(shop.folder / STORE)
+    shutil.copytree(shop.folder / "backup", shop.folder / STORE)
+    gestao = await shop.open("gestao")
+    loja = await shop.open(STORE, enrolment="closed")
+    await until(lambda: loja.uplink.heard, "the store has heard its head office")
+    caixa.request_check()
+    await until(lambda: bool(loja.admission.claimed), "the lane is turned away")
+    await until(lambda: "say `crdtsync recover` there" in str(caixa.trouble), "the lane says what to do")
+    assert [line for line in told(loja) if line.startswith("claims_own_log: caixa1: ")]
+    assert await balance(loja) == 10
+    await recover(loja, {})
+    assert told(loja) == []
+    await shop.even()
+    assert [await balance(node) for node in (gestao, loja, caixa)] == [15, 15, 15]
 
 
 async def test_a_key_file_that_others_can_read_keeps_the_node_from_starting(shop: Shop) -> None:

@@ -9,10 +9,11 @@ import pytest
 from adapters.customers import Customer
 from adapters.products import Product
 from adapters.stock import StockItem
+from crdtsync.identity.keys import DeviceKey
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import load_installed
 from crdtsync.state.document import Document, Op
-from tests.node.shop import STORE, add_product, balance, receive_units, sell
+from tests.node.shop import STORE, add_product, balance, receive_units, sell, told, until
 from tests.node.stranger import HELLO, Stranger, stranger
 
 if TYPE_CHECKING:
@@ -150,6 +151,44 @@ async def test_a_lane_writes_no_price_no_deletion_and_no_credit_limit(
     assert product is not None
     assert customer is not None
     assert (str(product.price), customer.credit_limit) == ("25.90", None)
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["a log of before", "a log that never was"])
+async def test_a_lane_writes_nothing_in_the_name_of_its_store(shop: Shop, *, old: bool) -> None:
+    """A node takes its own lost writes back from below, and so a hostile lane could make some up, prices included."""
+    loja, key = await one_store(shop), DeviceKey.generate()
+    replica = loja.ledger.replica if old else 99
+    if old:
+        await loja.ledger.new_incarnation()
+    await shop.close(STORE)
+    loja = await shop.open(STORE, enrolment="closed")
+    await until(lambda: loja.uplink.heard, "the store has heard its head office")
+    secret, _ = await loja.admission.invite(store=None, device=None, hours=1)
+    await (await stranger(shop, STORE, key)).greet(HELLO, secret)
+    await loja.admission.approve(key.fingerprint)
+    before = loja.ledger.digest(["products"])
+    own = (replica, STORE, "loja", STORE)
+    update = forged("products", replica, p1=[Op("write", "price", 1)])
+    for claims in (True, False):
+        # It says in its heads that it has the log, or does not and sends it all the same.
+        other = await stranger(shop, STORE, key)
+        assert (await other.greet(HELLO))[0] is Kind.WELCOME
+        await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
+        assert (await other.hear())[0] is Kind.DIGESTS
+        docs = {"products": {replica: [1, bytes(16)]}} if claims else {}
+        await other.say(Kind.HEADS, docs=docs, vouched=[own], more=False)
+        kind, answer = await other.hear()
+        if old and not claims:
+            assert (kind, (await other.hear())[0]) == (Kind.PLAN, Kind.FENCE)
+            await other.say(Kind.FENCED, counts={"products": 1})
+            await other.say(Kind.DATA, doc="products", update=update, final=True, cut={}, records=1, n=1)
+            kind, answer = await other.hear()
+            assert "may not write" in answer["message"]
+        else:
+            assert (answer["code"], answer["terminal"]) == ("not_recovering", False)
+        assert kind is Kind.REFUSE
+    assert loja.ledger.digest(["products"]) == before
+    assert [line for line in told(loja) if line.startswith("claims_own_log: caixa9: ")]
 
 
 async def test_what_a_lane_may_write_is_taken_the_same_way(shop: Shop) -> None:

@@ -51,6 +51,7 @@ def codes(known: Known) -> list[tuple[str, str, str]]:
         ),
         (replace(CALM, heard_below={"caixa1": NOW_MS - 31 * DAY_MS}), []),
         (replace(CALM, doubled={"caixa1": NOW_MS}), [("already_connected", "A", "caixa1")]),
+        (replace(CALM, claimed={"caixa1": NOW_MS}), [("claims_own_log", "A", "caixa1")]),
         (replace(CALM, waiting={"caixa2": NOW_MS - DAY_MS}), [("waiting_device", "M", "caixa2")]),
         (replace(CALM, disk_free=4 * 10**8), [("disk_full", "B", "loja1")]),
         (replace(CALM, disk_free=10**9, disk_total=10**12), [("disk_full", "B", "loja1")]),

@@ -98,6 +98,7 @@ export default {
   "alert.incompatible": "A category differs between two nodes",
   "alert.link_trouble": "Something is wrong with the link",
   "alert.already_connected": "A device connects a second time",
+  "alert.claims_own_log": "A device holds more of this node's writes than it has",
   "alert.waiting_device": "A device waits to be approved",
   "cause.hours": "waits for the hours of synchronization",
   "cause.link_down": "waits for the connection with the node above",

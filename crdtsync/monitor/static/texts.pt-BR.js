@@ -98,6 +98,7 @@ export default {
   "alert.incompatible": "Uma categoria é diferente em duas estações",
   "alert.link_trouble": "Há algo errado com a ligação",
   "alert.already_connected": "Um equipamento conecta pela segunda vez",
+  "alert.claims_own_log": "Um equipamento tem mais do que esta estação escreveu do que ela mesma",
   "alert.waiting_device": "Um equipamento aguarda aprovação",
   "cause.hours": "aguarda o horário de sincronização",
   "cause.link_down": "aguarda a conexão com a estação de cima",
