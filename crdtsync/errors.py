@@ -40,10 +40,12 @@
     │   └── LinkBroken                  the conversation with a peer ended
     ├── TransportError                  what the network
     │   ├── ChannelClosed               the connection is gone
+    │   │   └── CertificateRefused      the node above showed a certificate that is not trusted
     │   ├── ListenFailed                the address cannot be listened on
     │   │   └── PortInUse               another program listens on the address
     │   └── InsecureTransport           an unencrypted connection to another machine
     ├── ConfigError                     a configuration that cannot be used
+    ├── IdentityError                   a key, certificate or pairing code that cannot be used
     ├── BadRequest                      a node was asked for something that cannot be
     │   └── NodeMissing                 a node below that never connected here
     └── ControlError                    a running node answered a verb with an error
@@ -471,6 +473,21 @@ class ChannelClosed(TransportError):
     """The connection is gone."""
 
 
+class CertificateRefused(ChannelClosed):
+    """The node above showed a certificate that is not trusted; nothing was said to it."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            say(
+                "{url}: the node above is not proven ({why}); if its certificate was changed on purpose, "
+                "correct pin or ca in node.toml",
+                url=url,
+                why=why,
+            )
+        )
+        self.url = url
+
+
 class ListenFailed(TransportError):
     """The address cannot be listened on; ``host`` and ``port`` are what was asked for."""
 
@@ -504,6 +521,10 @@ class InsecureTransport(TransportError):
 
 class ConfigError(CrdtsyncError):
     """A configuration that cannot be used; the message names the file and the key."""
+
+
+class IdentityError(CrdtsyncError):
+    """A key, certificate or pairing code that cannot be used."""
 
 
 class BadRequest(CrdtsyncError):

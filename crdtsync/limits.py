@@ -181,8 +181,32 @@ DISK_FREE_PERCENT_MIN = 5
 HEARD_SECONDS = 300.0
 """How old the stored time of a node's last word may be, seconds."""
 
+NONCE_BYTES = 32
+"""A challenge: it never comes twice."""
+
+KEY_BYTES = 32
+"""A device's public key (Ed25519)."""
+
+SIGNATURE_BYTES = 64
+"""A signature made with it."""
+
+PAIRING_HOURS = 24
+"""How long a pairing code can be used unless its maker says otherwise, hours."""
+
+PAIRING_HOURS_MAX = 24 * 30
+"""How long a pairing code may be used at the most, hours."""
+
+ALIVE_SECONDS = 3.0
+"""How long the older connection of a device may take to answer before a newer one takes its place, seconds."""
+
+DOUBLED_MS = 15 * 60 * 1000
+"""How long a refused second connection of a device stays an alert, milliseconds: more than the longest wait between tries."""
+
+TAKES_BACK_MS = 24 * 3600 * 1000
+"""How long a node takes back what nodes below hold of its own logs, once a person said so, milliseconds."""
+
 HELLO_SECONDS_MAX = 5.0
-"""How long a new connection may take to say hello."""
+"""How long the first word of a new connection may take, one way, seconds."""
 
 STORE_GROUP_COMMITS = 64
 """Commits that may share one transaction: bounds the write-ahead log and how long the last of them waits."""

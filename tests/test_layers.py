@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 BELOW_NODE = frozenset(
-    {"said", "errors", "limits", "schema", "state", "storage", "protocol", "transport", "pendencies"}
+    {
+        "said",
+        "errors",
+        "limits",
+        "identity",
+        "schema",
+        "state",
+        "storage",
+        "protocol",
+        "transport",
+        "pendencies",
+    }
 )
 # What says a text in the language of its reader: no layer below knows one.
 EDGE = frozenset({"locale"})
@@ -28,6 +39,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "said": frozenset(),
     "errors": frozenset({"said"}),
     "limits": frozenset(),
+    "identity": frozenset({"said", "errors", "limits"}),
     "schema": frozenset({"said", "errors", "limits"}),
     "state": frozenset({"errors", "limits", "schema"}),
     "storage": frozenset({"said", "errors", "limits", "schema", "state"}),
@@ -50,6 +62,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "websockets": ("crdtsync/transport/websocket.py",),
     "msgpack": ("crdtsync/state/codec.py", "crdtsync/protocol/frames.py", "crdtsync/storage/"),
     "filelock": ("crdtsync/storage/",),
+    "cryptography": ("crdtsync/identity/",),
     "rich": ("crdtsync/cli/", "adapters/demo/"),
     "click": ("crdtsync/cli/", "adapters/demo/"),
     "fastapi": ("crdtsync/monitor/",),
@@ -181,6 +194,8 @@ def test_layers_have_no_cycle() -> None:
         ("crdtsync/node/node.py", "from crdtsync.locale import told", "node may not know locale"),
         ("crdtsync/node/node.py", "import fastapi", "fastapi lives in crdtsync/monitor/"),
         ("crdtsync/cli/operate.py", "from uvicorn import Server", "uvicorn lives in crdtsync/monitor/"),
+        ("crdtsync/node/node.py", "import cryptography", "cryptography lives in crdtsync/identity/"),
+        ("crdtsync/identity/keys.py", "from crdtsync.node import Node", "identity may not know node"),
         ("crdtsync/extra.py", "", "is in no layer"),
         ("adapters/sales.py", "import click", "click lives in"),
     ],

@@ -9,6 +9,7 @@ import click
 
 from crdtsync.cli.compare import diff, log
 from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
+from crdtsync.cli.enrol import approve, devices, join, pair, recover, revoke
 from crdtsync.cli.inspect import adapters, show, status, verify, version
 from crdtsync.cli.operate import init, monitor, run, set_
 from crdtsync.cli.output import Group
@@ -44,6 +45,7 @@ COMMANDS = (
     *(sync, queue, history, network, alerts, pause, resume, first),
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),
+    *(pair, join, devices, approve, revoke, recover),
 )
 for command in COMMANDS:
     main.add_command(command)

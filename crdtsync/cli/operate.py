@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crdtsync.cli.enrol import print_joined, read_code
 from crdtsync.cli.output import (
     Misuse,
     Verb,
@@ -19,11 +20,12 @@ from crdtsync.cli.output import (
     store_option,
 )
 from crdtsync.cli.words import _
-from crdtsync.errors import ConfigError
+from crdtsync.errors import ConfigError, IdentityError
 from crdtsync.monitor.tokens import HOST, Level, address_of
 from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.control import call
+from crdtsync.node.credentials import Credentials, check_code
 from crdtsync.node.runner import Service, run_node
 from crdtsync.said import said_of, say
 from crdtsync.schema import Role
@@ -34,34 +36,63 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @folder_argument
-@click.option(
-    "--role", required=True, type=click.Choice([role.value for role in Role]), help="Which program it is."
-)
+@click.option("--role", type=click.Choice([role.value for role in Role]), help="Which program it is.")
 @click.option("--device", help="Name, unique in the account; the folder's name by default.")
 @click.option("--store", help="The store's name; required for loja and caixa.")
 @click.option("--account", default="main", show_default=True, help="The account that all its nodes share.")
 @click.option("--upstream", help="Address of the node above, such as ws://127.0.0.1:7400.")
+@click.option(
+    "--code",
+    help="A pairing code of the node above, in place of role, store, account and upstream; -: read it.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 lets other machines in.",
+)
 @click.option("--port", default=0, show_default=True, help="Port where nodes below connect; 0: none do.")
+@click.option("--address", help="Address under which nodes below reach it, such as wss://loja1.example:7400.")
 @click.option(
     "--monitor", default=0, show_default=True, help="Port of this machine for the page and the API; 0: none."
 )
 @click.option("--live", is_flag=True, help="Synchronize at every change (a local network).")
 @output_options
-def init(folder: Path, role: str, device: str | None, *, as_json: bool, **options: Any) -> None:
+def init(
+    folder: Path, role: str | None, device: str | None, code: str | None, *, as_json: bool, **options: Any
+) -> None:
     """Make a node: write DIR/node.toml.
 
+    A pairing code (crdtsync pair, at the node above) says the role, the store, the account and the node above.
+
     Example: crdtsync init caixa1 --role caixa --store loja1 --upstream ws://127.0.0.1:7400
+
+    Example: crdtsync init caixa1 --code -
     """
+    told = None if code is None else read_code(code)
+    if told is not None:
+        if role or options["store"] or options["upstream"]:
+            raise Misuse(say("--code says the role, the store and the node above; leave those options out"))
+        options |= {name: getattr(told, name) for name in ("store", "account", "upstream", "pin")}
+        role, device = told.role, device or told.device
+    if role is None:
+        raise Misuse(say("the role is missing; name it (`--role caixa`) or give a pairing code (`--code`)"))
     try:
         config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
-    except ConfigError as error:
+        if told is not None:
+            check_code(told, config)
+    except (ConfigError, IdentityError) as error:
         raise Misuse(said_of(error)) from error
     write_config(config)
-    if as_json:
-        print_json({"config": str(config.path)})
-    else:
+    if not as_json:
         said = _("wrote {path}; start the node with: crdtsync run {folder}")
         click.echo(said.format(path=config.path, folder=folder))
+    elif told is None:
+        print_json({"config": str(config.path)})
+    if told is not None:
+        credentials = Credentials(folder)
+        credentials.keep(told, config)
+        print_joined(config.device, credentials, as_json=as_json, config=str(config.path))
 
 
 @click.command(cls=Verb)

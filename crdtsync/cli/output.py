@@ -222,7 +222,7 @@ async def ask(folder: Path, verb: str, /, **args: Any) -> Any:
 
 def offline(config: NodeConfig) -> NodeConfig:
     """Return the configuration without its links."""
-    return replace(config, upstream=None, port=0, listen=False)
+    return replace(config, upstream=None, port=0, listen=False, address=config.reached_at(config.port))
 
 
 def console() -> Console:

@@ -103,6 +103,9 @@ ALERTS = {
     "clock_wrong": N_("A clock is wrong"),
     "incompatible": N_("A category differs between two nodes"),
     "link_trouble": N_("Something is wrong with the link"),
+    "already_connected": N_("A device connects a second time"),
+    "claims_own_log": N_("A device holds more of this node's writes than it has"),
+    "waiting_device": N_("A device waits to be approved"),
 }
 
 

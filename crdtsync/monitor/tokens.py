@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from crdtsync.errors import ConfigError
-from crdtsync.node.control import write_private
+from crdtsync.identity.private import others_can_read, write_private
 from crdtsync.said import say
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ HOST = "127.0.0.1"
 
 _BYTES = 32
 _TOKEN = re.compile(r"[0-9a-f]{64}")
-_OTHERS = 0o077
 
 
 class Level(StrEnum):
@@ -66,8 +64,7 @@ def _token(path: Path) -> str:
     try:
         if not path.exists():
             write_private(path, secrets.token_hex(_BYTES))
-        # Windows keeps permissions elsewhere: there the folder is the user's own.
-        if os.name == "posix" and path.stat().st_mode & _OTHERS:
+        if others_can_read(path):
             raise ConfigError(
                 say(
                     "{path}: other users can read this file; remove it, and the node makes a new one",

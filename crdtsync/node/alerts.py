@@ -32,6 +32,9 @@ class AlertCode(StrEnum):
     LINK_TROUBLE = "link_trouble"
     CLOCK_WRONG = "clock_wrong"
     INCOMPATIBLE = "incompatible"
+    ALREADY_CONNECTED = "already_connected"
+    CLAIMS_OWN_LOG = "claims_own_log"
+    WAITING_DEVICE = "waiting_device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ class Known:
         trouble: what ended the link up last, until a run ends well.
         skews: device -> how far ahead its clock is, ms; "" is this machine's.
         incompatible: (category, device) -> why they do not exchange it.
+        doubled: device below -> when a second connection of it was refused last.
+        claimed: device below -> when it claimed more of this node's own log than this node has.
+        waiting: device below -> since when it waits for a person to approve it.
         disk_free, disk_total: bytes; None when the system does not say.
     """
 
@@ -83,6 +89,9 @@ class Known:
     trouble: str | None = None
     skews: Mapping[str, int] = field(default_factory=dict)
     incompatible: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    doubled: Mapping[str, int] = field(default_factory=dict)
+    claimed: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
     disk_free: int | None = None
     disk_total: int | None = None
 
@@ -93,6 +102,7 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         *_link(known, now_ms, silent_minutes),
         *_below(known, now_ms, silent_minutes),
         *_differences(known),
+        *_strangers(known),
     ]
     if known.disk_free is not None and known.disk_total:
         percent = 100 * known.disk_free // known.disk_total
@@ -168,6 +178,28 @@ def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
         for device, heard in known.heard_below.items()
         if device not in known.connected_below
         and silent_minutes * _MINUTE_MS < now_ms - heard <= limits.GONE_MS
+    ]
+
+
+def _strangers(known: Known) -> list[Alert]:
+    """Who would connect and may not yet."""
+    twice = say("two nodes have its key and name; find the copy, and give it a key and a name of its own")
+    found = [
+        Alert(AlertCode.ALREADY_CONNECTED, "A", device, since, twice)
+        for device, since in sorted(known.doubled.items())
+    ]
+    more = say(
+        "it holds more of this node's own log than this node; if this store was put back from a backup, "
+        "`crdtsync recover`, else `crdtsync revoke` the device"
+    )
+    found += [
+        Alert(AlertCode.CLAIMS_OWN_LOG, "A", device, since, more)
+        for device, since in sorted(known.claimed.items())
+    ]
+    asks = say("it used a pairing code; compare fingerprints, then `crdtsync approve` or `crdtsync revoke`")
+    return found + [
+        Alert(AlertCode.WAITING_DEVICE, "M", device, since, asks)
+        for device, since in sorted(known.waiting.items())
     ]
 
 

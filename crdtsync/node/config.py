@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path  # noqa: TC003 - the types of NodeConfig are read at run time
 from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from crdtsync import limits
@@ -18,10 +19,18 @@ from crdtsync.node.schedule import Hours
 from crdtsync.said import say
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
+from crdtsync.transport.websocket import is_loopback
 
 CONFIG_NAME = "node.toml"
 STORE_NAME = "store.db"
+OPEN, CLOSED = "open", "closed"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_PIN = re.compile(r"[0-9a-f]{64}")
+
+
+def is_name(value: object) -> bool:
+    """Tell whether a value may name a device, an account or a store."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,14 @@ class NodeConfig:
         upstream: address of the node above (``ws://`` on this machine, ``wss://`` between machines).
         host, port: where nodes below connect; port 0 does not listen, unless ``listen`` is set.
         listen: accept nodes below even with port 0 (any free port).
+        enrolment: ``closed``: nodes below are paired and approved before they may connect; ``open``: whoever reaches the
+            port may, for a port of this machine alone. By default open there and closed elsewhere.
+        address: address under which nodes below reach this one, such as ``wss://gestao.example:7400``, for pairing codes;
+            by default that of host and port.
+        certificate, key: PEM files of the port's certificate and its private key; without them a port that other machines
+            reach gets a certificate that the node signs itself.
+        pin: SHA-256 of the certificate of the node above, which then is the only one trusted.
+        ca: PEM file of the authorities trusted above, in place of the system's.
         monitor: port on this machine where the page and the local API are served; 0 serves none.
         live: synchronize at every change instead of at every check.
         check_seconds: time between two routine checks.
@@ -58,6 +75,12 @@ class NodeConfig:
     host: str = "127.0.0.1"
     port: int = 0
     listen: bool = False
+    enrolment: str | None = None
+    address: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    pin: str | None = None
+    ca: str | None = None
     monitor: int = 0
     live: bool = False
     check_seconds: float = limits.CHECK_SECONDS
@@ -73,7 +96,7 @@ class NodeConfig:
     def __post_init__(self) -> None:
         for key in ("device", "account", "store"):
             value = getattr(self, key)
-            if value is not None and not _NAME.fullmatch(value):
+            if value is not None and not is_name(value):
                 raise ConfigError(
                     say(
                         "{path}: {key} = {value} is not a name; use lower-case letters, digits, '.', '_' "
@@ -124,7 +147,64 @@ class NodeConfig:
                         value=getattr(self, key),
                     )
                 )
+        self._check_security()
         self._check_schedule()
+
+    def _check_security(self) -> None:
+        if self.enrolment not in {None, OPEN, CLOSED}:
+            raise ConfigError(
+                say(
+                    "{path}: enrolment = {enrolment}; write {closed} or {open}",
+                    path=self.path,
+                    enrolment=repr(self.enrolment),
+                    closed=CLOSED,
+                    open=OPEN,
+                )
+            )
+        if self.enrolment == OPEN and not is_loopback(self.host):
+            raise ConfigError(
+                say(
+                    "{path}: enrolment = open is for a port of this machine alone, and host = {host} lets others "
+                    "in; remove one of the two",
+                    path=self.path,
+                    host=repr(self.host),
+                )
+            )
+        if self.key is not None and self.certificate is None:
+            raise ConfigError(
+                say("{path}: key is set without certificate; name the file of that too", path=self.path)
+            )
+        if self.pin is not None and not _PIN.fullmatch(self.pin):
+            raise ConfigError(
+                say(
+                    "{path}: pin = {pin} is not the SHA-256 of a certificate, 64 digits of 0-9 and a-f",
+                    path=self.path,
+                    pin=repr(self.pin),
+                )
+            )
+        if self.pin is not None and self.ca is not None:
+            raise ConfigError(
+                say("{path}: pin and ca are set; remove one, a pin trusts one certificate", path=self.path)
+            )
+        encrypted = (self.upstream or "").startswith("wss://")
+        for key in ("pin", "ca"):
+            if getattr(self, key) is not None and self.upstream is not None and not encrypted:
+                raise ConfigError(
+                    say(
+                        "{path}: {key} is set, but upstream = {upstream} is not wss://; correct one",
+                        path=self.path,
+                        key=key,
+                        upstream=repr(self.upstream),
+                    )
+                )
+        if self.address is not None and not _is_address(self.address):
+            raise ConfigError(
+                say(
+                    "{path}: address = {address} is not of the form wss://host:port",
+                    path=self.path,
+                    address=repr(self.address),
+                )
+            )
 
     def _check_schedule(self) -> None:
         try:
@@ -174,9 +254,41 @@ class NodeConfig:
         return self.folder / STORE_NAME
 
     @property
+    def admits(self) -> str:
+        """What ``enrolment`` comes to: ``open`` or ``closed``."""
+        return self.enrolment or (OPEN if is_loopback(self.host) else CLOSED)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the port speaks TLS."""
+        return self.certificate is not None or not is_loopback(self.host)
+
+    def reached_at(self, port: int) -> str | None:
+        """Return the address under which nodes below reach a port of this node; None when ``address`` must say it."""
+        if self.address is not None:
+            return self.address
+        if not port or self.host in {"0.0.0.0", "::"}:  # noqa: S104 - it is looked for, not listened on
+            return None
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'wss' if self.encrypted else 'ws'}://{host}:{port}"
+
+    def file(self, name: str | None) -> Path | None:
+        """Return the path of a file that the configuration names; it is relative to the folder."""
+        return None if name is None else self.folder / name
+
+    @property
     def identity(self) -> Identity:
         """Who the node is."""
         return Identity(self.device, self.role, self.account, self.store)
+
+
+def _is_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        # The port is read because that is when one out of range raises.
+        return parts.scheme in {"ws", "wss"} and bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        return False
 
 
 def load_config(folder: Path) -> NodeConfig:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import ControlError, CrdtsyncError, NodeGone
+from crdtsync.identity.private import write_private
 from crdtsync.node.verbs import BUILT_IN
 from crdtsync.said import from_form, said_of, say, to_form
 
@@ -237,14 +237,3 @@ def _read(path: Path) -> tuple[int, str] | None:
         raise ControlError(
             say("{path}: {reason}; run this as the user who runs the node", path=path, reason=error.strerror)
         ) from error
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read; a reader sees all of it or none."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-    fresh.replace(path)

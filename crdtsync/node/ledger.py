@@ -303,7 +303,11 @@ class Ledger:
         """Tell whether a node is to hold a document today."""
         return self._held_on(self.clock.today(), identity, doc)
 
-    def _held_on(self, day: date, identity: Identity, doc: str) -> bool:
+    def may_hold(self, identity: Identity, doc: str) -> bool:
+        """Tell whether a node may read and write a document at all: a right, which no calendar changes."""
+        return self._held_on(None, identity, doc)
+
+    def _held_on(self, day: date | None, identity: Identity, doc: str) -> bool:
         shape = self.shape_of(doc)
         if shape is None or identity.role not in shape.holders:
             return False

@@ -30,7 +30,7 @@ from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Trigger
 from crdtsync.pendencies.evaluate import Origin
 from crdtsync.protocol.session import PROTOCOL, Broken, Received, Session
-from crdtsync.protocol.table import Kind, Side, State
+from crdtsync.protocol.table import REFUSALS, Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.fields import DELETION
 from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
     from collections.abc import Set as AbstractSet
 
+    from crdtsync.node.admission import Admission
+    from crdtsync.node.credentials import Credentials
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.transport.base import Channel
 
@@ -51,8 +53,9 @@ SOFTWARE = "crdtsync 0.1.0"
 class Link:
     """See the module.
 
-    ``observer`` is told what happens, ``greeted`` is awaited when a peer below was let in; ``heard_ms`` is when the peer
-    last said anything. ``upstream_first`` tells that a doubt about an own log must wait until the upstream was heard.
+    ``credentials`` are what the lower end proves itself with, ``admission`` is who the upper end lets in. ``observer`` is
+    told what happens; ``heard_ms`` is when the peer last said anything. ``upstream_first`` tells that a doubt about an own
+    log must wait until the upstream was heard.
     """
 
     def __init__(
@@ -63,16 +66,17 @@ class Link:
         *,
         live: bool = False,
         observer: Observer | None = None,
-        ready: bool = True,
-        greeted: Callable[[Link], Awaitable[None]] | None = None,
+        credentials: Credentials | None = None,
+        admission: Admission | None = None,
         upstream_first: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ledger = ledger
         self.channel = channel
         self.side = side
         self.live = live
-        self._ready = ready
-        self._on_greeted = greeted
+        self._credentials = credentials
+        self._admission = admission
+        self._nonce = b""
         self._upstream_first = upstream_first
         self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
@@ -189,8 +193,10 @@ class Link:
         """
         try:
             if self.side is Side.DOWN:
-                await self._send(Kind.HELLO, **self._identity())
                 self.spawn(self._check_when_wanted)
+            else:
+                self._nonce = self.ledger.clock.random_bytes(limits.NONCE_BYTES)
+                await self._send(Kind.CHALLENGE, protocol=PROTOCOL, nonce=self._nonce)
             while True:
                 await self._step()
         finally:
@@ -223,15 +229,21 @@ class Link:
         if self.greeted:
             self.spawn(self._send, Kind.POKE)
 
-    async def leave(self, why: str, code: str | None = None) -> None:
-        """Say goodbye, or refuse with a ``code`` of ``REFUSALS``, and hang up."""
+    async def leave(self, why: str) -> None:
+        """Say goodbye and hang up; the peer may be called again."""
         with contextlib.suppress(CrdtsyncError):
-            if code is None:
-                self.session.bye(why)
-            else:
-                self.session.refuse(code, why)
+            self.session.bye(why)
         with contextlib.suppress(ChannelClosed):
             await self._flush()
+        await self.channel.close()
+
+    async def dismiss(self, code: str, why: str) -> None:
+        """Take nothing more from the peer from now on, tell it why, and hang up whether or not it listens."""
+        with contextlib.suppress(CrdtsyncError):
+            self.session.refuse(code, why)
+        with contextlib.suppress(ChannelClosed, TimeoutError):
+            async with asyncio.timeout(limits.CLOSE_SECONDS_MAX):
+                await self._flush()
         await self.channel.close()
 
     @property
@@ -250,17 +262,12 @@ class Link:
 
     async def _step(self) -> None:
         deadline = self.session.deadline()
-        first = self.session.state is State.START
-        if first:
-            deadline = self._now() + limits.HELLO_SECONDS_MAX
         try:
             # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the channel's end.
             async with asyncio.timeout_at(deadline) as self._patience:
                 message = await self.channel.receive()
         except TimeoutError:
             events = self.session.tick(self._now())
-            if first and not events:
-                raise LinkBroken("timeout", "no hello", terminal=False) from None
         else:
             self.heard_ms = self.ledger.clock.now_ms()
             events = self.session.receive(message, self._now())
@@ -295,6 +302,11 @@ class Link:
         with contextlib.suppress(ChannelClosed):
             await self._flush()
         raise LinkBroken(code, message, terminal=terminal)
+
+    async def _refuse_for(self, refusal: tuple[str, str] | None) -> None:
+        if refusal is not None:
+            code, message = refusal
+            await self._refuse(code, message, terminal=REFUSALS[code].terminal)
 
     async def _send(self, kind: Kind, **payload: Any) -> None:
         self.session.send(kind, **payload)
@@ -360,17 +372,21 @@ class Link:
     def _sendable(self) -> set[int]:
         return {entry[0] for entry in self._vouched()}
 
+    async def _on_challenge(self, challenge: dict[str, Any]) -> None:
+        assert self._credentials is not None
+        hello = self._identity()
+        proof = self._credentials.prove(hello, challenge["nonce"], self.channel.binding)
+        await self._send(Kind.HELLO, **hello, **proof)
+
     async def _on_hello(self, hello: dict[str, Any]) -> None:
+        assert self._admission is not None
+        # First of all: a stranger is told nothing about this node.
+        await self._refuse_for(await self._admission.identify(hello, self._nonce, self.channel.binding))
         await self._meet(hello, upstream=False)
-        if not self._ready:
-            # A lane that synchronized now would take a part of the catalogue for the whole.
-            name = self.ledger.identity.device
-            await self._refuse("too_busy", f"{name} is still in its initial synchronization", terminal=False)
         self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
+        await self._refuse_for(await self._admission.hinder(self))
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
-        if self._on_greeted is not None:
-            await self._on_greeted(self)
         await self._send(Kind.WELCOME, **self._identity())
         self.greeted = True
         self._observer.greeted(self)
@@ -381,10 +397,10 @@ class Link:
         fresh: list[ReplicaRow] = []
         for replica, device, role, store in rows:
             known = self.ledger.registry.get(replica)
-            if known is not None and known.device != device:
-                await self._refuse(
-                    "not_allowed", f"replica {replica:x} belongs to {known.device}", terminal=True
-                )
+            if known is not None and (known.device, known.role, known.store) != (device, role, store):
+                # Its rights are those that it was registered with, whoever speaks for it now.
+                whose = f"{known.device}, a {known.role} of {known.store}"
+                await self._refuse("not_allowed", f"replica {replica:x} belongs to {whose}", terminal=True)
             me = self.ledger.identity
             alone = self.peer.role is Role.CAIXA and device != self.peer.device
             if device == me.device:
@@ -396,6 +412,8 @@ class Link:
                 await self._refuse(
                     "not_allowed", f"{self.peer.device} may not speak for {device}", terminal=True
                 )
+            if known is None and device == me.device:
+                await self._refuse_claim()
             if known is None:
                 fresh.append(ReplicaRow(replica, device, role, store, self.peer.account))
             self._allowed.add(replica)
@@ -505,7 +523,10 @@ class Link:
 
     async def _on_heads(self, heads: dict[str, Any]) -> None:
         await self._admit([tuple(row) for row in heads["vouched"]])
-        self._theirs = _vectors(heads["docs"])
+        assert self.peer is not None
+        # What the peer may not hold is not told to it, whatever it asks for.
+        named = _vectors(heads["docs"])
+        self._theirs = {doc: held for doc, held in named.items() if self.ledger.may_hold(self.peer, doc)}
         self._agreed = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         await self._doubt_own(docs)
@@ -541,6 +562,8 @@ class Link:
             name = ledger.identity.device
             text = f"{name} was restored and waits for its upstream, which may know what it lost"
             await self._refuse("too_busy", text, terminal=False)
+        if doubts:
+            await self._refuse_claim()
         self._quarantine.doubt(doubts)
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
@@ -560,6 +583,11 @@ class Link:
             self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
             await self._observer.began(self, self.run_now)
             self._observer.moved(self.run_now)
+
+    async def _refuse_claim(self) -> None:
+        assert self.peer is not None
+        assert self._admission is not None
+        await self._refuse_for(self._admission.refuse_claim(self.peer.device))
 
     async def _find_doubts(self, vectors: Vectors) -> dict[str, set[int]]:
         """Find the logs that are not a part, or a continuation, of what the upstream holds."""
@@ -676,8 +704,11 @@ class Link:
         doc: str = data["doc"]
         category = doc.partition("/")[0]
         assert self.peer is not None
-        if not self.ledger.held_by(self.ledger.identity, doc) and doc not in self.ledger.heads:
+        if not self.ledger.holds(doc):
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
+        if self.side is Side.UP and not self.ledger.may_hold(self.peer, doc):
+            text = f"{self.peer.device} may not write {doc}: it belongs to another store or lane"
+            await self._refuse("not_allowed", text, terminal=True)
         cut, update = data["cut"] if data["final"] else None, data["update"]
         if doc in self._quarantine.doubts:
             update = self._quarantine.split(doc, update, self._forbidden(category))
@@ -711,12 +742,15 @@ class Link:
         if self.side is Side.DOWN:
             return lambda _replica: True
         shape = self.ledger.schema.shape(category)
+        takes_back = self._admission is not None and self._admission.takes_back
 
         def allowed(replica: int) -> bool:
             row = self.ledger.registry.get(replica)
             # Nobody continues the log that this node itself writes.
             known = replica in self._allowed and replica != self.ledger.replica
-            return known and row is not None and Role(row.role) in shape.writers
+            if not known or row is None or Role(row.role) not in shape.writers:
+                return False
+            return takes_back or row.device != self.ledger.identity.device
 
         return allowed
 

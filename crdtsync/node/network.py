@@ -86,12 +86,8 @@ class Network:
 
     # -- what happens ------------------------------------------------------------------------------------------
 
-    async def meet(self, link: Link) -> None:
-        """A node below said hello: remember who it is, and refuse it while it is paused.
-
-        Raises:
-            ChannelClosed: it is paused; it was told so.
-        """
+    def meet(self, link: Link) -> tuple[str, str] | None:
+        """A node below said hello: remember who it is; return the code and text of its refusal while it is paused."""
         peer = link.peer
         assert peer is not None
         one = self._uplink.memory.below.setdefault(peer.device, Neighbour())
@@ -99,9 +95,9 @@ class Network:
         one.software, one.offset_ms = link.software, link.skew_ms
         self._uplink.save_soon()
         if one.paused_ms is not None:
-            await link.leave(self._paused_text, PAUSED)
-            raise ChannelClosed(f"{peer.device} is paused here")
+            return PAUSED, self._paused_text
         self._links[peer.device] = link
+        return None
 
     def ended(self, link: Link, run: Run | None) -> None:
         """A check or a run with a node below is whole: what it still lacks was written since it began."""
@@ -186,7 +182,7 @@ class Network:
         await self._uplink.save()
         for link in self._linked():
             if link.peer is not None and link.peer.device == device:
-                await link.leave(self._paused_text, PAUSED)
+                await link.dismiss(PAUSED, self._paused_text)
         return one
 
     async def resume(self, device: str) -> Neighbour:

@@ -14,13 +14,17 @@ from zoneinfo import ZoneInfo
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, CrdtsyncError, LinkBroken
 from crdtsync.node import tracking
+from crdtsync.node.admission import Admission
 from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
+from crdtsync.node.config import CLOSED
+from crdtsync.node.credentials import Credentials
 from crdtsync.node.history import LINK
 from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
 from crdtsync.node.ledger import Clock, Ledger, stop_task
 from crdtsync.node.link import Link
 from crdtsync.node.network import Network
+from crdtsync.node.port import transport_of
 from crdtsync.node.resolution import Resolutions
 from crdtsync.node.transaction import Transaction, documents_meant, find_rows, only_row
 from crdtsync.node.uplink import Uplink
@@ -30,7 +34,6 @@ from crdtsync.schema import Entity, Schema, load_installed
 from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import TableSpec
-from crdtsync.transport.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -88,7 +91,8 @@ class Node:
 
     ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
     in the node's folder, websockets, the machine's clock and random source. ``nonce`` is where a copy of the store is
-    recognized by: a file in the node's folder, or nothing when a ``storage`` is given without it.
+    recognized by: a file in the node's folder, or nothing when a ``storage`` is given without it. The device's key is a
+    file there too; with a ``storage`` it is of this object alone.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class Node:
     ) -> None:
         self.config = config
         self.schema = schema or load_installed()
+        # A node whose store is given lives in no folder.
+        self.credentials = Credentials(config.folder if storage is None else None)
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
         if nonce is None and storage is None:
             nonce = NonceFile(config.folder / INCARNATION_NAME)
@@ -111,7 +117,7 @@ class Node:
         self.ledger = Ledger(config.identity, self.schema, store, clock, nonce)
         self.ledger.copied_by = LINK if config.upstream else None
         self.resolutions = Resolutions(self.ledger, self.transaction)
-        self.transport = transport or WebSocketTransport()
+        self.transport = transport or transport_of(config)
         self.server: Server | None = None
         # In the order of their coming, as a set would not keep it: a simulation must repeat itself.
         self.downstream: dict[Link, None] = {}
@@ -119,11 +125,19 @@ class Node:
             config,
             self.ledger,
             self.transport,
+            self.credentials,
             dice or random.Random(),  # noqa: S311 - jitter, not secrets
             lambda: list(self.downstream),
         )
         self.agenda = Agenda(self.uplink)
         self.network = Network(self.uplink, lambda: list(self.downstream))
+        self.admission = Admission(
+            self.ledger,
+            closed=config.admits == CLOSED,
+            links=lambda: self.downstream,
+            ready=lambda: self.initial_done or config.upstream is None,
+            meet=self.network.meet,
+        )
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
 
@@ -173,6 +187,7 @@ class Node:
         """Open the store, accept nodes below, keep the link to the node above."""
         try:
             await self.ledger.open()
+            await self.admission.open()
             await self.uplink.open()
             self.ledger.on_change.append(self._changed)
             self.ledger.on_change.append(self.network.changed)
@@ -370,15 +385,13 @@ class Node:
         return await self.uplink.waiting()
 
     async def _serve(self, channel: Channel) -> None:
-        ready = self.initial_done or self.config.upstream is None
         link = Link(
             self.ledger,
             channel,
             Side.UP,
             live=self.config.live,
-            ready=ready,
             observer=Below(self.uplink, self.network),
-            greeted=self._let_in,
+            admission=self.admission,
             upstream_first=lambda: not self.uplink.heard,
         )
         self.downstream[link] = None
@@ -396,19 +409,6 @@ class Node:
             self.uplink.note_heard(link)
             self.downstream.pop(link, None)
             await self.uplink.reintroduce(replica)
-
-    async def _let_in(self, newest: Link) -> None:
-        await self.network.meet(newest)
-        await self._replace_older(newest)
-
-    async def _replace_older(self, newest: Link) -> None:
-        """One connection a device: the newest wins. Usually the older one is a dead socket of the same machine."""
-        for link in list(self.downstream):
-            if link is newest or link.peer is None or newest.peer is None:
-                continue
-            if link.peer.device == newest.peer.device:
-                log.warning("%s connected again; its older connection is closed", link.peer.device)
-                await link.leave(f"a newer connection of {link.peer.device} took this one's place")
 
     async def _tidy_routinely(self) -> None:
         while True:

@@ -179,6 +179,9 @@ def _known(node: Node) -> Known:
             if link is not None and link.peer is not None
             for category, why in sorted(link.incompatible.items())
         },
+        doubled=node.admission.lately(node.admission.doubled),
+        claimed=node.admission.lately(node.admission.claimed),
+        waiting=node.admission.waiting(),
         disk_free=free,
         disk_total=total,
     )

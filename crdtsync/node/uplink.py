@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
+from crdtsync.errors import CertificateRefused, ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
 from crdtsync.node import schedule
 from crdtsync.node.backoff import Backoff, Health
 from crdtsync.node.history import LINK, History, Result
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from crdtsync.node.config import NodeConfig
+    from crdtsync.node.credentials import Credentials
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.state.document import Change
     from crdtsync.transport.base import Transport
@@ -74,6 +75,7 @@ class Uplink(Observer):
         config: NodeConfig,
         ledger: Ledger,
         transport: Transport,
+        credentials: Credentials,
         dice: Random,
         below: Callable[[], Iterable[Link]] = tuple,
     ) -> None:
@@ -98,6 +100,7 @@ class Uplink(Observer):
         self.run_now: Run | None = None
         self.acked: dict[str, dict[int, int]] = {}
         self._transport = transport
+        self._credentials = credentials
         self._below = below
         self._stirred = asyncio.Event()
         self._retry = asyncio.Event()
@@ -122,7 +125,14 @@ class Uplink(Observer):
     # -- life --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Read what is remembered, mark what a crash cut, and keep the link if there is a node above."""
+        """Read what is remembered, mark what a crash cut, and keep the link if there is a node above.
+
+        Raises:
+            IdentityError: the device's key cannot be used.
+        """
+        if self.config.upstream:
+            # Now, not at the first challenge: a node that cannot prove itself says so to who starts it.
+            _ = self._credentials.key
         done, raw, acked = await self.ledger.storage.read(
             lambda view: (view.meta("initial_done"), view.meta(REMEMBERED_KEY), view.acked(LINK))
         )
@@ -157,10 +167,9 @@ class Uplink(Observer):
 
     def _settings(self) -> str:
         """What a terminal refusal may have been about: when it changes, the link is tried again."""
-        config = self.config
-        return json.dumps(
-            [config.upstream, config.account, config.device, config.role, config.store, PROTOCOL, SOFTWARE]
-        )
+        config, code = self.config, self._credentials.code()
+        who = [config.account, config.device, config.role, config.store, code.id if code else None]
+        return json.dumps([config.upstream, *who, PROTOCOL, SOFTWARE])
 
     def _recall_failure(self) -> None:
         if self.memory.failed is None:
@@ -413,11 +422,20 @@ class Uplink(Observer):
             if self.memory.paused_ms is not None:
                 await channel.close()
                 return None
-            self.link = Link(self.ledger, channel, Side.DOWN, live=self.config.live, observer=self)
+            self.link = Link(
+                self.ledger,
+                channel,
+                Side.DOWN,
+                live=self.config.live,
+                observer=self,
+                credentials=self._credentials,
+            )
             log.info("link to %s begins", url)
             await self.link.run()
         except LinkBroken as reason:
             return await self._broke(url, reason.code, str(reason), terminal=reason.terminal)
+        except CertificateRefused as reason:
+            return await self._broke(url, "certificate", str(reason), terminal=False)
         except ChannelClosed as reason:
             return await self._broke(url, "unreachable", str(reason), terminal=False)
         except InsecureTransport as reason:
@@ -547,6 +565,7 @@ class Uplink(Observer):
         """See Observer: the policy decides what to check and when."""
         self.backoff.connected()
         self.memory.paused_above_ms = None
+        self._credentials.admitted()
         self._note_heard()
         self._stirred.set()
         del link

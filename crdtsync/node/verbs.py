@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.node.compare import COMPARE
 from crdtsync.node.deciding import DECIDING
+from crdtsync.node.enrolment import ENROLMENT
 from crdtsync.node.lineage import log
 from crdtsync.node.network import NETWORK
 from crdtsync.node.node import Node
@@ -220,6 +221,7 @@ BUILT_IN: dict[str, Verb] = {
     "log": log,
     **COMPARE,
     **DECIDING,
+    **ENROLMENT,
     **NETWORK,
     **TRACKING,
 }

@@ -20,7 +20,7 @@ from crdtsync.protocol.table import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the protocol: both ends speak the same, or do not speak."""
 
 Payload = dict[str, Any]
@@ -110,8 +110,9 @@ _VECTORS = _map(
     limits.DOCUMENTS_PER_LINK_MAX,
 )
 _COUNTS = _map(_NAME, _COUNT, limits.CATEGORIES_MAX)
+_PROTOCOL = _uint(1 << 16)
 _IDENTITY: dict[str, Check] = {
-    "protocol": _uint(1 << 16),
+    "protocol": _PROTOCOL,
     "device": _NAME,
     "role": _NAME,
     "account": _NAME,
@@ -131,7 +132,13 @@ _IDENTITY: dict[str, Check] = {
 _VOUCHED = _record(("replica", _REPLICA), ("device", _NAME), ("role", _NAME), ("store", _opt(_NAME)))
 
 FIELDS: dict[Kind, Mapping[str, Check]] = {
-    Kind.HELLO: _IDENTITY,
+    Kind.CHALLENGE: {"protocol": _PROTOCOL, "nonce": _exact(limits.NONCE_BYTES)},
+    Kind.HELLO: {
+        **_IDENTITY,
+        "key": _exact(limits.KEY_BYTES),
+        "signature": _exact(limits.SIGNATURE_BYTES),
+        "code": _opt(_NAME),
+    },
     Kind.WELCOME: _IDENTITY,
     Kind.REFUSE: {"code": _NAME, "message": _TEXT, "terminal": _FLAG},
     Kind.BYE: {"reason": _TEXT},
@@ -165,6 +172,7 @@ FIELDS: dict[Kind, Mapping[str, Check]] = {
 }
 
 _KINDS = {kind.value: kind for kind in Kind}
+_VERSIONED = frozenset({Kind.CHALLENGE, Kind.HELLO, Kind.WELCOME})
 _CHECKSUM_BYTES = 4
 
 
@@ -242,7 +250,7 @@ def decode_frame(data: bytes) -> tuple[int, Kind, Payload]:
     kind = _KINDS.get(name)
     if kind is None:
         raise FrameInvalid(f"unknown frame kind {name!r:.40}")
-    if kind in {Kind.HELLO, Kind.WELCOME} and type(payload) is dict:
+    if kind in _VERSIONED and type(payload) is dict:
         theirs = payload.get("protocol")
         if type(theirs) is int and theirs != PROTOCOL:
             raise IncompatibleVersion(PROTOCOL, theirs)

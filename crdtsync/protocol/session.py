@@ -229,7 +229,9 @@ class Session:
         return [self._break("timeout", f"nothing heard for {self._patience():g} s in state {self.state}")]
 
     def _patience(self) -> float:
-        return limits.HELLO_SECONDS_MAX if self.state is State.START else limits.ANSWER_SECONDS_MAX
+        # A challenge goes one way; the greeting that answers it comes after a way there and back.
+        ways = {State.START: 1, State.CHALLENGED: 2}.get(self.state)
+        return limits.ANSWER_SECONDS_MAX if ways is None else ways * limits.HELLO_SECONDS_MAX
 
     def _is_owed(self) -> bool:
         """Whether the peer is to speak. While this end owes an acknowledgement, the peer may be waiting for it."""

@@ -27,6 +27,7 @@ class State(StrEnum):
     """Where the conversation is."""
 
     START = "start"
+    CHALLENGED = "challenged"
     GREETING = "greeting"
     IDLE = "idle"
     CHECKING = "checking"
@@ -42,6 +43,7 @@ class State(StrEnum):
 class Kind(StrEnum):
     """What a frame is."""
 
+    CHALLENGE = "challenge"
     HELLO = "hello"
     WELCOME = "welcome"
     REFUSE = "refuse"
@@ -78,7 +80,8 @@ _S, _K = State, Kind
 _RUNNING = (_S.IDLE, _S.CHECKING, _S.COMPARING, _S.PLANNING, _S.DOWNLOAD, _S.FENCING, _S.UPLOAD, _S.ENDING)
 
 _LEGAL: dict[tuple[State, Event], State] = {
-    (_S.START, (_DOWN, _K.HELLO)): _S.GREETING,
+    (_S.START, (_UP, _K.CHALLENGE)): _S.CHALLENGED,
+    (_S.CHALLENGED, (_DOWN, _K.HELLO)): _S.GREETING,
     (_S.GREETING, (_UP, _K.WELCOME)): _S.IDLE,
     (_S.IDLE, (_DOWN, _K.CHECK)): _S.CHECKING,
     (_S.CHECKING, (_UP, _K.EVEN)): _S.IDLE,
@@ -138,9 +141,9 @@ PAGED: frozenset[Kind] = frozenset({Kind.DIGESTS, Kind.HEADS, Kind.PLAN, Kind.FE
 
 def waits_for(state: State) -> Side | None:
     """Return the side whose word a state waits for; ``None`` when nobody owes one."""
-    if state in {State.START, State.COMPARING, State.FENCING, State.UPLOAD}:
+    if state in {State.CHALLENGED, State.COMPARING, State.FENCING, State.UPLOAD}:
         return Side.DOWN
-    if state in {State.GREETING, State.CHECKING, State.PLANNING, State.DOWNLOAD, State.ENDING}:
+    if state in {State.START, State.GREETING, State.CHECKING, State.PLANNING, State.DOWNLOAD, State.ENDING}:
         return Side.UP
     return None
 
@@ -165,8 +168,18 @@ REFUSALS: dict[str, Refusal] = {
         ("wrong_role", True, "a node of this role does not connect to a node of that one"),
         ("wrong_store", True, "the lane belongs to another store; correct its node.toml"),
         ("revoked", True, "the device may no longer connect; a person must admit it again"),
+        ("unproven", True, "the greeting is not signed with the key that it names, for this connection"),
+        ("unknown_device", True, "the device was never admitted here; give it a pairing code"),
+        ("bad_code", True, "the pairing code is unknown, used or expired; ask for a new one"),
+        ("not_approved", False, "a person has not approved the device yet"),
+        ("already_connected", False, "the device is connected from elsewhere, and that connection answers"),
         ("not_allowed", True, "the device sent what it may not write, or spoke for another device"),
         ("fork", False, "a log went on in two places; the next handshake brings both branches together"),
+        (
+            "not_recovering",
+            False,
+            "the device holds more of this node's own log than it; a person must say that it lost it",
+        ),
         ("restored", False, "the node took a new incarnation or another branch of a log; it returns at once"),
         ("order_violation", False, "an upload before its fence, or a category before one it depends on"),
         ("unexpected_frame", False, "a frame that the state does not allow"),

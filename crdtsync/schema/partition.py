@@ -112,8 +112,8 @@ class Partition:
         scope = found.get("scope")
         return found.get("store", None if scope == ACCOUNT else scope), found.get("lane")
 
-    def holds(self, parts: tuple[str, ...], identity: Identity, today: date) -> bool:
-        """Tell whether a node is to hold the document with these parts on a day."""
+    def holds(self, parts: tuple[str, ...], identity: Identity, today: date | None) -> bool:
+        """Tell whether a node is to hold the document with these parts on a day; with None, whether it ever may."""
         if len(parts) != len(self.columns):
             return False
         for column, part in zip(self.columns, parts, strict=True):
@@ -127,7 +127,8 @@ class Partition:
                 return False
             if column == "lane" and identity.role is Role.CAIXA and part != identity.device:
                 return False
-            if column == "month" and self.due_window and identity.role is Role.CAIXA:
+            windowed = column == "month" and self.due_window and identity.role is Role.CAIXA
+            if windowed and today is not None:
                 limit = today + _DUE_WINDOW
                 if part > limit.isoformat()[:7]:
                     return False

@@ -86,6 +86,31 @@ class ReplicaRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One device that may connect here, or did, or a pairing code that none has used yet.
+
+    Attributes:
+        id: SHA-256 of the device's public key, of an unused code that of its secret: 64 hexadecimal digits.
+        status: `invited` (a code), `waiting` (for a person to approve it), `approved` or `revoked`.
+        device: its name; None for a code that does not say whose it is.
+        role: what it may be.
+        store: the store that it belongs to.
+        key: its public key, 32 bytes; None for a code.
+        expires_ms: when a code ends, milliseconds since 1970 UTC; None for a device.
+        changed_ms: when the status became what it is.
+    """
+
+    id: str
+    status: str
+    device: str | None
+    role: str
+    store: str
+    key: bytes | None
+    expires_ms: int | None
+    changed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PendencyRow:
     """One pendency: a rule that is broken now.
 
@@ -232,6 +257,8 @@ class Commit:
         acked: `(link, doc, replica, seq)`: what the peer durably holds; never goes down.
         meta: small values by name; None removes.
         replicas: inserted or replaced.
+        devices: inserted or replaced by id.
+        forgotten_devices: ids, removed.
         runs: inserted or replaced by id, with all their categories.
         forgotten_runs: ids, removed with all their categories.
         inside: called last, in the same transaction, with a view that sees all of the above; what it returns is
@@ -250,6 +277,8 @@ class Commit:
     acked: list[tuple[str, str, int, int]] = field(default_factory=list)
     meta: dict[str, bytes | None] = field(default_factory=dict)
     replicas: list[ReplicaRow] = field(default_factory=list)
+    devices: list[DeviceRow] = field(default_factory=list)
+    forgotten_devices: list[str] = field(default_factory=list)
     runs: list[RunRow] = field(default_factory=list)
     forgotten_runs: list[int] = field(default_factory=list)
     inside: Callable[[View], PendencyChanges] | None = None
@@ -394,6 +423,9 @@ class View(Protocol):
 
     def replicas(self) -> list[ReplicaRow]:
         """The registry, by replica."""
+
+    def devices(self) -> list[DeviceRow]:
+        """Who may connect and which codes are unused, by id."""
 
     def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """History that started at or after `since_ms`, greatest id first; `before` is the last id of the page before."""

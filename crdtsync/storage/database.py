@@ -20,8 +20,9 @@ import msgpack
 from crdtsync import limits
 from crdtsync.errors import StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
 from crdtsync.said import say
-from crdtsync.storage.base import Filing, PendencyRow
+from crdtsync.storage.base import DeviceRow, Filing, PendencyRow
 from crdtsync.storage.tables import (
+    ADDED_DDL,
     APPLICATION_ID,
     DDL,
     FORMAT,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _pendency = attrgetter(*(field.name for field in fields(PendencyRow)))
+_device = attrgetter(*(field.name for field in fields(DeviceRow)))
 _filing = attrgetter(*(field.name for field in fields(Filing)))
 _subject = attrgetter("category", "rule", "doc", "key")
 
@@ -212,9 +214,14 @@ class Database:
                 )
             stored = json.loads(row[1])
         wanted = {name: table.spec.description for name, table in self._tables.items()}
-        if not new and stored == stored | wanted:
+        lacking = (
+            self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'devices'").fetchone() is None
+        )
+        if not lacking and stored == stored | wanted:
             return
         with self._transaction():
+            for statement in _statements(ADDED_DDL):
+                self.connection.execute(statement)
             if new:
                 for statement in _statements(DDL):
                     self.connection.execute(statement)
@@ -359,6 +366,10 @@ class Database:
                 "replicas",
                 [(row.replica, row.device, row.role, row.store, row.account) for row in commit.replicas],
             )
+        if commit.devices:
+            self._insert("devices", list(map(_device, commit.devices)))
+        for device in commit.forgotten_devices:
+            execute("DELETE FROM devices WHERE id = ?", (device,))
         for run in commit.runs:
             self._apply_run(run)
         for run_id in commit.forgotten_runs:

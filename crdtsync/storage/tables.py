@@ -131,6 +131,15 @@ CREATE TABLE due (
 CREATE INDEX due_in_order ON due (at_ms);
 """
 
+ADDED_DDL = """
+-- Who may connect: devices by the SHA-256 of their key, unused pairing codes by that of their secret.
+CREATE TABLE IF NOT EXISTS devices (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL, device TEXT, role TEXT NOT NULL, store TEXT NOT NULL, key BLOB,
+    expires_ms INTEGER, changed_ms INTEGER NOT NULL, crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+"""Tables that a store of this format may lack: a version before them wrote it. They are made at the next opening."""
+
 OWN_TABLES: Mapping[str, int] = {
     "documents": 1,
     "journal": 2,
@@ -147,6 +156,7 @@ OWN_TABLES: Mapping[str, int] = {
     "pendency_records": 3,
     "filings": 5,
     "due": 4,
+    "devices": 1,
 }
 """Name of each of the store's own tables -> how many leading columns are its key. The last column is `crc`."""
 

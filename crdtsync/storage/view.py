@@ -18,6 +18,7 @@ from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMism
 from crdtsync.said import say
 from crdtsync.storage.base import (
     ChangeRow,
+    DeviceRow,
     DueRow,
     Filing,
     HeadRow,
@@ -351,6 +352,10 @@ class SqlView:
     def replicas(self) -> list[ReplicaRow]:
         """See View."""
         return [ReplicaRow(*row) for row in self._own("SELECT * FROM replicas ORDER BY replica", "replicas")]
+
+    def devices(self) -> list[DeviceRow]:
+        """See View."""
+        return [DeviceRow(*row) for row in self._own("SELECT * FROM devices ORDER BY id", "devices")]
 
     def runs(self, *, since_ms: int = 0, before: int | None = None, limit: int | None = None) -> list[RunRow]:
         """See View."""

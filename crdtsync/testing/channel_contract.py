@@ -153,6 +153,23 @@ class ChannelContract(ABC):
             for task in waiting:
                 await _refused(task)
 
+    async def test_an_end_answers_until_it_has_left(self) -> None:
+        """Also while messages wait to be read; none of them is taken."""
+        async with self.connected() as (here, there):
+            await here.send(b"waits")
+            assert await _soon(here.answers(SOON))
+            assert await _soon(there.answers(SOON))
+            assert await _soon(there.receive()) == b"waits"
+            await _soon(here.close())
+            await _refused(there.receive())
+            assert not await _soon(there.answers(SOON))
+            assert not await _soon(here.answers(SOON))
+
+    async def test_both_ends_know_the_same_of_the_channel(self) -> None:
+        """What a signature is bound to."""
+        async with self.connected() as (here, there):
+            assert here.binding == there.binding
+
     async def test_the_end_of_on_channel_closes_the_channel(self) -> None:
         """What it sent is still read."""
 

@@ -24,6 +24,7 @@ from crdtsync.errors import StoreClosed, StoreMismatch
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
+    DeviceRow,
     DueRow,
     Filing,
     HeadRow,
@@ -59,6 +60,10 @@ STOCK = TableSpec(
 TABLES = (PRODUCTS, STOCK)
 """The tables that the contract's stores are opened with."""
 
+DEVICES = [
+    DeviceRow("1" * 64, "invited", None, "caixa", "loja1", None, 50, 10),
+    DeviceRow("2" * 64, "approved", "caixa1", "caixa", "loja1", b"k" * 32, None, 20),
+]
 PENDENCY = PendencyRow(
     id="stock/loja1/p1#C01",
     rule="C01",
@@ -130,6 +135,7 @@ class StorageContract(ABC):
                     view.select_in("products", "name", ["arroz"]),
                     view.acked("up"),
                     view.replicas(),
+                    view.devices(),
                     view.runs(),
                     list(view.check_rows("products")),
                     view.integrity(),
@@ -154,6 +160,7 @@ class StorageContract(ABC):
                 "acked": {("products", 7): 3},
                 "meta": b"abc",
                 "replicas": commit.replicas,
+                "devices": commit.devices,
                 "runs": commit.runs,
                 "pendencies": [PENDENCY],
                 "filed": FILINGS[:2],
@@ -420,13 +427,15 @@ class StorageContract(ABC):
             assert await store.read(lambda view: view.acked("another")) == {}
 
     async def test_small_rows_are_replaced_and_removed(self) -> None:
-        """meta, parked, heads, replicas and runs."""
+        """meta, parked, heads, replicas, devices and runs."""
         first, second = full_commit(), full_commit()
         first.inside = second.inside = None
         second.meta = {"nonce": None}
         second.parked, second.unparked = [], [("products", 9, 2)]
         second.heads = [HeadRow("products", 7, 9, b"H" * 16, 8, 7, 6)]
         second.replicas = [ReplicaRow(7, "caixa2", "caixa", None, "acc")]
+        second.devices = [replace(DEVICES[1], status="revoked", changed_ms=30)]
+        second.forgotten_devices = [DEVICES[0].id]
         second.runs = [_run(ended_ms=20, categories=())]
         async with self.make(TABLES) as store:
             await store.commit(first)
@@ -434,6 +443,7 @@ class StorageContract(ABC):
             seen = await store.read(everything)
         assert (seen["meta"], seen["parked"]) == (None, [])
         assert (seen["heads"], seen["replicas"], seen["runs"]) == (second.heads, second.replicas, second.runs)
+        assert seen["devices"] == second.devices
 
     async def test_history_is_newest_first_and_bounded(self) -> None:
         """By id, from a time on, so many."""
@@ -612,6 +622,7 @@ def full_commit() -> Commit:
         acked=[("up", "products", 7, 3)],
         meta={"nonce": b"abc"},
         replicas=[ReplicaRow(7, "caixa1", "caixa", "loja1", "acc")],
+        devices=DEVICES,
         runs=[_run()],
         inside=lambda _view: PendencyChanges(opened=[PENDENCY], filed=FILINGS, due=DUE),
     )
@@ -633,6 +644,7 @@ def everything(view: View) -> dict[str, Any]:
         "acked": view.acked("up"),
         "meta": view.meta("nonce"),
         "replicas": view.replicas(),
+        "devices": view.devices(),
         "runs": view.runs(),
         "pendencies": view.pendencies(),
         "filed": view.filed("products", "C06", ["789"]),

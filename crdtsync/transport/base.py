@@ -16,6 +16,13 @@ class Channel(Protocol):
     def peer(self) -> str:
         """Where the other end is, for logs."""
 
+    @property
+    def binding(self) -> bytes:
+        """What both ends, and nobody between them, know of the channel; empty where nothing is encrypted."""
+
+    async def answers(self, seconds: float) -> bool:
+        """Ask the other end for a sign of life; tell whether it came within the time. Takes no message."""
+
     async def send(self, message: bytes) -> None:
         """Send a message; waits while the peer is slow. Raises ChannelClosed."""
 

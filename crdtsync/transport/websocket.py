@@ -7,8 +7,11 @@ message, and never uses ``broadcast()``, which has no back-pressure.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import hashlib
 import hmac
+import ssl
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -20,11 +23,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, InsecureTransport, ListenFailed, PortInUse
+from crdtsync.errors import CertificateRefused, ChannelClosed, InsecureTransport, ListenFailed, PortInUse
 from crdtsync.said import say
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterable
 
     from websockets.asyncio.server import Server
@@ -51,8 +53,9 @@ def is_loopback(host: str) -> bool:
 class WebSocketChannel:
     """A channel over one websocket."""
 
-    def __init__(self, socket: ClientConnection | ServerConnection) -> None:
+    def __init__(self, socket: ClientConnection | ServerConnection, binding: bytes = b"") -> None:
         self._socket = socket
+        self._binding = binding
         address = socket.remote_address
         self._peer = f"{address[0]}:{address[1]}" if address else "unknown"
 
@@ -60,6 +63,20 @@ class WebSocketChannel:
     def peer(self) -> str:
         """Address of the other end."""
         return self._peer
+
+    @property
+    def binding(self) -> bytes:
+        """See Channel.binding: the SHA-256 of the certificate that this connection is encrypted with."""
+        return self._binding
+
+    async def answers(self, seconds: float) -> bool:
+        """See Channel.answers: a ping of its own."""
+        try:
+            async with asyncio.timeout(seconds):
+                await (await self._socket.ping())
+        except (ConnectionClosed, TimeoutError):
+            return False
+        return True
 
     async def send(self, message: bytes) -> None:
         """Send a message; waits while the peer is slow."""
@@ -111,6 +128,7 @@ class WebSocketTransport:
     Args:
         client_tls: trust for ``wss://`` (default: the system's authorities).
         server_tls: this node's certificate. Without it only loopback addresses are listened on.
+        server_binding: SHA-256 of that certificate: what the other end sees of it.
         token: what both ends of every connection must know; sent as a bearer token.
         names: host names under which nodes below call this one. IP addresses and ``localhost`` always pass: a page
             that rebinds its own name to this machine is what the check keeps out.
@@ -122,12 +140,14 @@ class WebSocketTransport:
         *,
         client_tls: ssl.SSLContext | None = None,
         server_tls: ssl.SSLContext | None = None,
+        server_binding: bytes = b"",
         token: str | None = None,
         names: Iterable[str] = (),
         compress: bool = False,
     ) -> None:
         self._client_tls = client_tls
         self._server_tls = server_tls
+        self._server_binding = server_binding
         self._token = token
         self._names = {name.lower() for name in names} | {"localhost"}
         self._compression = "deflate" if compress else None
@@ -138,6 +158,7 @@ class WebSocketTransport:
 
         Raises:
             InsecureTransport: ``ws://`` to another machine.
+            CertificateRefused: the other end's certificate is not trusted.
             ChannelClosed: nobody answers, or the answer is no; the message says which.
         """
         try:
@@ -167,9 +188,13 @@ class WebSocketTransport:
         except InvalidStatus as error:
             said = (error.response.body or b"").decode(errors="replace").strip()
             raise ChannelClosed(f"{url}: refused with {error.response.status_code} ({said:.200})") from error
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateRefused(url, str(error)) from error
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed) as error:
             raise ChannelClosed(f"{url}: {str(error) or 'no answer'} ({type(error).__name__})") from error
-        return WebSocketChannel(socket)
+        seen = socket.transport.get_extra_info("ssl_object")
+        certificate = seen.getpeercert(binary_form=True) if seen is not None else None
+        return WebSocketChannel(socket, hashlib.sha256(certificate).digest() if certificate else b"")
 
     async def serve(self, host: str, port: int, on_channel: OnChannel) -> WebSocketServer:
         """Accept channels on a port (0: any free one).
@@ -185,7 +210,7 @@ class WebSocketTransport:
         async def handle(socket: ServerConnection) -> None:
             self._open += 1
             try:
-                await on_channel(WebSocketChannel(socket))
+                await on_channel(WebSocketChannel(socket, self._server_binding))
             finally:
                 self._open -= 1
 

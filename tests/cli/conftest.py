@@ -39,9 +39,9 @@ def command(*args: object) -> list[str]:
 
 
 class Cli(Protocol):
-    """Calls `crdtsync` and returns how it ended; `code` is what it must end with."""
+    """Calls `crdtsync` and returns how it ended; `code` is what it must end with, `typed` its standard input."""
 
-    def __call__(self, *args: object, code: int = 0) -> Answer: ...
+    def __call__(self, *args: object, code: int = 0, typed: str | None = None) -> Answer: ...
 
 
 class Start(Protocol):
@@ -52,9 +52,10 @@ class Start(Protocol):
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    def call(*args: object, code: int = 0) -> Answer:
+    def call(*args: object, code: int = 0, typed: str | None = None) -> Answer:
         done = subprocess.run(
             command(*args),
+            input=typed,
             capture_output=True,
             text=True,
             timeout=CALL_SECONDS_MAX,

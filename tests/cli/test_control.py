@@ -48,7 +48,7 @@ async def test_a_verb_that_fails_is_told_and_the_node_goes_on(
         await call(tmp_path, "broken")
     assert not caught.value.usage
     assert "ZeroDivisionError" in caplog.text
-    with pytest.raises(ControlError, match="unknown verb 'brokn'; there are alerts, broken, check"):
+    with pytest.raises(ControlError, match="unknown verb 'brokn'; there are alerts, approve, broken, check"):
         await call(tmp_path, "brokn")
     assert (await call(tmp_path, "status"))["device"] == "gestao"
     await server.close()

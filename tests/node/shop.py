@@ -78,6 +78,7 @@ class Shop:
         store: str = STORE,
         upstream: str | None = None,
         clock: Clock | None = None,
+        enrolment: str | None = None,
     ) -> Node:
         """Open a node; its role follows from its name, its upstream from its role."""
         role = role or Role(name.rstrip("0123456789"))
@@ -91,6 +92,7 @@ class Shop:
             store=None if role is Role.GESTAO else store,
             upstream=above and f"memory://{above}",
             listen=role is not Role.CAIXA,
+            enrolment=enrolment,
         )
         node = Node(
             config,

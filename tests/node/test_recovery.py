@@ -16,8 +16,10 @@ from adapters.sales import Sale
 from adapters.stock import StockItem
 from crdtsync.errors import StoreUnavailable
 from crdtsync.node import Node, NodeConfig
+from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role
-from tests.node.shop import STORE, add_product, balance, receive_units, sell, until
+from tests.node.shop import STORE, add_product, balance, receive_units, sell, told, until
+from tests.node.stranger import HELLO, stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -275,17 +277,40 @@ async def test_a_cloned_disk_takes_a_new_incarnation_when_it_arrives_second(shop
         await clone.close()
 
 
-async def test_the_newest_connection_of_a_device_takes_the_place_of_the_older(shop: Shop) -> None:
+async def test_a_second_connection_of_a_device_is_refused_while_the_first_answers(shop: Shop) -> None:
     await open_all(shop)
     loja = shop.nodes[STORE]
-    older = next(link for link in loja.downstream if link.peer and link.peer.device == "caixa1")
+    first = next(link for link in loja.downstream if link.peer and link.peer.device == "caixa1")
     twin_config = NodeConfig(
         shop.folder / "twin", "caixa1", Role.CAIXA, store=STORE, upstream=f"memory://{STORE}"
     )
     (shop.folder / "twin").mkdir()
-    async with Node(twin_config, transport=shop.network.endpoint("twin"), dice=Random(5)):
-        await until(lambda: older not in loja.downstream, "the older connection is closed")
-        assert sum(1 for link in loja.downstream if link.peer and link.peer.device == "caixa1") <= 1
+    async with Node(twin_config, transport=shop.network.endpoint("twin"), dice=Random(5)) as twin:
+        await until(lambda: twin.trouble is not None, "the second connection is refused")
+        assert str(twin.trouble).startswith("already_connected: caixa1 is connected to loja1 from elsewhere")
+        assert first in loja.downstream
+        assert twin.ledger.replica not in loja.ledger.registry
+        assert [line for line in told(loja) if line.startswith("already_connected: caixa1: ")]
+        await shop.close("caixa1")
+        twin.request_check()
+        await until(lambda: twin.initial_done, "once the first has left, the second is let in")
+
+
+async def test_a_dead_connection_of_a_device_gives_way_to_its_new_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_all(shop)
+    loja = shop.nodes[STORE]
+    first = next(link for link in loja.downstream if link.peer and link.peer.device == "caixa1")
+
+    async def silent(_seconds: float) -> bool:
+        return False
+
+    monkeypatch.setattr(first.channel, "answers", silent)
+    other = await stranger(shop, STORE)
+    assert (await other.greet(HELLO | {"device": "caixa1"}))[0] is Kind.WELCOME
+    await until(lambda: first not in loja.downstream, "the dead connection is closed")
+    assert not loja.admission.doubled
 
 
 @pytest.mark.parametrize("whole", [True, False])

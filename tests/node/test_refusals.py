@@ -2,69 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adapters.products import Product
 from crdtsync.errors import ChannelClosed, ConfigError, NotAllowed, UpdateInvalid
-from crdtsync.node import load_config
+from crdtsync.node import NodeConfig, load_config
 from crdtsync.node.link import Link
 from crdtsync.node.verbs import status
-from crdtsync.protocol.frames import PROTOCOL, decode_frame, encode_frame
+from crdtsync.protocol.frames import PROTOCOL
 from crdtsync.protocol.table import Kind
-from crdtsync.schema import Role, load_installed
+from crdtsync.schema import Role
 from crdtsync.state.document import Op
 from tests.node.shop import STORE, add_product, balance, receive_units, told, until
+from tests.node.stranger import HELLO, stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crdtsync.state.document import Change
-    from crdtsync.transport.memory import MemoryChannel
     from tests.node.shop import Shop
 
-HELLO: dict[str, Any] = {
-    "protocol": PROTOCOL,
-    "device": "caixa9",
-    "role": "caixa",
-    "account": "main",
-    "store": STORE,
-    "replica": 12345,
-    "categories": load_installed().categories(),
-    "clock_ms": 0,
-    "software": "a test",
-    "live": False,
-}
 DATA = {"doc": "stock/loja1", "update": b"\x00\x00", "final": True, "cut": {}, "records": 0, "n": 1}
-
-
-@pytest.fixture(autouse=True)
-def _the_strangers_clock_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong one would be a fact that the other end writes."""
-    monkeypatch.setitem(HELLO, "clock_ms", time.time_ns() // 1_000_000)
-
-
-class Stranger:
-    """Speaks frames by hand, in whatever order."""
-
-    def __init__(self, channel: MemoryChannel) -> None:
-        self.channel = channel
-        self.number = 0
-
-    async def say(self, kind: Kind, **payload: Any) -> None:
-        self.number += 1
-        await self.channel.send(encode_frame(self.number, kind, payload))
-
-    async def hear(self) -> tuple[Kind, dict[str, Any]]:
-        _, kind, payload = decode_frame(await asyncio.wait_for(self.channel.receive(), 10))
-        return kind, payload
-
-
-async def stranger(shop: Shop, target: str) -> Stranger:
-    return Stranger(await shop.network.endpoint("stranger").connect(f"memory://{target}"))
 
 
 async def open_store(shop: Shop) -> None:
@@ -94,8 +54,7 @@ async def test_a_greeting_of_somebody_else_is_refused_and_says_why(
 ) -> None:
     await open_store(shop)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO | change)
-    kind, refusal = await other.hear()
+    kind, refusal = await other.greet(HELLO | change)
     assert (kind, refusal["code"], refusal["message"]) == (Kind.REFUSE, code, message)
     assert refusal["terminal"]
     with pytest.raises(ChannelClosed):
@@ -108,8 +67,7 @@ async def test_a_greeting_in_another_version_of_the_protocol_is_refused_with_bot
 ) -> None:
     await open_store(shop)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO | {"protocol": PROTOCOL + 1})
-    kind, refusal = await other.hear()
+    kind, refusal = await other.greet(HELLO | {"protocol": PROTOCOL + 1})
     assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "incompatible_version", True)
     assert f"version {PROTOCOL} of the protocol" in refusal["message"]
     assert f"version {PROTOCOL + 1};" in refusal["message"]
@@ -190,8 +148,7 @@ async def test_an_upload_before_its_fence_is_refused_as_an_order_violation(shop:
     loja = shop.nodes[STORE]
     before = loja.ledger.digest(loja.ledger.heads)
     other = await stranger(shop, STORE)
-    await other.say(Kind.HELLO, **HELLO)
-    assert (await other.hear())[0] is Kind.WELCOME
+    assert (await other.greet(HELLO))[0] is Kind.WELCOME
     if place != "idle":
         await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
         assert (await other.hear())[0] is Kind.DIGESTS
@@ -241,6 +198,29 @@ async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(sho
         ('device = "a"\nrole = "gestao"\nport = true', "port = True is not int"),
         ('device = "a"\nrole = "gestao"\nport = 70000', "port = 70000 is not between 0 and 65535"),
         ('device = "a"\nrole = "gestao"\ncheck_seconds = 0', "check_seconds = 0 is not greater than 0"),
+        (
+            'device = "a"\nrole = "gestao"\nenrollment = "open"',
+            "unknown key 'enrollment'; did you mean 'enrolment'?",
+        ),
+        ('device = "a"\nrole = "gestao"\nenrolment = "ope"', "enrolment = 'ope'; write closed or open"),
+        (
+            'device = "a"\nrole = "gestao"\nhost = "0.0.0.0"\nenrolment = "open"',
+            "enrolment = open is for a port of this machine alone, and host = '0.0.0.0' lets others in",
+        ),
+        ('device = "a"\nrole = "gestao"\nkey = "k.pem"', "key is set without certificate"),
+        ('device = "a"\nrole = "gestao"\npin = "AB:CD"', "pin = 'AB:CD' is not the SHA-256 of a certificate"),
+        (
+            f'device = "a"\nrole = "loja"\nstore = "b"\nupstream = "wss://h"\npin = "{"a" * 64}"\nca = "c.pem"',
+            "pin and ca are set; remove one",
+        ),
+        (
+            'device = "a"\nrole = "loja"\nstore = "b"\nupstream = "ws://h"\nca = "c.pem"',
+            "ca is set, but upstream = 'ws://h' is not wss://",
+        ),
+        (
+            'device = "a"\nrole = "gestao"\naddress = "gestao.example"',
+            "address = 'gestao.example' is not of the form wss://host:port",
+        ),
         ('device = "a', "mend the file"),
     ],
 )
@@ -258,6 +238,24 @@ def test_a_configuration_that_cannot_be_is_refused_with_the_file_and_the_key(
 def test_a_folder_without_a_configuration_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file; make the node with `crdtsync init"):
         load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "admits", "encrypted"),
+    [
+        ({}, "open", False),
+        ({"host": "localhost"}, "open", False),
+        ({"enrolment": "closed"}, "closed", False),
+        ({"host": "0.0.0.0"}, "closed", True),  # noqa: S104 - what it comes to is the test
+        ({"host": "192.0.2.1"}, "closed", True),
+        ({"certificate": "c.pem"}, "open", True),
+    ],
+)
+def test_who_is_admitted_by_default_and_whether_it_is_encrypted(
+    tmp_path: Path, settings: dict[str, Any], admits: str, *, encrypted: bool
+) -> None:
+    config = NodeConfig(tmp_path, "gestao", Role.GESTAO, **settings)
+    assert (config.admits, config.encrypted) == (admits, encrypted)
 
 
 def test_a_configuration_with_every_key_is_read(tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ HELLO: Payload = {
     "software": "crdtsync 0.1.0",
     "live": False,
 }
+PROOF: Payload = {"key": bytes(32), "signature": bytes(64), "code": None}
 SAMPLES: dict[Kind, Payload] = {
-    Kind.HELLO: HELLO,
+    Kind.CHALLENGE: {"protocol": PROTOCOL, "nonce": bytes(32)},
+    Kind.HELLO: HELLO | PROOF,
     Kind.WELCOME: HELLO,
     Kind.REFUSE: {"code": "wrong_account", "message": "another account", "terminal": True},
     Kind.BYE: {"reason": "going home"},
@@ -50,6 +52,7 @@ SAMPLES: dict[Kind, Payload] = {
 """One legal payload of every kind, as `Session.send` takes it and `Received` gives it back."""
 
 RUN: tuple[tuple[Side, Kind, State], ...] = (
+    (Side.UP, Kind.CHALLENGE, State.CHALLENGED),
     (Side.DOWN, Kind.HELLO, State.GREETING),
     (Side.UP, Kind.WELCOME, State.IDLE),
     (Side.DOWN, Kind.CHECK, State.CHECKING),

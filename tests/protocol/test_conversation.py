@@ -18,7 +18,8 @@ CATEGORIES = st.sampled_from(sorted(RANKS))
 STEPS = [kind for kind in Kind if kind not in {Kind.REFUSE, Kind.BYE}]
 
 NEXT = {
-    State.START: ((Side.DOWN, Kind.HELLO),),
+    State.START: ((Side.UP, Kind.CHALLENGE),),
+    State.CHALLENGED: ((Side.DOWN, Kind.HELLO),),
     State.GREETING: ((Side.UP, Kind.WELCOME),),
     State.IDLE: ((Side.DOWN, Kind.CHECK),),
     State.CHECKING: ((Side.UP, Kind.DIGESTS),),

@@ -16,7 +16,7 @@ from crdtsync.errors import FrameCorrupt, FrameInvalid, IncompatibleVersion
 from crdtsync.protocol.frames import FIELDS, PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.session import Broken, Received
 from crdtsync.protocol.table import PAGED, Kind, Side, State
-from tests.protocol.pair import HASH, HELLO, SAMPLES, Pair, sealed
+from tests.protocol.pair import HASH, SAMPLES, Pair, sealed
 
 WIRE = {kind: {**p, "more": False} if kind in PAGED else p for kind, p in SAMPLES.items()}
 DATA = SAMPLES[Kind.DATA]
@@ -198,4 +198,4 @@ def test_twenty_thousand_mutated_frames_only_ever_make_events() -> None:
 
 
 def test_the_sample_greeting_is_small() -> None:
-    assert len(encode_frame(1, Kind.HELLO, HELLO)) < 1_024
+    assert len(encode_frame(1, Kind.HELLO, SAMPLES[Kind.HELLO])) < 1_024

@@ -6,11 +6,11 @@ import pytest
 
 from crdtsync import limits
 from crdtsync.errors import LocalProtocolError
-from crdtsync.protocol.frames import encode_frame
+from crdtsync.protocol.frames import PROTOCOL, encode_frame
 from crdtsync.protocol.pages import pages
 from crdtsync.protocol.session import Broken, Received, Session
 from crdtsync.protocol.table import REFUSALS, Kind, Side, State
-from tests.protocol.pair import HASH, HELLO, RANKS, RUN, SAMPLES, Pair, broken, sealed
+from tests.protocol.pair import HASH, RANKS, RUN, SAMPLES, Pair, broken, sealed
 
 
 def test_a_whole_run_is_heard_as_it_was_said() -> None:
@@ -26,7 +26,7 @@ def test_a_link_runs_again_and_again() -> None:
     for side, kind, _ in RUN:
         pair.say(side, kind)
     for n in (2, 3):
-        for side, kind, _ in RUN[2:]:
+        for side, kind, _ in RUN[RUN.index((Side.DOWN, Kind.CHECK, State.CHECKING)) :]:
             pair.say(side, kind, **({"n": n} if kind is Kind.ACK else {}))
         assert pair.up.state is pair.down.state is State.IDLE
 
@@ -76,8 +76,8 @@ def test_another_order_holds_for_both_ends_from_the_next_plan_on() -> None:
 
 
 def test_a_repeated_frame_is_dropped_and_counted() -> None:
-    pair = Pair()
-    pair.down.send(Kind.HELLO, **HELLO)
+    pair = Pair().reach(State.CHALLENGED)
+    pair.down.send(Kind.HELLO, **SAMPLES[Kind.HELLO])
     (frame,) = pair.down.take_outgoing()
     assert len(pair.up.receive(frame, 0.0)) == 1
     assert pair.up.receive(frame, 0.0) == pair.up.receive(frame, 0.0) == []
@@ -97,23 +97,24 @@ def test_a_missing_frame_breaks_the_conversation_and_a_new_handshake_may_help() 
 
 
 def test_a_corrupt_frame_breaks_the_conversation_and_a_new_handshake_may_help() -> None:
-    pair = Pair()
-    pair.down.send(Kind.HELLO, **HELLO)
+    pair = Pair().reach(State.CHALLENGED)
+    pair.down.send(Kind.HELLO, **SAMPLES[Kind.HELLO])
     (frame,) = pair.down.take_outgoing()
     (event,) = pair.up.receive(frame[:-1] + b"!", 0.0)
     assert event == Broken("corrupt", "a frame's checksum is wrong")
 
 
 def test_a_peer_of_another_version_is_told_both_versions_and_not_to_come_back() -> None:
-    up = Session(Side.UP, 0.0, RANKS, RANKS)
-    other = encode_frame(1, Kind.HELLO, HELLO)[4:].replace(b"\xa8protocol\x01", b"\xa8protocol\x02")
-    (event,) = up.receive(sealed(other), 0.0)
-    assert isinstance(event, Broken)
-    assert (event.code, event.terminal) == ("incompatible_version", True)
-    down = Session(Side.DOWN, 0.0, RANKS, RANKS)
-    down.send(Kind.HELLO, **HELLO)
-    (refusal,) = up.take_outgoing()
-    assert down.receive(refusal, 0.0) == [event]
+    for side, kind in ((Side.DOWN, Kind.HELLO), (Side.UP, Kind.CHALLENGE)):
+        pair = Pair()
+        ours, theirs = bytes([PROTOCOL]), bytes([PROTOCOL + 1])
+        other = encode_frame(1, kind, SAMPLES[kind])[4:].replace(
+            b"\xa8protocol" + ours, b"\xa8protocol" + theirs
+        )
+        (event,) = pair.ends[side.other].receive(sealed(other), 0.0)
+        assert isinstance(event, Broken)
+        assert (event.code, event.terminal) == ("incompatible_version", True)
+        assert pair.carry(side.other) == [event]
 
 
 # -- the window ------------------------------------------------------------------------------------------------
@@ -219,13 +220,20 @@ def test_nothing_but_leaving_comes_between_two_pages() -> None:
 # -- time ------------------------------------------------------------------------------------------------------
 
 
-def test_a_connection_that_never_greets_is_broken_in_time() -> None:
-    up = Session(Side.UP, 100.0, RANKS, RANKS)
-    assert up.deadline() == 100.0 + limits.HELLO_SECONDS_MAX
-    assert up.tick(100.0 + limits.HELLO_SECONDS_MAX - 0.001) == []
-    (event,) = up.tick(100.0 + limits.HELLO_SECONDS_MAX)
+@pytest.mark.parametrize("side", Side)
+def test_a_connection_that_never_greets_is_broken_in_time(side: Side) -> None:
+    end = Session(side, 100.0, RANKS, RANKS)
+    seconds = limits.HELLO_SECONDS_MAX
+    if side is Side.UP:
+        # The greeting comes after a way there and back.
+        seconds *= 2
+        end.send(Kind.CHALLENGE, **SAMPLES[Kind.CHALLENGE])
+        assert end.tick(100.0) == []
+    assert end.deadline() == 100.0 + seconds
+    assert end.tick(100.0 + seconds - 0.001) == []
+    (event,) = end.tick(100.0 + seconds)
     assert broken(event) == "timeout"
-    assert up.state is State.CLOSED
+    assert end.state is State.CLOSED
 
 
 def test_an_idle_link_owes_nothing() -> None:
@@ -257,8 +265,8 @@ def test_a_slow_reader_does_not_blame_the_sender_that_waits_for_it() -> None:
 
 
 def test_a_repeated_frame_does_not_prolong_the_wait() -> None:
-    pair = Pair()
-    pair.down.send(Kind.HELLO, **HELLO)
+    pair = Pair().reach(State.CHALLENGED)
+    pair.down.send(Kind.HELLO, **SAMPLES[Kind.HELLO])
     (frame,) = pair.down.take_outgoing()
     pair.up.receive(frame, 0.0)
     pair.say(Side.UP, Kind.WELCOME)

@@ -113,7 +113,7 @@ def test_what_was_uploaded_is_not_waiting_any_more() -> None:
 
 def test_a_session_ticked_at_its_deadline_never_asks_for_the_same_instant_again() -> None:
     for sevenths in range(1, 500):
-        session = Session(Side.UP, sevenths / 7, {}, {})
+        session = Session(Side.DOWN, sevenths / 7, {}, {})
         due = session.deadline()
         assert due is not None
 

@@ -27,7 +27,7 @@ from crdtsync.errors import (
 )
 from crdtsync.storage import Commit, HeadRow, SqliteStorage, View
 from crdtsync.storage.tables import APPLICATION_ID, FORMAT
-from crdtsync.testing.storage_contract import PRODUCTS, STOCK, TABLES, full_commit, product
+from crdtsync.testing.storage_contract import DEVICES, PRODUCTS, STOCK, TABLES, full_commit, product
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +90,22 @@ async def test_a_store_of_a_newer_format_is_left_as_it_is(path: Path) -> None:
     pragma(path, f"user_version = {FORMAT}")
     async with SqliteStorage(path, TABLES):
         pass
+
+
+async def test_a_store_from_before_the_device_registry_opens_and_gets_one(path: Path) -> None:
+    async with SqliteStorage(path, TABLES) as store:
+        await store.commit(Commit(meta={"kept": b"1"}))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE devices")
+    async with SqliteStorage(path, TABLES) as store:
+        assert await store.read(lambda view: (view.meta("kept"), view.devices(), view.integrity())) == (
+            b"1",
+            [],
+            [],
+        )
+        await store.commit(Commit(devices=DEVICES))
+    async with SqliteStorage(path, TABLES) as store:
+        assert await store.read(lambda view: view.devices()) == DEVICES
 
 
 async def test_a_file_that_is_not_sqlite_is_corrupt_and_left_as_it_is(path: Path) -> None:

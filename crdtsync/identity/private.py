@@ -1,0 +1,27 @@
+"""Files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OTHERS = 0o077
+
+
+def write_private(path: Path, data: str | bytes) -> None:
+    """Write a file that only its owner can read; a reader sees all of it or none, also after a power cut."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def others_can_read(path: Path) -> bool:
+    """Tell whether other users can read a file. Windows keeps permissions elsewhere: there the folder is the user's own."""
+    return os.name == "posix" and bool(path.stat().st_mode & _OTHERS)

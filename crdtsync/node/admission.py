@@ -1,0 +1,309 @@
+"""Who may connect to this node: its registry of devices, pairing codes, and one connection a device.
+
+What a device may be and whose it is stands in the registry; a greeting only repeats it. A node whose enrolment is
+open asks for the proof of a key all the same, and believes the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from crdtsync import limits
+from crdtsync.errors import BadRequest
+from crdtsync.identity.keys import fingerprint_of, grouped, is_signed
+from crdtsync.identity.pairing import SECRET_BYTES, code_id
+from crdtsync.protocol.greeting import signed_greeting
+from crdtsync.said import say
+from crdtsync.schema import Role
+from crdtsync.storage.base import Commit, DeviceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from crdtsync.node.ledger import Ledger
+    from crdtsync.node.link import Link
+
+INVITED, WAITING, APPROVED, REVOKED = "invited", "waiting", "approved", "revoked"
+ROLE_BELOW = {Role.GESTAO: Role.LOJA, Role.LOJA: Role.CAIXA}
+_PREFIX_CHARS_MIN = 8
+_HOUR_MS = 3_600_000
+_TAKES_BACK = "takes_back_until"
+log = logging.getLogger("crdtsync")
+
+Refusal = tuple[str, str]
+"""A code of `REFUSALS` and what to tell the peer."""
+
+
+class Admission:
+    """See the module.
+
+    ``links`` are the links below, the oldest first; ``ready`` tells whether lanes may synchronize; ``meet`` is told of each
+    device that is let in, and may refuse it still.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        closed: bool,
+        links: Callable[[], Iterable[Link]],
+        ready: Callable[[], bool],
+        meet: Callable[[Link], Refusal | None],
+    ) -> None:
+        self.closed = closed
+        self.doubled: dict[str, int] = {}
+        """Device -> when a second connection of it was refused last."""
+        self._ledger = ledger
+        self._links = links
+        self._ready = ready
+        self._meet = meet
+        self.claimed: dict[str, int] = {}
+        """Device -> when it claimed more of this node's own log than this node has."""
+        self._rows: dict[str, DeviceRow] = {}
+        self._takes_back_until_ms = 0
+        # One code admits one device, however many greet with it at once.
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Read the registry."""
+        rows = await self._ledger.storage.read(lambda view: view.devices())
+        self._rows = {row.id: row for row in rows}
+        until = await self._ledger.storage.read(lambda view: view.meta(_TAKES_BACK))
+        self._takes_back_until_ms = int.from_bytes(until or b"", "big")
+
+    # -- a greeting --------------------------------------------------------------------------------------------
+
+    async def identify(self, hello: dict[str, Any], nonce: bytes, binding: bytes) -> Refusal | None:
+        """Say why who greets is not let in; None when it is who it says and may be that here."""
+        if not is_signed(hello["key"], hello["signature"], signed_greeting(hello, nonce, binding)):
+            log.warning("a greeting that says %s is not signed for this connection", hello["device"])
+            return "unproven", "the greeting is not signed for this connection"
+        async with self._turn:
+            row = self._rows.get(fingerprint_of(hello["key"]))
+            if not self.closed and (row is None or row.status != REVOKED):
+                return None
+            if row is None:
+                return await self._redeem(hello)
+        return self._standing(row, hello)
+
+    def _standing(self, row: DeviceRow, hello: dict[str, Any]) -> Refusal | None:
+        """Say why a known key is not let in."""
+        if row.status == REVOKED:
+            return "revoked", f"{row.device} was revoked here"
+        if wrong := self._contradiction(row, hello):
+            return "not_allowed", wrong
+        if row.status == WAITING:
+            shown = grouped(row.id)
+            return (
+                "not_approved",
+                f"{row.device} waits for a person to approve it here; its fingerprint: {shown}",
+            )
+        return None
+
+    def _contradiction(self, row: DeviceRow, hello: dict[str, Any]) -> str | None:
+        """Say what a greeting claims that the registry does not."""
+        known = (row.device or hello["device"], row.role, row.store, self._ledger.identity.account)
+        if (hello["device"], hello["role"], hello["store"], hello["account"]) == known:
+            return None
+        device, role, store, account = known
+        return f"this key is registered as {device}, a {role} of store {store} in account {account}"
+
+    async def _redeem(self, hello: dict[str, Any]) -> Refusal:
+        """Take a new key in, to wait for a person, if it brings a code; the code is burnt."""
+        if hello["code"] is None:
+            return "unknown_device", "this device is not registered here; pair it"
+        row = self._invitation(hello["code"])
+        if row is None or (row.expires_ms or 0) <= self._ledger.clock.now_ms():
+            log.warning("a pairing code that is unknown, used or expired was shown by %s", hello["device"])
+            return "bad_code", "the pairing code is unknown, used or expired; ask for a new one"
+        if wrong := self._contradiction(row, hello):
+            return "not_allowed", wrong.replace("this key is registered as", "the pairing code is for")
+        taken = DeviceRow(
+            id=fingerprint_of(hello["key"]),
+            status=WAITING,
+            device=hello["device"],
+            role=row.role,
+            store=row.store,
+            key=hello["key"],
+            expires_ms=None,
+            changed_ms=self._ledger.clock.now_ms(),
+        )
+        await self._ledger.commit(Commit(devices=[taken], forgotten_devices=[row.id]))
+        del self._rows[row.id]
+        self._rows[taken.id] = taken
+        log.warning("%s used a pairing code and waits to be approved: %s", taken.device, grouped(taken.id))
+        refusal = self._standing(taken, hello)
+        assert refusal is not None
+        return refusal
+
+    def _invitation(self, secret: str) -> DeviceRow | None:
+        """Find the unused code of a secret; how long it takes does not tell how near a guess was."""
+        wanted = code_id(secret)
+        found = [row for row in self._rows.values() if hmac.compare_digest(row.id, wanted)]
+        return next((row for row in found if row.status == INVITED), None)
+
+    async def hinder(self, link: Link) -> Refusal | None:
+        """Say why a device that may connect does not now."""
+        assert link.peer is not None
+        device, me = link.peer.device, self._ledger.identity.device
+        if not self._ready():
+            # A lane that synchronized now would take a part of the catalogue for the whole.
+            return "too_busy", f"{me} is still in its initial synchronization"
+        for other in list(self._links()):
+            if other is link:
+                break
+            if other.peer is None or other.peer.device != device:
+                continue
+            if await other.channel.answers(limits.ALIVE_SECONDS):
+                self.doubled[device] = self._ledger.clock.now_ms()
+                log.warning(
+                    "%s is connected; a second connection from %s is refused", device, link.channel.peer
+                )
+                return (
+                    "already_connected",
+                    f"{device} is connected to {me} from elsewhere; two nodes have its key",
+                )
+            log.warning("%s connected again; its older connection is dead and is closed", device)
+            await other.leave(f"a newer connection of {device} took this one's place")
+        return self._meet(link)
+
+    def lately(self, found: dict[str, int]) -> dict[str, int]:
+        """Return those of ``doubled`` or ``claimed`` that are not long ago."""
+        since = self._ledger.clock.now_ms() - limits.DOUBLED_MS
+        return {device: when for device, when in found.items() if when > since}
+
+    # -- this node's own logs, from below ----------------------------------------------------------------------
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether nodes below may give back what this node wrote and lost.
+
+        They could as well make it up, with this node's rights: where enrolment is closed a person says so first.
+        """
+        return not self.closed or self._ledger.clock.now_ms() < self._takes_back_until_ms
+
+    def refuse_claim(self, device: str) -> Refusal | None:
+        """Say why a device that holds more of this node's own log than this node has is turned away; None when it is not."""
+        if self.takes_back:
+            return None
+        self.claimed[device] = self._ledger.clock.now_ms()
+        me = self._ledger.identity.device
+        log.warning("%s holds more of the log of %s than is here; was this store put back?", device, me)
+        text = f"{device} holds more of the log of {me} than {me} has; if it was restored, say `crdtsync recover` there"
+        return "not_recovering", text
+
+    async def recover(self) -> int:
+        """Take back what nodes below hold of this node's own logs, for a day; return until when, ms since 1970 UTC."""
+        until_ms = self._ledger.clock.now_ms() + limits.TAKES_BACK_MS
+        await self._ledger.commit(Commit(meta={_TAKES_BACK: until_ms.to_bytes(8, "big")}))
+        self._takes_back_until_ms = until_ms
+        self.claimed.clear()
+        return until_ms
+
+    def waiting(self) -> dict[str, int]:
+        """Return the devices that wait for a person to approve them, each with since when."""
+        return {
+            row.device: row.changed_ms for row in self._rows.values() if row.device and row.status == WAITING
+        }
+
+    # -- what an operator does ---------------------------------------------------------------------------------
+
+    def devices(self) -> list[DeviceRow]:
+        """Return the registry: unused codes, devices that wait, that are approved, that are revoked."""
+        order = (INVITED, WAITING, APPROVED, REVOKED)
+        return sorted(
+            self._rows.values(), key=lambda row: (order.index(row.status), row.device or "", row.id)
+        )
+
+    async def invite(self, *, store: str | None, device: str | None, hours: float) -> tuple[str, DeviceRow]:
+        """Make a pairing code for a node of a store; return its secret, which is kept nowhere, and its row.
+
+        Raises:
+            BadRequest: nothing connects to this node, the store is not known, or the time is not allowed.
+        """
+        me = self._ledger.identity
+        role = ROLE_BELOW.get(me.role)
+        if role is None:
+            raise BadRequest(say("nothing connects to a {role}", role=me.role))
+        if me.store is not None and store not in {None, me.store}:
+            raise BadRequest(say("this node admits lanes of store {own} only", own=me.store))
+        owner = me.store or store
+        if owner is None:
+            raise BadRequest(say("the store is missing; name it (`--store loja1`)"))
+        if not 0 < hours <= limits.PAIRING_HOURS_MAX:
+            raise BadRequest(
+                say(
+                    "hours = {hours}; write a number up to {most}", hours=hours, most=limits.PAIRING_HOURS_MAX
+                )
+            )
+        secret, now_ms = secrets.token_hex(SECRET_BYTES), self._ledger.clock.now_ms()
+        expires_ms = now_ms + round(hours * _HOUR_MS)
+        row = DeviceRow(code_id(secret), INVITED, device, role.value, owner, None, expires_ms, now_ms)
+        await self._change(row)
+        return secret, row
+
+    async def approve(self, name: str) -> DeviceRow:
+        """Let a device in from now on: one that waits, or was revoked. ``name``: its fingerprint, or the first 8 of it.
+
+        Raises:
+            BadRequest: no such device, several, or another key of the same name is approved.
+        """
+        row = self._found(name, [one for one in self._rows.values() if one.key is not None], by_device=False)
+        if row.status == APPROVED:
+            return row
+        for other in self._rows.values():
+            if other.status == APPROVED and other.device == row.device:
+                raise BadRequest(
+                    say(
+                        "{device} is approved with another key, {fingerprint}; revoke that one first",
+                        device=row.device,
+                        fingerprint=grouped(other.id),
+                    )
+                )
+        return await self._change(replace(row, status=APPROVED, changed_ms=self._ledger.clock.now_ms()))
+
+    async def revoke(self, name: str) -> DeviceRow:
+        """Cut a device off now and for the time to come, or take an unused code back; what it wrote stays.
+
+        ``name`` is the device's name, its fingerprint, or the first 8 digits of that or of the code's id.
+
+        Raises:
+            BadRequest: no such device, or several.
+        """
+        row = self._found(name, [one for one in self._rows.values() if one.status != REVOKED], by_device=True)
+        if row.key is None:
+            await self._ledger.commit(Commit(forgotten_devices=[row.id]))
+            del self._rows[row.id]
+            return row
+        revoked = await self._change(replace(row, status=REVOKED, changed_ms=self._ledger.clock.now_ms()))
+        for link in list(self._links()):
+            if link.peer is not None and link.peer.device == revoked.device:
+                await link.dismiss("revoked", f"{revoked.device} was revoked here")
+        return revoked
+
+    async def _change(self, row: DeviceRow) -> DeviceRow:
+        async with self._turn:
+            await self._ledger.commit(Commit(devices=[row]))
+            self._rows[row.id] = row
+        return row
+
+    def _found(self, name: str, among: list[DeviceRow], *, by_device: bool) -> DeviceRow:
+        wanted = name.replace("-", "").lower()
+        prefixed = len(wanted) >= _PREFIX_CHARS_MIN
+        found = [
+            row
+            for row in among
+            if (prefixed and row.id.startswith(wanted)) or (by_device and row.key and row.device == name)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadRequest(say("{name} means several devices; give its whole fingerprint", name=repr(name)))
+        raise BadRequest(
+            say("{name}: no such device; `crdtsync devices` lists fingerprints", name=repr(name))
+        )
