@@ -10,6 +10,7 @@ import click
 from crdtsync.cli.compare import diff, log
 from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
 from crdtsync.cli.inspect import adapters, show, status, verify, version
+from crdtsync.cli.keep import backup, doctor, restore, unit, upgrade
 from crdtsync.cli.operate import init, monitor, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
@@ -44,6 +45,7 @@ COMMANDS = (
     *(sync, queue, history, alerts, pause, resume, first),
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),
+    *(doctor, backup, restore, upgrade, unit),
 )
 for command in COMMANDS:
     main.add_command(command)
