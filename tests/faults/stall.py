@@ -42,6 +42,7 @@ class Stalling:
         self.target = target
         self.stalled = asyncio.Event()
         self._over = asyncio.Event()
+        self._carrying: set[asyncio.Task[None]] = set()
         self._carried = 0
         self._server: asyncio.Server | None = None
 
@@ -56,11 +57,22 @@ class Stalling:
         assert self._server is not None
         self._server.close()
         self._over.set()
+        await asyncio.gather(*self._carrying)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=_READ_BYTES)
-        with contextlib.suppress(OSError):
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer, counted=True))
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        try:
+            with contextlib.suppress(OSError):
+                await asyncio.gather(
+                    self._pump(reader, far_writer), self._pump(far_reader, writer, counted=True)
+                )
+        finally:
+            self._carrying.discard(task)
+            for end in (writer, far_writer):
+                end.transport.abort()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False
@@ -123,9 +135,9 @@ async def stall(work: Path, seconds: float, products: int) -> Outcome:
     finally:
         process.kill()
         process.wait()
-        await relay.close()
         for node in (quick, slow):
             await node.close()
+        await relay.close()
     return outcome
 
 
