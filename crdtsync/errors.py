@@ -6,6 +6,7 @@
     │   ├── StoreLocked                 another process
     │   ├── StoreTooNew                 the store was written by a newer format than this version reads
     │   ├── StoreMismatch               the tables and what is asked of them differ
+    │   ├── StoreForeign                the store of another node
     │   ├── StoreUnavailable            the disk refused
     │   └── StoreCorrupt                the file is damaged or is not a crdtsync store
     │       └── JournalCorrupt          one journal row
@@ -138,6 +139,28 @@ class StoreTooNew(StorageError):
 
 class StoreMismatch(StorageError):
     """The tables and what is asked of them differ: an unknown name, a name taken, a column that changed its type."""
+
+
+class StoreForeign(StorageError):
+    """A store file that another node wrote: `device`, `account` and `store` of its writer and of this node differ."""
+
+    def __init__(
+        self, path: str, wrote: tuple[str, str, str | None], here: tuple[str, str, str | None]
+    ) -> None:
+        names = ("device", "account", "store")
+        differ = [
+            say("{name} {a}, here {b}", name=n, a=a, b=b)
+            for n, a, b in zip(names, wrote, here, strict=True)
+            if a != b
+        ]
+        super().__init__(
+            path,
+            say(
+                "{path}: another node wrote this store ({differ}); choose its own backup, or correct node.toml",
+                path=path,
+                differ=differ,
+            ),
+        )
 
 
 class StoreUnavailable(StorageError):

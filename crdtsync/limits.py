@@ -14,6 +14,9 @@ STORE_CHECKPOINT_ROWS = 1_500
 STORE_STATEMENTS_CACHED = 512
 """Prepared statements kept by a store's connection: every statement of every category stays prepared."""
 
+STORE_COPY_PAGES = 4_096
+"""Pages (4 KiB each) that a backup copies between two reports of how far it is."""
+
 REPLICA_MAX = (1 << 53) - 1
 """Greatest replica number: a yrs client id survives as an exact integer up to here."""
 
@@ -177,6 +180,18 @@ DISK_FREE_BYTES_MIN = 500_000_000
 
 DISK_FREE_PERCENT_MIN = 5
 """The same as a part of the disk, percent."""
+
+BACKUP_DAYS_MAX = 7
+"""How old a head office's newest backup may be before `doctor` says so, days."""
+
+DOCTOR_SECONDS_MAX = 3.0
+"""How long `doctor` waits for the node above to answer, seconds."""
+
+LOG_BYTES_MAX = 5_000_000
+"""Size at which `run --log-file` begins a new file, bytes."""
+
+LOG_FILES_KEPT = 5
+"""How many full log files are kept beside the one that is written."""
 
 HEARD_SECONDS = 300.0
 """How old the stored time of a node's last word may be, seconds."""

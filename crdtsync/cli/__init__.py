@@ -11,6 +11,7 @@ from crdtsync.cli.compare import diff, log
 from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
 from crdtsync.cli.enrol import approve, devices, join, pair, recover, revoke
 from crdtsync.cli.inspect import adapters, show, status, verify, version
+from crdtsync.cli.keep import backup, doctor, restore, unit, upgrade
 from crdtsync.cli.operate import init, monitor, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
@@ -46,6 +47,7 @@ COMMANDS = (
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),
     *(pair, join, devices, approve, revoke, recover),
+    *(doctor, backup, restore, upgrade, unit),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -9,7 +9,6 @@ from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import Progress
 
 from crdtsync.cli.output import (
     FINDING,
@@ -21,6 +20,7 @@ from crdtsync.cli.output import (
     print_facts,
     print_json,
     print_rows,
+    progress,
     store_option,
 )
 from crdtsync.cli.words import _, named
@@ -125,11 +125,8 @@ def verify(folder: Path, *, as_json: bool) -> None:
 
     Example: crdtsync verify loja1
     """
-    with Progress(transient=True, disable=as_json or not sys.stdout.isatty()) as bars:
-        task = bars.add_task(_("Documents"), total=None)
-        report = asyncio.run(
-            _verify(folder, lambda done, total: bars.update(task, completed=done, total=total))
-        )
+    with progress(_("Documents"), hidden=as_json) as watch:
+        report = asyncio.run(checked(folder, watch))
     if as_json:
         print_json(report)
     else:
@@ -142,7 +139,12 @@ def verify(folder: Path, *, as_json: bool) -> None:
     sys.exit(FINDING if report["findings"] else 0)
 
 
-async def _verify(folder: Path, watch: Callable[[int, int], None]) -> dict[str, Any]:
+async def checked(folder: Path, watch: Callable[[int, int], None]) -> dict[str, Any]:
+    """Check a stopped node's store; ``watch`` is told documents checked and documents in all.
+
+    Raises:
+        ControlError: the node runs.
+    """
     config = load_config(folder)
     if await call(folder, "status") is not None:
         raise ControlError(say("{folder}: the node is running; stop it, then verify", folder=folder))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
 
 import click
 
+from crdtsync import limits
 from crdtsync.cli.enrol import print_joined, read_code
 from crdtsync.cli.output import (
     Misuse,
@@ -29,9 +32,6 @@ from crdtsync.node.credentials import Credentials, check_code
 from crdtsync.node.runner import Service, run_node
 from crdtsync.said import said_of, say
 from crdtsync.schema import Role
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command(cls=Verb)
@@ -98,14 +98,21 @@ def init(
 @click.command(cls=Verb)
 @folder_argument
 @click.option("--verbose", "-v", is_flag=True, help="Log every link that comes and goes.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    help="Write the log there and not to the terminal; a full file is kept, the last five of them.",
+)
 @output_options
-def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
+def run(folder: Path, log_file: Path | None, *, verbose: bool, as_json: bool) -> None:
     """Run the node in DIR; Ctrl-C or SIGTERM stops it.
 
     Example: crdtsync run caixa1
     """
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[rotated(log_file)] if log_file else None,
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     config = load_config(folder)
@@ -137,6 +144,13 @@ def run(folder: Path, *, verbose: bool, as_json: bool) -> None:
 
         services.append(service)
     asyncio.run(run_node(config, on_ready=ready, services=services))
+
+
+def rotated(path: Path) -> logging.Handler:
+    """Return a handler that writes to a file, begins a new one when it is full, and keeps the last of them."""
+    return RotatingFileHandler(
+        path, maxBytes=limits.LOG_BYTES_MAX, backupCount=limits.LOG_FILES_KEPT, encoding="utf-8"
+    )
 
 
 @click.command(cls=Verb)

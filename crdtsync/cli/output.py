@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -223,6 +224,14 @@ async def ask(folder: Path, verb: str, /, **args: Any) -> Any:
 def offline(config: NodeConfig) -> NodeConfig:
     """Return the configuration without its links."""
     return replace(config, upstream=None, port=0, listen=False, address=config.reached_at(config.port))
+
+
+@contextmanager
+def progress(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show at a terminal how far something is; gives what is told how much is done, and how much there is in all."""
+    with Progress(transient=True, disable=hidden or not sys.stdout.isatty()) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def console() -> Console:

@@ -105,10 +105,8 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         *_strangers(known),
     ]
     if known.disk_free is not None and known.disk_total:
-        percent = 100 * known.disk_free // known.disk_total
-        if known.disk_free < limits.DISK_FREE_BYTES_MIN or percent < limits.DISK_FREE_PERCENT_MIN:
-            free = known.disk_free // 1_000_000
-            detail = say("{free} MB free, {percent} % of the disk", free=free, percent=percent)
+        detail, low = disk_state(known.disk_free, known.disk_total)
+        if low:
             found.append(Alert(AlertCode.DISK_FULL, "B", known.folder, None, detail))
     for category, since in sorted(known.outbox_since.items()):
         age = now_ms - since
@@ -119,6 +117,13 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         if now_ms - since > limits.ALERT_PAUSED_MS:
             found.append(Alert(AlertCode.PAUSED, "M", category, since, say("it does not synchronize")))
     return sorted(found, key=lambda alert: (_ORDER.index(alert.severity), alert.code, alert.subject))
+
+
+def disk_state(free: int, total: int) -> tuple[str, bool]:
+    """Say how many bytes of a disk are free, and whether that is too little."""
+    percent = 100 * free // total
+    low = free < limits.DISK_FREE_BYTES_MIN or percent < limits.DISK_FREE_PERCENT_MIN
+    return say("{free} MB free, {percent} % of the disk", free=free // 1_000_000, percent=percent), low
 
 
 def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:

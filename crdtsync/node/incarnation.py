@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 INCARNATION_NAME = "incarnation"
 NONCE_BYTES = 16
-_META = "nonce"
+NONCE_META = "nonce"
+"""Where a store holds its value; a backup does without, so that no node takes it for the store that wrote last."""
 
 
 class NoncePlace(Protocol):
@@ -96,7 +97,7 @@ class NonceMemory:
 
 async def why_restored(place: NoncePlace, storage: Storage) -> str | None:
     """Say why an existing store is taken for a restored or cloned one; None when it is the one that wrote last."""
-    stored = await storage.read(lambda view: view.meta(_META))
+    stored = await storage.read(lambda view: view.meta(NONCE_META))
     known = place.read()
     if not known:
         return "the file of its incarnation is missing or illegible"
@@ -111,6 +112,6 @@ async def renew(place: NoncePlace, storage: Storage, fresh: bytes) -> None:
     Raises:
         StoreUnavailable: the disk refused; the store is still known as the one that wrote last.
     """
-    stored = await storage.read(lambda view: view.meta(_META))
+    stored = await storage.read(lambda view: view.meta(NONCE_META))
     place.write(stored or fresh, fresh)
-    await storage.commit(Commit(meta={_META: fresh}))
+    await storage.commit(Commit(meta={NONCE_META: fresh}))

@@ -11,16 +11,14 @@ import asyncio
 import os
 import sqlite3
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiosqlite
-from filelock import FileLock, Timeout
 
 from crdtsync import limits
-from crdtsync.errors import StoreClosed, StoreLocked, StoreUnavailable
-from crdtsync.said import say
+from crdtsync.errors import StoreClosed
 from crdtsync.storage.database import Database, translated
+from crdtsync.storage.lock import StoreLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -42,8 +40,7 @@ class SqliteStorage:
     def __init__(self, path: str | os.PathLike[str], tables: Sequence[TableSpec]) -> None:
         self.path = os.fspath(path)
         self._specs = tuple(tables)
-        # Taken and released by whichever thread runs the event loop.
-        self._lock = FileLock(f"{self.path}.lock", thread_local=False)
+        self._lock = StoreLock(self.path)
         self._connection: aiosqlite.Connection | None = None
         self._database: Database | None = None
         self._failure: BaseException | None = None
@@ -128,7 +125,7 @@ class SqliteStorage:
         await self.close()
 
     async def _open(self) -> None:
-        self._take_lock()
+        self._lock.acquire()
         try:
             connection = await aiosqlite.Connection(self._connect, iter_chunk_size=1)
             if self._failure is None:
@@ -140,18 +137,6 @@ class SqliteStorage:
             raise
         self._lock.release()
         raise self._failure
-
-    def _take_lock(self) -> None:
-        folder = Path(self.path).absolute().parent
-        if not folder.is_dir():
-            # The lock would make the folder, and a mistyped path would become a new empty store.
-            raise StoreUnavailable(self.path, say("there is no folder {folder}", folder=folder))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreLocked(self.path) from None
-        except OSError as error:
-            raise StoreUnavailable(self.path, str(error)) from error
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file and bring it up to date: runs in aiosqlite's thread, so that opening is one hop too.

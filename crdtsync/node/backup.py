@@ -1,0 +1,93 @@
+"""Backups of a node's store, and the way back to one.
+
+A backup is one SQLite file. It lacks the nonce of its incarnation (`incarnation.py`), so a node that opens a copy of it,
+however that came to its folder, knows that it was restored and takes a new incarnation: what the copy lacks comes back
+from the neighbours.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from crdtsync.errors import StoreForeign, StoreUnavailable
+from crdtsync.node.incarnation import NONCE_META
+from crdtsync.storage.copy import copy_store, examine, put_in_place
+from crdtsync.storage.lock import StoreLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from crdtsync.node.config import NodeConfig
+
+FOLDER_NAME = "backups"
+_ENDING = ".db"
+
+
+def stamp_now() -> str:
+    """Return this moment for the name of a file, in UTC: names sort by time."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def backups(config: NodeConfig) -> list[Path]:
+    """Return the backups in the node's own folder, oldest first."""
+    return sorted((config.folder / FOLDER_NAME).glob(f"{config.device}-*{_ENDING}"))
+
+
+def back_up(
+    config: NodeConfig,
+    target: Path | None,
+    watch: Callable[[int, int], None],
+    *,
+    keep: int | None = None,
+) -> tuple[Path, list[Path]]:
+    """Copy a node's store as it is at this moment; the node may be running.
+
+    Args:
+        config: the node's.
+        target: a file that does not exist yet; None for one in the node's ``backups``.
+        watch: is told pages copied and pages in all.
+        keep: how many of ``backups`` stay; the oldest ones beyond it are removed once the new one is whole.
+
+    Returns:
+        The new file, and the files that were removed.
+
+    Raises:
+        StoreUnavailable: the disk refused; there is no new file and nothing was removed.
+        StoreCorrupt, StoreTooNew: the store is damaged, or of a newer version.
+    """
+    if target is None:
+        target = config.folder / FOLDER_NAME / f"{config.device}-{stamp_now()}{_ENDING}"
+        try:
+            target.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(str(target.parent), error.strerror or str(error)) from error
+    copy_store(config.store_path, target, watch, without=[NONCE_META])
+    removed = backups(config)[:-keep] if keep else []
+    for path in removed:
+        path.unlink()
+    return target, removed
+
+
+def restore(config: NodeConfig, source: Path) -> Path | None:
+    """Put a backup in the place of a stopped node's store.
+
+    Returns:
+        The folder that now holds the store that was there; None when there was none.
+
+    Raises:
+        StoreLocked: the node runs.
+        StoreForeign: another node wrote the backup.
+        StoreUnavailable, StoreCorrupt, StoreTooNew: the backup cannot be used, or the disk refused.
+    """
+    with StoreLock(str(config.store_path)):
+        facts = examine(source)
+        wrote, here = (
+            (facts.device, facts.account, facts.store),
+            (config.device, config.account, config.store),
+        )
+        if wrote != here:
+            raise StoreForeign(str(source), wrote, here)
+        aside = config.folder / f"store-before-{stamp_now()}"
+        return aside if put_in_place(source, config.store_path, aside) else None

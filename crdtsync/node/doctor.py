@@ -1,0 +1,207 @@
+"""What an operator should know of a node's machine, folder and store before they call somebody, one check after the other.
+
+It changes nothing and works whether the node runs or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from crdtsync import limits
+from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.node.alerts import disk_state
+from crdtsync.node.backup import backups
+from crdtsync.node.config import NodeConfig, load_config
+from crdtsync.node.control import call
+from crdtsync.said import from_form, said_of, say
+from crdtsync.schema import Role, load_installed
+from crdtsync.storage.copy import examine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+# Every program that uses certificates or times of day needs a clock that knows this much.
+_YEAR_MIN, _YEAR_MAX = 2025, 2100
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    ATTENTION = "attention"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: a word for programs, how it came out, and what to do about it, for people."""
+
+    check: str
+    state: State
+    detail: str
+
+
+async def doctor(folder: Path) -> list[Finding]:
+    """Check a node's machine, configuration, folder, store, ports and the node above."""
+    found = [*_program()]
+    try:
+        config = load_config(folder)
+    except ConfigError as error:
+        return [*found, Finding("config", State.FAULT, said_of(error))]
+    found.append(Finding("config", State.OK, say("{path}: nothing wrong", path=config.path)))
+    try:
+        answers = await call(folder, "alerts")
+    except CrdtsyncError as error:
+        found.append(Finding("node", State.FAULT, said_of(error)))
+        answers = None
+    found += _folder(config)
+    found += await asyncio.to_thread(lambda: list(_store(config)))
+    if answers is None:
+        found.append(Finding("node", State.ATTENTION, say("the node does not run; start it")))
+        found += _ports(config)
+    else:
+        found.append(Finding("node", State.OK, say("the node runs")))
+        found += _alerts(answers["alerts"])
+    if config.upstream is not None:
+        found.append(await _upstream(config.upstream))
+    found += _backups(config)
+    return found
+
+
+def _program() -> Iterator[Finding]:
+    try:
+        schema = load_installed()
+    except CrdtsyncError as error:
+        yield Finding("adapters", State.FAULT, said_of(error))
+    else:
+        yield Finding("adapters", State.OK, say("{n} categories", n=len(schema.shapes)))
+    now = datetime.now(UTC)
+    if _YEAR_MIN <= now.year <= _YEAR_MAX:
+        yield Finding("clock", State.OK, say("{now} UTC", now=now.isoformat(" ", "seconds")[:-6]))
+    else:
+        yield Finding(
+            "clock", State.FAULT, say("this machine's clock says {year}; set it right", year=now.year)
+        )
+
+
+def _folder(config: NodeConfig) -> Iterator[Finding]:
+    folder = config.folder
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        told = say(
+            "{path}: this user may not write here; run this as the user who runs the node", path=folder
+        )
+        yield Finding("folder", State.FAULT, told)
+    else:
+        open_to_others = sorted(
+            path.name for path in folder.iterdir() if path.is_file() and _is_secret(path) and _readable(path)
+        )
+        if open_to_others:
+            told = say("{files}: other users can read these files; chmod 600", files=open_to_others)
+            yield Finding("folder", State.FAULT, told)
+        else:
+            yield Finding("folder", State.OK, str(folder.absolute()))
+    disk = shutil.disk_usage(folder)
+    free, low = disk_state(disk.free, disk.total)
+    yield Finding("disk", State.FAULT if low else State.OK, free)
+
+
+def _is_secret(path: Path) -> bool:
+    return path.suffix in {".token", ".key"} or path.name == "control.json"
+
+
+def _readable(path: Path) -> bool:
+    """Whether others can read a file. Windows keeps permissions elsewhere: there the folder is the user's own."""
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
+def _store(config: NodeConfig) -> Iterator[Finding]:
+    path = config.store_path
+    if not path.exists():
+        yield Finding(
+            "store", State.ATTENTION, say("{path}: not there yet; the first start makes it", path=path)
+        )
+        return
+    try:
+        facts = examine(path)
+    except CrdtsyncError as error:
+        yield Finding("store", State.FAULT, said_of(error))
+        return
+    if (facts.device, facts.account, facts.store) != (config.device, config.account, config.store):
+        told = say(
+            "{path}: written by {device} of {store}, and node.toml says another; correct node.toml",
+            path=path,
+            device=facts.device,
+            store=facts.store or facts.account,
+        )
+        yield Finding("store", State.FAULT, told)
+    else:
+        size = f"{path.stat().st_size / 1_000_000:.1f}"
+        yield Finding("store", State.OK, say("{size} MB, every page is sound", size=size))
+
+
+def _ports(config: NodeConfig) -> Iterator[Finding]:
+    for check, host, port in (("port", config.host, config.port), ("monitor", "127.0.0.1", config.monitor)):
+        if not port:
+            continue
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            told = say(
+                "{host}:{port}: {reason}; end the other program, or choose another port",
+                host=host,
+                port=port,
+                reason=error.strerror or error,
+            )
+            yield Finding(check, State.FAULT, told)
+        else:
+            yield Finding(check, State.OK, say("{host}:{port} is free", host=host, port=port))
+
+
+def _alerts(rows: list[dict[str, Any]]) -> Iterator[Finding]:
+    for row in rows:
+        told = say(
+            "{subject}: {detail}", subject=row["subject"], detail=from_form(row["detail"], row.get("said"))
+        )
+        yield Finding(row["code"], State.FAULT if row["severity"] == "B" else State.ATTENTION, told)
+
+
+async def _upstream(address: str) -> Finding:
+    parts = urlsplit(address)
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    try:
+        async with asyncio.timeout(limits.DOCTOR_SECONDS_MAX):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError as error:
+        # A timeout is an OSError too, and says nothing.
+        reason = error.strerror or say("no answer")
+        told = say(
+            "{address}: {reason}; is that machine on, does its node run, is the address right?",
+            address=address,
+            reason=reason,
+        )
+        return Finding("upstream", State.ATTENTION, told)
+    writer.close()
+    return Finding("upstream", State.OK, say("{address} answers", address=address))
+
+
+def _backups(config: NodeConfig) -> Iterator[Finding]:
+    """A Gestão's store is the only one with everything; the others can get theirs again from above."""
+    if config.role is not Role.GESTAO:
+        return
+    made = backups(config)
+    if not made:
+        yield Finding("backup", State.ATTENTION, say("there is none; make one every day: crdtsync backup"))
+        return
+    days = (datetime.now(UTC) - datetime.fromtimestamp(made[-1].stat().st_mtime, UTC)).days
+    told = say("the newest is {days} days old: {path}", days=days, path=made[-1])
+    yield Finding("backup", State.ATTENTION if days >= limits.BACKUP_DAYS_MAX else State.OK, told)

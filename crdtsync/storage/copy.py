@@ -1,0 +1,168 @@
+"""A whole copy of a store file, made beside a node that may go on writing, and what a store file is before it is used.
+
+Everything is read through a connection of its own that cannot write: it sees one moment of the store, holds nobody up,
+and never checkpoints (see `sqlite.py` for why only one connection may).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crdtsync import limits
+from crdtsync.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from crdtsync.said import say
+from crdtsync.storage.database import translated
+from crdtsync.storage.tables import APPLICATION_ID, FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_BESIDE = ("-wal", "-shm")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a store file says of itself. ``device``, ``account`` and ``store`` are those of the replica that it writes."""
+
+    format: int
+    device: str
+    account: str
+    store: str | None
+
+
+def examine(path: Path) -> StoreFacts:
+    """Read who wrote a store file, after SQLite has checked every page of it.
+
+    Raises:
+        StoreUnavailable: the file is missing or cannot be read.
+        StoreCorrupt: it is damaged, or is not a store.
+        StoreTooNew: a newer version wrote it.
+    """
+    with _reading(path) as connection:
+        application, version = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application != APPLICATION_ID:
+            raise StoreCorrupt(str(path), say("the file is a SQLite database of another program"))
+        if version > FORMAT:
+            raise StoreTooNew(str(path), version, FORMAT)
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreCorrupt(str(path), say("the file is damaged or is not a store ({error})", error=found))
+        raw = connection.execute("SELECT value FROM meta WHERE key = 'replica'").fetchone()
+        replica = int.from_bytes(raw[0], "big") if raw else 0
+        row = connection.execute(
+            "SELECT device, account, store FROM replicas WHERE replica = ?", (replica,)
+        ).fetchone()
+        if row is None:
+            raise StoreCorrupt(str(path), say("the store does not say which node writes it"))
+    return StoreFacts(version, *row)
+
+
+def copy_store(
+    source: Path, target: Path, watch: Callable[[int, int], None], *, without: Sequence[str] = ()
+) -> None:
+    """Copy one moment of a store into a new file, durable on return; a failure leaves no file.
+
+    Args:
+        source: the store, in use or not.
+        target: does not exist yet.
+        watch: is told pages copied and pages in all.
+        without: names of `meta` values that the copy does not get.
+
+    Raises:
+        StoreUnavailable: a file cannot be read or written, or ``target`` exists.
+        StoreCorrupt: the source is damaged.
+    """
+    if target.exists():
+        raise StoreUnavailable(str(target), say("there is a file already"))
+    # Under another name until it is whole: what bears the name of a backup is one.
+    part = target.with_name(target.name + ".part")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(str(part), error.strerror or str(error)) from error
+    try:
+        _copy(source, part, watch, without)
+        examine(part)
+        part.replace(target)
+    except OSError as error:
+        raise StoreUnavailable(str(target), error.strerror or str(error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path, watch: Callable[[int, int], None], without: Sequence[str]) -> None:
+    with _reading(source) as connection:
+        # One moment, however often the node commits meanwhile.
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with translated(str(target)), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            connection.backup(
+                copy,
+                pages=limits.STORE_COPY_PAGES,
+                progress=lambda _status, left, total: watch(total - left, total),
+            )
+            # One file that needs nothing beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("PRAGMA synchronous = FULL")
+            copy.executemany("DELETE FROM meta WHERE key = ?", [(name,) for name in without])
+
+
+def put_in_place(source: Path, path: Path, aside: Path) -> bool:
+    """Make a copy of a backup the store; what was there is moved into a folder, whole. The caller holds the store's lock.
+
+    Args:
+        source: a file that `copy_store` wrote; it stays.
+        path: the store's file.
+        aside: a folder that does not exist yet, made only when there is a store already.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: as `copy_store`; the store is where it was.
+    """
+    fresh = path.with_name(path.name + ".restored")
+    fresh.unlink(missing_ok=True)
+    copy_store(source, fresh, lambda _done, _all: None)
+    moved: list[Path] = []
+    try:
+        there = [file for file in _files(path) if file.exists()]
+        if there:
+            aside.mkdir(parents=True)
+        # The store's file first: were this cut off, SQLite would ignore a log without its file, but not a file without
+        # its log, which is an older state.
+        for file in there:
+            file.replace(aside / file.name)
+            moved.append(file)
+        fresh.replace(path)
+    except OSError as error:
+        for file in reversed(moved):
+            (aside / file.name).replace(file)
+        raise StoreUnavailable(str(path), error.strerror or str(error)) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return path in moved
+
+
+def _files(path: Path) -> list[Path]:
+    """A store's file, and what SQLite keeps beside it while it is in use or after its program was killed."""
+    return [path, *(path.with_name(path.name + end) for end in _BESIDE)]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise StoreUnavailable(str(path), say("there is no such file"))
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with (
+        translated(str(path)),
+        closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection,
+    ):
+        yield connection

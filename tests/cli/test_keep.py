@@ -1,0 +1,93 @@
+"""`backup`, `restore`, `upgrade`, `doctor`, `unit` and the log file, as an operator calls them."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crdtsync import limits
+from crdtsync.cli.operate import rotated
+from tests.cli.conftest import command, environment
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli, Start
+
+
+def test_a_running_node_is_backed_up_and_restored_when_it_is_stopped(
+    gestao: Path, cli: Cli, start: Start
+) -> None:
+    cli("set", gestao, "products/1", "name=Café")
+    process, _ = start(gestao)
+    made = cli("backup", gestao, "--json").json["backup"]
+    cli("set", gestao, "products/2", "name=Chá")
+    refused = cli("restore", gestao, made, code=3)
+    assert "another process has this store open" in refused.err
+    process.terminate()
+    process.wait(30)
+    told = cli("restore", gestao, made)
+    assert "start the node" in told.out
+    keys = [row["id"] for row in cli("show", gestao, "products", "--json").json["records"]]
+    assert keys == ["1"]
+
+
+def test_an_upgrade_leaves_a_backup_and_says_the_way_back(gestao: Path, cli: Cli) -> None:
+    cli("set", gestao, "products/1", "name=Café")
+    told = cli("upgrade", gestao)
+    assert "nothing is wrong" in told.out
+    (made,) = (gestao / "backups").iterdir()
+    assert str(made) in told.out
+
+
+def test_an_upgrade_that_finds_damage_puts_the_store_back(gestao: Path, cli: Cli) -> None:
+    cli("set", gestao, "products/1", "name=Café")
+    with closing(sqlite3.connect(gestao / "store.db")) as store, store:
+        store.execute("UPDATE rec_products SET name = 'Chá'")
+    told = cli("upgrade", gestao, "--json", code=1).json
+    assert told["findings"]
+    cli("verify", gestao, code=1)
+    aside = Path(told["aside"])
+    assert (aside / "store.db").exists()
+
+
+def test_the_doctor_tells_in_two_languages_and_exits_1_on_a_finding(gestao: Path, cli: Cli) -> None:
+    assert "the node does not run" in cli("doctor", gestao, code=1).out
+    assert "a estação não está em execução" in cli("doctor", gestao, "--lang", "pt", code=1).out
+    checks = cli("doctor", gestao, "--json", code=1).json["checks"]
+    assert {row["check"]: row["state"] for row in checks}["config"] == "ok"
+
+
+def test_the_unit_names_the_folder_and_its_owner(gestao: Path, cli: Cli) -> None:
+    told = cli("unit", gestao).out
+    assert f'run "{gestao}"' in told
+    assert f"User={gestao.owner()}" in told
+    assert "User=caixa" in cli("unit", gestao, "--user", "caixa").out
+
+
+def test_a_full_log_file_is_kept_and_a_new_one_begun_and_only_the_last_stay(tmp_path: Path) -> None:
+    path = tmp_path / "node.log"
+    handler = rotated(path)
+    record = logging.makeLogRecord({"msg": "x" * (limits.LOG_BYTES_MAX // 2)})
+    for _ in range(4 * limits.LOG_FILES_KEPT):
+        handler.emit(record)
+    handler.close()
+    files = list(tmp_path.iterdir())
+    assert len(files) == limits.LOG_FILES_KEPT + 1
+    assert all(file.stat().st_size <= limits.LOG_BYTES_MAX for file in files)
+
+
+def test_what_a_node_logs_goes_to_the_file(gestao: Path, cli: Cli) -> None:
+    cli("set", gestao, "products/1", "name=Café")
+    (gestao / "incarnation").unlink()
+    path = gestao / "node.log"
+    with subprocess.Popen(
+        command("run", gestao, "--log-file", path), stdout=subprocess.PIPE, env=environment(), text=True
+    ) as node:
+        assert node.stdout is not None
+        assert node.stdout.readline()
+        node.terminate()
+        assert node.wait(30) == 0
+    assert "the store was restored or copied" in path.read_text(encoding="utf-8")

@@ -1,0 +1,97 @@
+"""`kill -9` of a node that writes, again and again, on one store.
+
+    python -m tests.faults.kill --cycles 1000 --seed 1
+
+After each kill the store is looked at by SQLite itself and by the node that the next cycle starts. Prints one line:
+cycles, acknowledged, lost, damaged, seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.faults.writer import acknowledged, config_of, judge
+
+SECONDS_MAX = 0.4
+JUDGED_EVERY = 10
+
+
+@dataclass
+class Outcome:
+    """What came of the kills."""
+
+    cycles: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    damaged: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def kill(folder: Path, cycles: int, seed: int) -> Outcome:
+    """Start, kill and look at a node so many times."""
+    dice = Random(seed)
+    outcome = Outcome()
+    for cycle in range(cycles):
+        _write_and_kill(folder, dice)
+        outcome.cycles += 1
+        with closing(sqlite3.connect(config_of(folder).store_path)) as store:
+            damaged = store.execute("PRAGMA quick_check").fetchone() != ("ok",)
+            keys = {key for (key,) in store.execute("SELECT id FROM products")}
+        acked = acknowledged(folder)
+        lost = [number for number in acked if f"p{number}" not in keys]
+        outcome.acknowledged = len(acked)
+        outcome.damaged += damaged
+        outcome.lost = max(outcome.lost, len(lost))
+        # The whole of it takes as long as the cycle, and damage stays.
+        if cycle % JUDGED_EVERY == JUDGED_EVERY - 1 or cycle == cycles - 1:
+            outcome.wrong += asyncio.run(judge(folder, acked))
+    return outcome
+
+
+def _write_and_kill(folder: Path, dice: Random) -> None:
+    command = [sys.executable, "-m", "tests.faults.writer", str(folder), str(dice.randrange(1 << 30))]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    # Its words go to a file: a pipe that nobody reads would stop it, and what went wrong is to be read.
+    with (folder / "writer.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, "PYTHONPATH": paths}
+        )
+    with process:
+        assert process.stdout is not None
+        started = process.stdout.readline()
+        assert started, (folder / "writer.log").read_text(encoding="utf-8")
+        time.sleep(dice.uniform(0, SECONDS_MAX))
+        process.kill()
+
+
+def main() -> int:
+    """Print what came of so many kills; 1 when anything was lost or damaged."""
+    parser = argparse.ArgumentParser(description="kill -9 of a node that writes")
+    parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = kill(Path(folder), args.cycles, args.seed)
+    print(  # noqa: T201 - a command
+        f"cycles {outcome.cycles}, acknowledged {outcome.acknowledged}, lost {outcome.lost}, "
+        f"damaged {outcome.damaged}, wrong {len(outcome.wrong)}, {time.monotonic() - began:.0f} s"
+    )
+    for line in outcome.wrong[:20]:
+        print(f"  {line}")  # noqa: T201 - a command
+    return 1 if outcome.lost or outcome.damaged or outcome.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""A node below that stops reading in the middle of its download, and others that must not notice.
+
+    python -m tests.faults.stall --seconds 3600
+
+The hub is a process that writes ten times a second. One node below reads through a relay that stops; the sockets stay
+open. Another one keeps up. Prints one line: seconds, the hub's memory before and the most of it since (MB), how late the
+other node was (ms), the hub's own transactions (ms).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.faults.storm import lower_node, start_hub, until_all
+from tests.faults.writer import Product
+
+if TYPE_CHECKING:
+    from crdtsync.state.document import Change
+
+PRODUCTS = 30_000
+STALLED_AFTER_BYTES = 100_000
+_READ_BYTES = 65_536
+_SAMPLE_SECONDS = 0.5
+
+
+class Stalling:
+    """A relay that carries so many bytes from the hub, and then neither reads nor closes."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.stalled = asyncio.Event()
+        self._over = asyncio.Event()
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._carried = 0
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> int:
+        """Listen; return the port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """End it all."""
+        assert self._server is not None
+        self._server.close()
+        self._over.set()
+        await asyncio.gather(*self._carrying)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=_READ_BYTES)
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        try:
+            with contextlib.suppress(OSError):
+                await asyncio.gather(
+                    self._pump(reader, far_writer), self._pump(far_reader, writer, counted=True)
+                )
+        finally:
+            self._carrying.discard(task)
+            for end in (writer, far_writer):
+                end.transport.abort()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False
+    ) -> None:
+        while data := await reader.read(_READ_BYTES):
+            self._carried += len(data) if counted else 0
+            if self._carried > STALLED_AFTER_BYTES:
+                self.stalled.set()
+                await self._over.wait()
+                return
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@dataclass
+class Outcome:
+    """Bytes of memory before and the most since, how late each change came to the other node, seconds of each write."""
+
+    before: int = 0
+    most: int = 0
+    late: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
+
+
+async def stall(work: Path, seconds: float, products: int) -> Outcome:
+    """Let one node stop reading for so long."""
+    folder = work / "hub"
+    folder.mkdir()
+    outcome = Outcome()
+    process, port = await asyncio.to_thread(start_hub, folder, 0, products)
+    relay = Stalling(port)
+    quick, slow = lower_node(work, 1, port, 1), lower_node(work, 2, await relay.open(), 1)
+    try:
+        await quick.open()
+        await until_all([quick], lambda node: node.initial_done)
+        memory = psutil.Process(process.pid)
+        outcome.before = memory.memory_info().rss
+        arrived = asyncio.Event()
+
+        def note(changes: list[Change]) -> None:
+            if any(change.category == Product.__category__ for change in changes):
+                arrived.set()
+
+        quick.ledger.on_change.append(note)
+        await slow.open()
+        await relay.stalled.wait()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            arrived.clear()
+            began = time.monotonic()
+            quick.request_check()
+            await arrived.wait()
+            outcome.late.append(time.monotonic() - began)
+            outcome.most = max(outcome.most, memory.memory_info().rss)
+            await asyncio.sleep(_SAMPLE_SECONDS)
+        process.terminate()
+        said, _ = await asyncio.to_thread(process.communicate)
+        outcome.took = json.loads(said.splitlines()[-1])
+    finally:
+        process.kill()
+        process.communicate()
+        for node in (quick, slow):
+            await node.close()
+        await relay.close()
+    return outcome
+
+
+def main() -> int:
+    """Print what the hub and the other node noticed."""
+    parser = argparse.ArgumentParser(description="a node below that stops reading")
+    parser.add_argument("--seconds", type=float, default=3600)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        got = asyncio.run(stall(Path(folder), args.seconds, PRODUCTS))
+    late, took = (
+        statistics.quantiles(sizes, n=100, method="inclusive")[98] * 1e3 for sizes in (got.late, got.took)
+    )
+    print(  # noqa: T201 - a command
+        f"stalled {args.seconds:.0f} s, hub {got.before / 1e6:.0f} MB before, {got.most / 1e6:.0f} MB at most, "
+        f"the other node's changes p99 {late:.0f} ms, the hub's transactions p99 {took:.1f} ms"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Backups of real store files: made while the node writes, put back, and known as older copies afterwards."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from adapters.products import Product
+from crdtsync.errors import StoreCorrupt, StoreForeign, StoreLocked, StoreTooNew, StoreUnavailable
+from crdtsync.node import Node, NodeConfig
+from crdtsync.node.backup import back_up, backups, restore
+from crdtsync.schema import Role
+from crdtsync.storage.copy import examine
+
+
+def config_of(folder: Path, device: str = "gestao") -> NodeConfig:
+    return NodeConfig(folder, device, Role.GESTAO)
+
+
+def unseen(_done: int, _total: int) -> None:
+    """Nobody looks at how far it is."""
+
+
+async def write(node: Node, *keys: str) -> None:
+    async with node.transaction() as tx:
+        for key in keys:
+            tx.create(Product, id=key, name=f"product {key}", price=Decimal(1))
+
+
+async def keys_of(config: NodeConfig) -> set[str]:
+    async with Node(config) as node:
+        return {row[1] for row in await node.ledger.storage.read(lambda view: view.select("products"))}
+
+
+async def test_a_running_node_is_copied_as_it_is_at_one_moment_and_goes_on_writing(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        await write(node, "1", "2")
+        made, removed = back_up(config, None, unseen)
+        await write(node, "3")
+    assert removed == []
+    assert made.stat().st_mode & 0o077 == 0
+    assert restore(config, made) is not None
+    assert await keys_of(config) == {"1", "2"}
+
+
+async def test_what_is_put_back_is_never_taken_for_the_store_that_wrote_last(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        await write(node, "1")
+        # The nonce does not change before the node closes: nothing else would tell this copy from the store itself.
+        made, _ = back_up(config, None, unseen)
+        former = node.ledger.replica
+    async with Node(config) as node:
+        assert node.ledger.replica == former
+    restore(config, made)
+    async with Node(config) as node:
+        assert node.ledger.replica != former
+
+
+async def test_the_store_that_was_there_is_kept_whole(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        await write(node, "1")
+    made, _ = back_up(config, tmp_path / "old.db", unseen)
+    async with Node(config) as node:
+        await write(node, "2")
+    aside = restore(config, made)
+    assert aside is not None
+    there = config_of(aside)
+    assert await keys_of(there) == {"1", "2"}
+    assert made.exists()
+
+
+async def test_a_node_that_lost_its_store_gets_its_backup(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        await write(node, "1")
+    made, _ = back_up(config, None, unseen)
+    config.store_path.unlink()
+    assert restore(config, made) is None
+    assert await keys_of(config) == {"1"}
+
+
+async def test_a_running_node_is_not_restored_over(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        made, _ = back_up(config, None, unseen)
+        await write(node, "1")
+        with pytest.raises(StoreLocked):
+            restore(config, made)
+    assert await keys_of(config) == {"1"}
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> Path:
+    (tmp_path / "node").mkdir()
+    config = config_of(tmp_path / "node")
+    async with Node(config) as node:
+        await write(node, "1")
+    return back_up(config, tmp_path / "made.db", unseen)[0]
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10_000])
+
+
+def from_the_future(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("PRAGMA user_version = 99")
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("CREATE TABLE notes (text)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (cut_off, StoreCorrupt),
+        (from_the_future, StoreTooNew),
+        (of_another_program, StoreCorrupt),
+        (Path.unlink, StoreUnavailable),
+    ],
+)
+async def test_what_is_no_sound_backup_is_refused_and_the_store_stays(
+    made: Path, spoil: object, error: type[Exception]
+) -> None:
+    assert callable(spoil)
+    spoil(made)
+    config = config_of(made.parent / "node")
+    with pytest.raises(error):
+        restore(config, made)
+    assert await keys_of(config) == {"1"}
+    assert not list(config.folder.glob("store-before-*"))
+
+
+async def test_the_backup_of_another_node_is_refused(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StoreForeign, match="device gestao, here filial"):
+        restore(config_of(tmp_path / "other", "filial"), made)
+    assert not (tmp_path / "other" / "store.db").exists()
+
+
+async def test_a_failing_move_leaves_the_store_where_it_was(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(made.parent / "node")
+    honest = Path.replace
+
+    def fails(path: Path, target: Path) -> Path:
+        if path.name == "store.db.restored":
+            raise OSError(28, "No space left on device")
+        return honest(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        restore(config, made)
+    monkeypatch.undo()
+    assert await keys_of(config) == {"1"}
+
+
+def test_a_copy_that_fails_leaves_nothing_that_looks_like_a_backup(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path / "node")
+
+    def fails(_path: Path) -> None:
+        raise StoreCorrupt("x", "x")
+
+    monkeypatch.setattr("crdtsync.storage.copy.examine", fails)
+    with pytest.raises(StoreCorrupt):
+        back_up(config, tmp_path / "second.db", unseen)
+    assert not list(tmp_path.glob("second*"))
+    assert made.exists()
+
+
+async def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    async with Node(config):
+        first, second = (back_up(config, None, unseen)[0] for _ in range(2))
+        third, removed = back_up(config, None, unseen, keep=2)
+    assert removed == [first]
+    assert backups(config) == [second, third]
+
+
+def test_a_file_that_is_there_is_not_written_over(made: Path) -> None:
+    before = made.read_bytes()
+    with pytest.raises(StoreUnavailable, match="there is a file already"):
+        back_up(config_of(made.parent / "node"), made, unseen)
+    assert made.read_bytes() == before
+    assert examine(made).device == "gestao"
