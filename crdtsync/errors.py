@@ -258,6 +258,23 @@ class LogBroken(StateError):
         self.detail = detail
 
 
+class DocumentQuarantined(StateError):
+    """A document that is set apart: what is stored of it cannot be read. ``why`` says what was found."""
+
+    def __init__(self, doc: str, why: str) -> None:
+        super().__init__(
+            say(
+                "{doc}: this document is in quarantine ({why}); nothing can be written to it and it does not "
+                "synchronize; the other documents work; repair it with: crdtsync repair DIR {category}",
+                doc=doc,
+                why=why,
+                category=doc.partition("/")[0],
+            )
+        )
+        self.doc = doc
+        self.why = why
+
+
 class TransactionTooLarge(StateError):
     """One transaction writes too much to one document; nothing was written."""
 

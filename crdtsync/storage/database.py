@@ -25,6 +25,7 @@ from crdtsync.storage.tables import (
     APPLICATION_ID,
     DDL,
     FORMAT,
+    OWN_TABLES,
     PARTITION_PARTS_MAX,
     RecordTable,
     TableSpec,
@@ -37,7 +38,7 @@ from crdtsync.storage.view import Documents, SqlView, unknown_category
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from crdtsync.storage.base import ChangeRow, Commit, PendencyChanges, RunRow, View
+    from crdtsync.storage.base import ChangeRow, Commit, DamagedRow, PendencyChanges, RunRow, View
 
 T = TypeVar("T")
 
@@ -327,6 +328,11 @@ class Database:
 
     def _apply(self, commit: Commit) -> None:
         """Write everything, in the order that Commit documents."""
+        for row in commit.discarded:
+            self._discard(row)
+        for doc in commit.dropped_logs:
+            for table in ("heads", "changes", "parked"):
+                self.connection.execute(f"DELETE FROM {table} WHERE doc = ?", (self._number(doc),))
         self._apply_logs(commit)
         self._apply_records(commit)
         number = self._number
@@ -366,6 +372,18 @@ class Database:
             execute("DELETE FROM run_categories WHERE run = ?", (run_id,))
         if commit.inside is not None:
             self._apply_inside(commit.inside)
+
+    def _discard(self, row: DamagedRow) -> None:
+        columns = [facts[1] for facts in self.connection.execute(f"PRAGMA table_info({row.table})")]
+        # As bytes: a text may be no UTF-8 any more, and is then not equal to any.
+        same = " AND ".join(
+            f'CAST("{name}" AS BLOB) IS CAST(? AS BLOB)' for name in columns[: len(row.key)]
+        )
+        key = list(row.key)
+        if row.table not in OWN_TABLES:
+            key[0] = self._documents.number(str(key[0]))
+        self.connection.execute(f"DELETE FROM {row.table} WHERE {same}", key)
+        self._filing.clear()
 
     def _apply_logs(self, commit: Commit) -> None:
         number = self._number
