@@ -328,11 +328,7 @@ class Database:
 
     def _apply(self, commit: Commit) -> None:
         """Write everything, in the order that Commit documents."""
-        for row in commit.discarded:
-            self._discard(row)
-        for doc in commit.dropped_logs:
-            for table in ("heads", "changes", "parked"):
-                self.connection.execute(f"DELETE FROM {table} WHERE doc = ?", (self._number(doc),))
+        self._apply_removals(commit)
         self._apply_logs(commit)
         self._apply_records(commit)
         number = self._number
@@ -372,6 +368,13 @@ class Database:
             execute("DELETE FROM run_categories WHERE run = ?", (run_id,))
         if commit.inside is not None:
             self._apply_inside(commit.inside)
+
+    def _apply_removals(self, commit: Commit) -> None:
+        for row in commit.discarded:
+            self._discard(row)
+        for doc in commit.dropped_logs:
+            for table in ("heads", "changes", "parked"):
+                self.connection.execute(f"DELETE FROM {table} WHERE doc = ?", (self._number(doc),))
 
     def _discard(self, row: DamagedRow) -> None:
         columns = [facts[1] for facts in self.connection.execute(f"PRAGMA table_info({row.table})")]
