@@ -10,7 +10,7 @@ import click
 from crdtsync.cli.compare import diff, log
 from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
 from crdtsync.cli.inspect import adapters, show, status, verify, version
-from crdtsync.cli.operate import init, monitor, run, set_
+from crdtsync.cli.operate import init, monitor, repair, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
 from crdtsync.cli.track import alerts, first, history, pause, queue, resume, sync
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(init, run, monitor, set_, show, status, verify, adapters, simulate, version),
+    *(init, run, monitor, set_, show, status, verify, repair, adapters, simulate, version),
     *(sync, queue, history, alerts, pause, resume, first),
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),

@@ -90,6 +90,7 @@ ALERTS = {
     "clock_wrong": N_("A clock is wrong"),
     "incompatible": N_("A category differs between two nodes"),
     "link_trouble": N_("Something is wrong with the link"),
+    "quarantine": N_("Something stored cannot be read"),
 }
 
 

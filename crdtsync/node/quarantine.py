@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from crdtsync.errors import CrdtsyncError, DocumentQuarantined, StorageError, StoreCorrupt
 from crdtsync.node.repair import rebuild
 from crdtsync.said import from_form, said_of, say, to_form
+from crdtsync.state.salvage import Beyond
 from crdtsync.storage.base import Commit
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Held(NamedTuple):
 class DocumentQuarantine:
     """See the module.
 
-    ``held`` are the documents set apart. ``salvaged`` are batches that this node wrote behind a hole of its log, document ->
-    replica -> batches: they wait until the node above was asked for what is missing. ``broken`` says what is wrong with the
+    ``held`` are the documents set apart. ``salvaged`` is what this node wrote behind a hole of its log, document -> replica
+    -> batches: it waits until a peer was asked for what is missing. ``broken`` says what is wrong with the
     store's file as a whole.
     """
 
@@ -58,7 +59,7 @@ class DocumentQuarantine:
         self._ledger = ledger
         self._beside = beside
         self.held: dict[str, Held] = {}
-        self.salvaged: dict[str, dict[int, list[bytes]]] = {}
+        self.salvaged: dict[str, dict[int, Beyond]] = {}
         self.broken: str | None = None
         self.reading = beside.reading
         self._mender: asyncio.Task[None] | None = None
@@ -109,12 +110,10 @@ class DocumentQuarantine:
         self.refuse(doc)
         try:
             yield
-        except StorageError as error:
-            if not isinstance(error, StoreCorrupt):
-                raise
-            await self.put(doc, said_of(error))
-            raise DocumentQuarantined(doc, said_of(error)) from error
-        except (DocumentQuarantined, MemoryError):
+        except StoreCorrupt as error:
+            await self.put(doc, error.detail)
+            raise DocumentQuarantined(doc, error.detail) from error
+        except (StorageError, DocumentQuarantined, MemoryError):
             raise
         except Exception as error:
             # Stored bytes may break anything, also what no part of this package raises on purpose.
@@ -122,7 +121,7 @@ class DocumentQuarantine:
             await self.put(doc, said_of(error))
             raise DocumentQuarantined(doc, said_of(error)) from error
 
-    def lift(self, doc: str, salvaged: Mapping[int, list[bytes]], commit: Commit) -> None:
+    def lift(self, doc: str, salvaged: Mapping[int, Beyond], commit: Commit) -> None:
         """Let a document be one like the others from the commit on; ``salvaged`` is what waits of it."""
         self.held = {name: held for name, held in self.held.items() if name != doc}
         if salvaged:
@@ -133,7 +132,7 @@ class DocumentQuarantine:
     def settled(self, doubts: Mapping[str, Collection[int]], commit: Commit) -> None:
         """What was salvaged of these logs has its place from the commit on."""
         self.salvaged = {
-            doc: {replica: batches for replica, batches in logs.items() if replica not in doubts.get(doc, ())}
+            doc: {replica: beyond for replica, beyond in logs.items() if replica not in doubts.get(doc, ())}
             for doc, logs in self.salvaged.items()
         }
         self.salvaged = {doc: logs for doc, logs in self.salvaged.items() if logs}
@@ -236,23 +235,26 @@ def dump_held(held: Mapping[str, Held]) -> bytes | None:
     return json.dumps(facts, ensure_ascii=False).encode() if facts else None
 
 
-def dump_salvaged(salvaged: Mapping[str, Mapping[int, list[bytes]]]) -> bytes | None:
+def dump_salvaged(salvaged: Mapping[str, Mapping[int, Beyond]]) -> bytes | None:
     """Return the batches behind holes as the store keeps them."""
     facts = {
-        doc: {f"{replica:x}": [data.hex() for data in batches] for replica, batches in logs.items()}
+        doc: {f"{replica:x}": [upto, [data.hex() for data in batches]] for replica, (upto, batches) in logs.items()}
         for doc, logs in salvaged.items()
         if logs
     }
     return json.dumps(facts).encode() if facts else None
 
 
-def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, list[bytes]]]]:
+def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, Beyond]]]:
     held = {
         doc: Held(from_form(why, form), since_ms)
         for doc, (why, form, since_ms) in json.loads(view.meta(META_KEY) or b"{}").items()
     }
     salvaged = {
-        doc: {int(name, 16): [bytes.fromhex(data) for data in batches] for name, batches in logs.items()}
+        doc: {
+            int(name, 16): Beyond(upto, [bytes.fromhex(data) for data in batches])
+            for name, (upto, batches) in logs.items()
+        }
         for doc, logs in json.loads(view.meta(SALVAGED_KEY) or b"{}").items()
     }
     return held, salvaged

@@ -181,8 +181,7 @@ class Recovery:
         for doc, replica in sorted(self._quarantine.held):
             await self._compare(doc, replica, owned=replica in own)
         self._sharpen()
-        if self._above:
-            await self._fill_holes(commit)
+        await self._fill_holes(commit)
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
         await self._skip_known()
@@ -230,18 +229,27 @@ class Recovery:
                 entry.fork = common_length(entry.mine, entry.theirs, floor, entry.known)
 
     async def _fill_holes(self, commit: Commit) -> None:
-        """Rows of an own log that were lost come from the copy above, and what was salvaged behind them follows."""
+        """Rows of an own log that were lost come from the peer's copy, and what was salvaged behind them follows.
+
+        What the node above does not have, nobody has; of the nodes below another one may.
+        """
+        filled: dict[str, set[int]] = {}
         for doc, logs in sorted(self._ledger.quarantine.salvaged.items()):
             for replica in sorted(logs.keys() & self._quarantine.doubts.get(doc, set())):
                 entry = self._logs.get((doc, replica))
                 if entry is None:
                     entry = _Log(doc, replica, await self._mine(doc, replica), Branch(), 0)
                     self._logs[doc, replica] = entry
-                entry.mine, entry.fork = splice(entry.mine, entry.theirs, logs[replica])
-                entry.holed = entry.fork < entry.mine.end
+                whole, end = splice(entry.mine, entry.theirs, logs[replica])
+                if end < whole.end and not self._above:
+                    continue
+                entry.mine, entry.fork = whole, end
+                entry.holed = end < whole.end
                 if not entry.holed:
-                    entry.final = entry.mine
-        self._ledger.quarantine.settled(self._quarantine.doubts, commit)
+                    entry.final = whole
+                filled.setdefault(doc, set()).add(replica)
+        if filled:
+            self._ledger.quarantine.settled(filled, commit)
 
     def _of(self, replica: int) -> list[_Log]:
         return [entry for entry in self._logs.values() if entry.replica == replica]

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import BatchInvalid
 from crdtsync.node.recovery import Quarantine, Recovery
-from crdtsync.schema import Role
 from crdtsync.state.document import Change, Head, Parked
 from crdtsync.state.fold import check_batch
-from crdtsync.state.salvage import Salvage, salvage
+from crdtsync.state.salvage import Beyond, Salvage, salvage
 from crdtsync.state.update import Run, write_update
 from crdtsync.storage.base import DamagedRow
 
@@ -61,7 +60,7 @@ async def rebuild(ledger: Ledger, doc: str, commit: Commit) -> tuple[list[Change
     before = dict(ledger.working.get(doc, {}))
     report = Repaired(doc, sum(len(one.branch.elements) for one in logs.values()))
     own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
-    salvaged: dict[int, list[bytes]] = {}
+    salvaged: dict[int, Beyond] = {}
     for replica in sorted({*logs, *before}):
         one, head = logs.get(replica, Salvage()), before.get(replica)
         lacking = max(0, head.seq - one.branch.end - len(one.beyond)) if head else 0
@@ -69,8 +68,8 @@ async def rebuild(ledger: Ledger, doc: str, commit: Commit) -> tuple[list[Change
             continue
         if lacking or one.beyond:
             _note_missing(ledger, replica, lacking + (0 if replica in own else len(one.beyond)), report)
-        if replica in own and one.beyond:
-            salvaged[replica] = one.beyond
+        if replica in own and (lacking or one.beyond):
+            salvaged[replica] = Beyond(head.seq if head else 0, one.beyond)
             report.waiting += len(one.beyond)
         # Where the head is lost too, nobody knows how much followed.
         report.incarnation |= replica == ledger.replica
@@ -83,7 +82,7 @@ async def rebuild(ledger: Ledger, doc: str, commit: Commit) -> tuple[list[Change
 
 def _note_missing(ledger: Ledger, replica: int, count: int, report: Repaired) -> None:
     row = ledger.registry.get(replica)
-    device = row.device if row is not None else f"{replica:x}"
+    device = row.device if row is not None else f"replica {replica:x}"
     if count:
         report.missing[device] = report.missing.get(device, 0) + count
 
@@ -144,7 +143,10 @@ def _close_cut(logs: Mapping[int, Salvage], heads: Heads, before: Heads) -> None
 
 
 async def repair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
-    """Make the documents of ``category`` that are in quarantine again, and the records of the others."""
+    """Make the documents of ``category`` that are in quarantine again, and the records of the others.
+
+    With ``give_up`` nobody is waited for any more: what this node wrote behind a hole is written again.
+    """
     ledger, category = node.ledger, args["category"]
     quarantine = ledger.quarantine
     ledger.schema.shape(category)
@@ -164,10 +166,15 @@ async def repair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     for doc in apart:
         await ledger.submit_alone(partial(make, doc))
         await quarantine.recall()
-    if node.config.role is Role.GESTAO and quarantine.salvaged:
-        # Nobody above could have what is missing.
+    if args.get("give_up"):
         branches = Quarantine(ledger)
-        branches.doubt({doc: set(logs) for doc, logs in quarantine.salvaged.items()})
+        branches.doubt(
+            {
+                doc: set(logs)
+                for doc, logs in quarantine.salvaged.items()
+                if doc.partition("/")[0] == category and doc not in quarantine.held
+            }
+        )
         await Recovery(ledger, branches, {}, above=True, absent=frozenset()).settle()
     return {
         "category": category,

@@ -6,7 +6,7 @@ Pure functions of bytes; nothing here reads a store or a document.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crdtsync.errors import BatchInvalid, UpdateInvalid
 from crdtsync.state.codec import GENESIS, Batch, batch_hash, decode_batch, encode_batch
@@ -74,18 +74,25 @@ def _chained(elements: Mapping[int, Element], gone: int) -> Branch:
     return branch if branch.end >= whole else Branch(gone)
 
 
-def splice(mine: Branch, theirs: Branch, beyond: Iterable[bytes]) -> tuple[Branch, int]:
+class Beyond(NamedTuple):
+    """What was behind the hole of a log: how long the log had been, and the batches that are intact."""
+
+    upto: int
+    batches: list[bytes]
+
+
+def splice(mine: Branch, theirs: Branch, beyond: Beyond) -> tuple[Branch, int]:
     """Fill the hole of a log with what a peer has of it; return the log, and up to which batch it is whole.
 
     What is still missing is an empty batch, so that what is behind it keeps its place.
     """
     gone = theirs.gone if theirs.end else mine.gone
     known = {batch.seq: (batch, data) for batch, data in (*theirs.elements, *mine.elements)}
-    known |= {batch.seq: (batch, data) for data in beyond for batch in [decode_batch(data)]}
+    known |= {batch.seq: (batch, data) for data in beyond.batches for batch in [decode_batch(data)]}
     made = _chained(known, gone)
     whole = made.end
     last = made.elements[-1][0].hlc if made.elements else 1
-    for seq in range(whole + 1, max(known, default=0) + 1):
+    for seq in range(whole + 1, max(beyond.upto, *known, 0) + 1):
         empty = Batch(seq, last, GENESIS, GENESIS, {}, "", ())
         batch, data = known.get(seq) or (empty, encode_batch(empty))
         last = batch.hlc

@@ -97,6 +97,7 @@ export default {
   "alert.clock_wrong": "A clock is wrong",
   "alert.incompatible": "A category differs between two nodes",
   "alert.link_trouble": "Something is wrong with the link",
+  "alert.quarantine": "Something stored cannot be read",
   "cause.hours": "waits for the hours of synchronization",
   "cause.link_down": "waits for the connection with the node above",
   "cause.category": "waits for another category",

@@ -97,6 +97,7 @@ export default {
   "alert.clock_wrong": "Relógio errado",
   "alert.incompatible": "Uma categoria é diferente em duas estações",
   "alert.link_trouble": "Há algo errado com a ligação",
+  "alert.quarantine": "Algo gravado não pode ser lido",
   "cause.hours": "aguarda o horário de sincronização",
   "cause.link_down": "aguarda a conexão com a estação de cima",
   "cause.category": "aguarda outra categoria",
