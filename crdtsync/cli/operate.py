@@ -201,7 +201,9 @@ def repair(folder: Path, category: str, *, give_up: bool, as_json: bool) -> None
 
 
 def _print_repair(answer: dict[str, Any]) -> None:
-    said = _("damaged rows: {damaged_rows}; documents repaired: {repaired}; records made again in {rebuilt} others")
+    said = _(
+        "damaged rows: {damaged_rows}; documents repaired: {repaired}; records made again in {rebuilt} others"
+    )
     click.echo(said.format(**answer | {"repaired": len(answer["repaired"])}))
     for one in answer["repaired"]:
         click.echo(_("{doc}: {batches} batches are there").format(**one))

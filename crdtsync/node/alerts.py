@@ -171,7 +171,10 @@ def _damage(known: Known) -> list[Alert]:
         )
         found.append(Alert(AlertCode.QUARANTINE, "B", doc, since, detail))
     for doc, batches in known.salvaged.items():
-        detail = say("it was repaired; {n} writes of this node wait until another node was asked for what is missing", n=batches)
+        detail = say(
+            "it was repaired; {n} writes of this node wait until another node was asked for what is missing",
+            n=batches,
+        )
         found.append(Alert(AlertCode.QUARANTINE, "M", doc, None, detail))
     if known.broken is not None:
         found.append(Alert(AlertCode.QUARANTINE, "B", known.folder, None, known.broken))

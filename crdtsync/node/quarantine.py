@@ -238,7 +238,10 @@ def dump_held(held: Mapping[str, Held]) -> bytes | None:
 def dump_salvaged(salvaged: Mapping[str, Mapping[int, Beyond]]) -> bytes | None:
     """Return the batches behind holes as the store keeps them."""
     facts = {
-        doc: {f"{replica:x}": [upto, [data.hex() for data in batches]] for replica, (upto, batches) in logs.items()}
+        doc: {
+            f"{replica:x}": [upto, [data.hex() for data in batches]]
+            for replica, (upto, batches) in logs.items()
+        }
         for doc, logs in salvaged.items()
         if logs
     }

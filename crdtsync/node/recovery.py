@@ -304,7 +304,8 @@ class Recovery:
         await self._add_all_logs(replica)
         entries = {entry.doc: entry for entry in self._of(replica)}
         keep = {
-            doc: entry.fork if entry.forked or entry.holed else entry.mine.end for doc, entry in entries.items()
+            doc: entry.fork if entry.forked or entry.holed else entry.mine.end
+            for doc, entry in entries.items()
         }
         while self._cut_transactions(entries, keep):
             pass
@@ -339,7 +340,9 @@ class Recovery:
                     found = found or least < keep[other]
                     keep[other] = min(keep[other], least)
             # Of a part that was lost itself nothing can be read; the other parts name it.
-            for write, other, part in ((w, other, part) for w in entry.mine.writes for other, part in w.parts.items()):
+            for write, other, part in (
+                (w, other, part) for w in entry.mine.writes for other, part in w.parts.items()
+            ):
                 holed = other in entries and entries[other].holed and part > keep[other]
                 if holed and keep[doc] >= write.seq and not write.merged:
                     least = self._least(entry, write.seq, merged=False)

@@ -165,7 +165,9 @@ class Document:
             for replica, runs in read_update(data).runs.items():
                 for run in runs:
                     if run.clock > ends.get(replica, 0):
-                        raise UpdateInvalid(f"{self.doc}: batch {run.clock} of replica {replica:x} is missing")
+                        raise UpdateInvalid(
+                            f"{self.doc}: batch {run.clock} of replica {replica:x} is missing"
+                        )
                     for clock, element in enumerate(run.elements, run.clock):
                         self._load_element(replica, clock, element)
                         yield

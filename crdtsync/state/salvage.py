@@ -52,7 +52,10 @@ def salvage(updates: Iterable[bytes]) -> tuple[dict[int, Salvage], list[bytes]]:
 
 def _of(elements: Mapping[int, Element]) -> Salvage:
     """A log may begin at its first batch, or at a whole compaction: that one replaces all before it."""
-    begins = [0, *(b.compaction[0] for b, _ in elements.values() if b.compaction and b.seq == b.compaction[0] + 1)]
+    begins = [
+        0,
+        *(b.compaction[0] for b, _ in elements.values() if b.compaction and b.seq == b.compaction[0] + 1),
+    ]
     best = max((_chained(elements, gone) for gone in begins), key=lambda branch: (branch.end, -branch.gone))
     if not best.elements:
         best = Branch()

@@ -68,9 +68,11 @@ def translated(path: str) -> Iterator[None]:
     """Turn what the disk did into the errors of base.py. Constraint and SQL errors are bugs and pass unchanged."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED or "Could not decode to UTF-8" in str(error):
+        # All names are this program's own: one that is not there was there when it made the file.
+        gone = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        if code in _DAMAGED or gone or "decode" in str(error):
             raise StoreCorrupt(
                 path, say("the file is damaged or is not a store ({error})", error=error)
             ) from error
@@ -379,9 +381,7 @@ class Database:
     def _discard(self, row: DamagedRow) -> None:
         columns = [facts[1] for facts in self.connection.execute(f"PRAGMA table_info({row.table})")]
         # As bytes: a text may be no UTF-8 any more, and is then not equal to any.
-        same = " AND ".join(
-            f'CAST("{name}" AS BLOB) IS CAST(? AS BLOB)' for name in columns[: len(row.key)]
-        )
+        same = " AND ".join(f'CAST("{name}" AS BLOB) IS CAST(? AS BLOB)' for name in columns[: len(row.key)])
         key = list(row.key)
         if row.table not in OWN_TABLES:
             key[0] = self._documents.number(str(key[0]))

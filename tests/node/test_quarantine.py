@@ -12,7 +12,7 @@ from adapters.products import Product
 from crdtsync.errors import DocumentQuarantined
 from crdtsync.node.repair import repair
 from crdtsync.node.verbs import verify
-from tests.node.shop import STORE, Shop, add_product, balance, receive_units, sell, told, until
+from tests.node.shop import STORE, Shop, add_product, sell, told, until
 from tests.node.test_recovery import expect, open_all, sales_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def damage(folder: Path, table: str, doc: str, where: str = "1", column: str = "
         value = found[-1]
         wrong = value + 1 if isinstance(value, int) else value[:-1] + bytes([value[-1] ^ 1])
         changed = store.execute(
-            f"UPDATE {table} SET {column} = ? WHERE {name} = ? AND {where} AND {column} = ?", (wrong, number, value)
+            f"UPDATE {table} SET {column} = ? WHERE {name} = ? AND {where} AND {column} = ?",
+            (wrong, number, value),
         )
         assert changed.rowcount == 1
 
@@ -45,7 +46,9 @@ def journal_ids(folder: Path, doc: str) -> list[int]:
         return [row[0] for row in store.execute(sql, (doc,))]
 
 
-async def damaged_again(shop: Shop, name: str, table: str, doc: str, where: str = "1", column: str = "data") -> Node:
+async def damaged_again(
+    shop: Shop, name: str, table: str, doc: str, where: str = "1", column: str = "data"
+) -> Node:
     await shop.close(name)
     damage(shop.folder / name, table, doc, where, column)
     return await shop.open(name)
@@ -59,7 +62,9 @@ async def all_but(shop: Shop, apart: set[str]) -> None:
         for name, above in (("caixa1", STORE), ("caixa2", STORE), (STORE, "gestao")):
             upper, lower = shop.nodes[above], shop.nodes[name]
             lower.request_check()
-            docs = set(upper.ledger.scope(lower.ledger.identity)) | set(lower.ledger.scope(upper.ledger.identity))
+            docs = set(upper.ledger.scope(lower.ledger.identity)) | set(
+                lower.ledger.scope(upper.ledger.identity)
+            )
             found &= all(upper.ledger.digest_of(doc) == lower.ledger.digest_of(doc) for doc in docs - apart)
         return found
 
@@ -101,7 +106,9 @@ def own_ids(node: Node, doc: str) -> list[int]:
     return ids[-node.ledger.heads[doc][node.ledger.replica].seq :]
 
 
-async def test_own_rows_that_the_node_above_has_come_back_and_what_follows_them_keeps_its_place(shop: Shop) -> None:
+async def test_own_rows_that_the_node_above_has_come_back_and_what_follows_them_keeps_its_place(
+    shop: Shop,
+) -> None:
     await open_all(shop)
     for n in range(3):
         await sell(shop.nodes["caixa1"], f"s{n}")
@@ -127,7 +134,9 @@ async def test_own_rows_that_the_node_above_has_come_back_and_what_follows_them_
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
-async def test_own_rows_that_nobody_has_are_lost_and_what_follows_them_is_written_again(shop: Shop, lost: int) -> None:
+async def test_own_rows_that_nobody_has_are_lost_and_what_follows_them_is_written_again(
+    shop: Shop, lost: int
+) -> None:
     await open_all(shop)
     await sell(shop.nodes["caixa1"], "s0")
     await shop.even()
@@ -187,7 +196,8 @@ async def test_the_head_office_gets_its_own_rows_back_from_below(shop: Shop) -> 
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [("heads", "seq"), ("heads", "hash"), ("heads", "visible"), ("heads", "cut"), ("heads", "crc")]
+    ("table", "column"),
+    [("heads", "seq"), ("heads", "hash"), ("heads", "visible"), ("heads", "cut"), ("heads", "crc")],
 )
 async def test_a_damaged_head_is_found_at_the_start_and_made_again_from_the_journal(
     shop: Shop, table: str, column: str
