@@ -300,6 +300,7 @@ CAUSES = {
     "failed": N_("the link failed: a person must act"),
     "transaction": N_("waits for the other parts of its transaction"),
     "parked": N_("Rejected: its content is not allowed"),
+    "quarantine": N_("In quarantine: what is stored of it cannot be read"),
     "stopped": N_("this node is not running"),
     "running": N_("in progress"),
     "schedule": N_("at the next check"),

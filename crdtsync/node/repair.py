@@ -54,12 +54,12 @@ async def rebuild(ledger: Ledger, doc: str, commit: Commit) -> tuple[list[Change
         CrdtsyncError: even so it cannot be loaded; nothing is changed.
     """
     logs, unread = salvage(await ledger.stored(doc))
-    if unread:
-        rows = [DamagedRow("journal", (doc,), (doc, data), doc) for data in unread]
-        ledger.quarantine.keep(rows)
     before = dict(ledger.working.get(doc, {}))
     report = Repaired(doc, sum(len(one.branch.elements) for one in logs.values()))
     own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
+    dropped = unread + [data for replica, one in logs.items() if replica not in own for data in one.beyond]
+    if dropped:
+        ledger.quarantine.keep([DamagedRow("journal", (doc,), (doc, data), doc) for data in dropped])
     salvaged: dict[int, Beyond] = {}
     for replica in sorted({*logs, *before}):
         one, head = logs.get(replica, Salvage()), before.get(replica)

@@ -105,6 +105,7 @@ export default {
   "cause.failed": "the link failed: a person must act",
   "cause.transaction": "waits for the other parts of its transaction",
   "cause.parked": "Rejected: its content is not allowed",
+  "cause.quarantine": "In quarantine: what is stored of it cannot be read",
   "cause.stopped": "this node is not running",
   "cause.running": "in progress",
   "cause.schedule": "at the next check",

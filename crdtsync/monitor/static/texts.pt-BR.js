@@ -105,6 +105,7 @@ export default {
   "cause.failed": "a ligação falhou: uma pessoa precisa agir",
   "cause.transaction": "aguarda as outras partes da transação",
   "cause.parked": "Rejeitado: o conteúdo não é permitido",
+  "cause.quarantine": "Em quarentena: o que está gravado não pode ser lido",
   "cause.stopped": "esta estação não está em execução",
   "cause.running": "em andamento",
   "cause.schedule": "na próxima verificação",
