@@ -16,6 +16,7 @@
     │   ├── Fork                        a log that does not continue the chain that is held
     │   ├── CompactionLoss              a compaction that would drop a write
     │   ├── LogBroken                   yrs refused an update or panicked
+    │   ├── DocumentQuarantined         a document that is set apart
     │   └── TransactionTooLarge         one transaction writes too much to one document
     ├── SchemaError                     what an adapter or its caller said is not possible
     │   ├── FieldError                  a value

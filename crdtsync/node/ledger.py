@@ -508,7 +508,7 @@ class Ledger:
     def documents_of(self, category: str) -> list[str]:
         """Return the documents here of a category."""
         if self._by_category[0] != len(self.heads):
-            # No document ever leaves: their number tells whether there are new ones.
+            # No document leaves without a reload: their number tells whether there are new ones.
             found: dict[str, list[str]] = {}
             for doc in self.heads:
                 found.setdefault(doc.partition("/")[0], []).append(doc)
@@ -1115,6 +1115,8 @@ class Ledger:
                 return
             self.pendencies_opened += sum(one.fresh for one in found)
             self.pendencies_closed += sum(len(one.closed) for one in found)
+            for doc in commit.dropped_logs:
+                self.heads.get(doc, {}).clear()
             _install(self.heads, commit.heads)
             self._settle(changes)
         for job in group:
@@ -1175,6 +1177,7 @@ class Ledger:
         self, rows: list[HeadRow], parked: list[ParkedRow], removals: dict[str, list[Removal]]
     ) -> None:
         self._removals = removals
+        self._by_category = (0, {})
         for known in (self.heads, self._working):
             known.clear()
             _install(known, rows)

@@ -198,7 +198,11 @@ class DocumentQuarantine:
         A document whose log they are of is set apart in the same commit.
         """
         ledger = self._ledger
-        rows = await ledger.storage.read(lambda view: view.damaged(tables))
+        found = await ledger.storage.read(lambda view: view.damaged(tables))
+        rows = [row for row in found if not _holds_the_rest(row)]
+        for row in found:
+            if row not in rows:
+                self.broken = say("{table} row {row} fails its checksum", table=row.table, row=row.key)
         if not rows:
             return rows
         kept = self._beside.keep(rows, ledger.clock.now_ms())
@@ -216,6 +220,9 @@ class DocumentQuarantine:
                 self.held.setdefault(row.doc, Held(said, now_ms))
         commit.meta[META_KEY] = dump_held(self.held)
         await ledger.storage.commit(commit)
+        if any(row.table == "heads" for row in rows):
+            for doc in await ledger.storage.read(_headless):
+                await self.put(doc, say("its heads are lost"))
         if ledger.is_open:
             await ledger.reload()
         return rows
@@ -261,3 +268,22 @@ def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, Beyond]]]:
         for doc, logs in json.loads(view.meta(SALVAGED_KEY) or b"{}").items()
     }
     return held, salvaged
+
+
+def _holds_the_rest(row: DamagedRow) -> bool:
+    """Whether the store says in this row what the others are; without it nothing could be read at all."""
+    return row.table == "documents" or (row.table == "meta" and str(row.key[0]).startswith("storage/"))
+
+
+def _headless(view: View) -> list[str]:
+    """The documents with a log and no head: the damaged row may have named another document."""
+    headed = {row.doc for row in view.heads()}
+    known = json.loads(view.meta(META_KEY) or b"{}")
+    return [doc for doc in view.documents() if doc not in headed and doc not in known and _has_log(view, doc)]
+
+
+def _has_log(view: View, doc: str) -> bool:
+    try:
+        return view.snapshot(doc) is not None or bool(view.journal(doc))
+    except StoreCorrupt:
+        return True

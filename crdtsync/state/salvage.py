@@ -56,9 +56,8 @@ def _of(elements: Mapping[int, Element]) -> Salvage:
         0,
         *(b.compaction[0] for b, _ in elements.values() if b.compaction and b.seq == b.compaction[0] + 1),
     ]
-    best = max((_chained(elements, gone) for gone in begins), key=lambda branch: (branch.end, -branch.gone))
-    if not best.elements:
-        best = Branch()
+    chained = [branch for gone in begins if (branch := _chained(elements, gone)).elements]
+    best = max(chained, key=lambda branch: (branch.end, -branch.gone), default=Branch())
     return Salvage(best, [elements[seq][1] for seq in sorted(elements) if seq > best.end])
 
 

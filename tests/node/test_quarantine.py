@@ -13,7 +13,7 @@ from crdtsync.errors import DocumentQuarantined
 from crdtsync.node.repair import repair
 from crdtsync.node.verbs import verify
 from tests.node.shop import STORE, Shop, add_product, sell, told, until
-from tests.node.test_recovery import expect, open_all, sales_of
+from tests.node.test_recovery import EVERYWHERE, expect, open_all, sales_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,3 +238,36 @@ async def test_rows_that_follow_from_the_log_are_found_and_made_again(
     assert (await verify(caixa, lambda *_: None))["findings"] == []
     await sell(caixa, "s3")
     await expect(shop, {"s1", "s2", "s3"}, 97)
+
+
+@pytest.mark.parametrize(
+    ("name", "doc"), [(STORE, "products"), ("gestao", STOCK), ("caixa1", STOCK), ("gestao", "products")]
+)
+async def test_a_log_whose_first_row_is_lost_comes_back_whole(shop: Shop, name: str, doc: str) -> None:
+    await open_all(shop)
+    await sell(shop.nodes["caixa1"], "s1")
+    await shop.even()
+    first = journal_ids(shop.folder / name, doc)[0]
+    node = await damaged_again(shop, name, "journal", doc, f"id = {first}")
+    with pytest.raises(DocumentQuarantined):
+        await node.ledger.fold(doc)
+    await repair(node, {"category": doc.partition("/")[0]})
+    await sell(shop.nodes["caixa1"], "s2")
+    await expect(shop, {"s1", "s2"}, 98)
+    for each in EVERYWHERE:
+        assert await shop.nodes[each].count(Product) == 1, each
+
+
+async def test_a_head_that_names_another_document_is_found_at_the_start(shop: Shop) -> None:
+    await open_all(shop)
+    await shop.close("gestao")
+    with closing(sqlite3.connect(shop.folder / "gestao" / "store.db")) as store, store:
+        store.execute(
+            "UPDATE heads SET doc = 99 WHERE doc = (SELECT id FROM documents WHERE doc = 'products')"
+        )
+    gestao = await shop.open("gestao")
+    assert "products" in gestao.ledger.quarantine.held
+    await repair(gestao, {"category": "products"})
+    await add_product(gestao, "p2")
+    await expect(shop, set(), 100)
+    assert await shop.nodes["caixa1"].count(Product) == 2
