@@ -383,8 +383,9 @@ class Database:
         # As bytes: a text may be no UTF-8 any more, and is then not equal to any.
         same = " AND ".join(f'CAST("{name}" AS BLOB) IS CAST(? AS BLOB)' for name in columns[: len(row.key)])
         key = list(row.key)
-        if row.table not in OWN_TABLES:
-            key[0] = self._documents.number(str(key[0]))
+        if row.table not in OWN_TABLES and isinstance(key[0], str):
+            # A record's row has the document's number, and its checksum is of the name.
+            key[0] = self._documents.numbers.get(key[0], key[0].removeprefix("#"))
         self.connection.execute(f"DELETE FROM {row.table} WHERE {same}", key)
         self._filing.clear()
 

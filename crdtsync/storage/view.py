@@ -62,13 +62,11 @@ class Documents:
             del self.numbers[doc]
             self.by_category[doc.partition("/")[0]].pop()
 
-    def name(self, number: int) -> str:
-        """The id of document `number`, or a placeholder that names the number when the store lost it."""
-        return self.names[number - 1] if 0 < number <= len(self.names) else f"#{number}"
-
-    def number(self, name: str) -> int:
-        """The inverse of `name`."""
-        return int(name[1:]) if name.startswith("#") else self.numbers[name]
+    def name(self, number: int | None) -> str:
+        """The id of document `number`, or a placeholder that names the number when the store lost it, or the number."""
+        if number is None or not 0 < number <= len(self.names):
+            return f"#{number}"
+        return self.names[number - 1]
 
 
 class SqlView:

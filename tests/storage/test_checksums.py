@@ -11,6 +11,7 @@ from crdtsync.errors import JournalCorrupt, StoreCorrupt
 from crdtsync.storage.base import Commit
 from crdtsync.storage.database import Database
 from crdtsync.storage.tables import OWN_TABLES
+from crdtsync.storage.view import Documents
 from crdtsync.testing.storage_contract import TABLES, full_commit
 
 TABLE_NAMES = [*OWN_TABLES, "rec_products", "rec_stock"]
@@ -108,6 +109,16 @@ def test_a_damaged_row_is_listed_with_its_document_and_can_be_discarded(table: s
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == total - len(rows)
 
 
+def test_a_row_that_names_no_document_is_named_read_and_can_be_discarded() -> None:
+    with closing(filled()) as database:
+        database.connection.execute("UPDATE rec_stock SET _doc = 77")
+        assert database.read(lambda view: [row[0] for row in view.select("stock")]) == ["#77"]
+        rows = database.read(lambda view: view.damaged(["rec_stock"]))
+        assert [(row.key, row.doc) for row in rows] == [(("#77", "p1"), None)]
+        database.commit(Commit(discarded=rows))
+        assert database.read(lambda view: view.integrity()) == []
+
+
 def test_a_damaged_key_that_is_no_longer_utf8_can_be_discarded() -> None:
     with closing(filled()) as database:
         database.connection.execute("UPDATE rec_products SET _key = CAST(x'ff61' AS TEXT) WHERE _key = 'p1'")
@@ -115,3 +126,8 @@ def test_a_damaged_key_that_is_no_longer_utf8_can_be_discarded() -> None:
         assert [(row.table, row.key) for row in rows] == [("rec_products", ("products", b"\xffa"))]
         database.commit(Commit(discarded=rows))
         assert database.read(lambda view: view.integrity()) == []
+
+
+def test_a_number_that_became_null_has_a_name_too() -> None:
+    # SQL cannot write it, a disk can.
+    assert Documents().name(None) == "#None"
