@@ -1,8 +1,8 @@
 """What a node keeps beside its store for the day when something stored breaks it: files, none of them needed to run.
 
 ``reading`` says which document's stored bytes are being taken apart; after a crash of the process it still says so, with
-the trace of the crash. It costs two calls of the system and no flush: a crash of the process loses nothing that was
-written, and after a power cut nobody asks. ``damaged`` holds the damaged rows that were taken out of the store.
+the trace of the crash. It is memory that the file shares, so it costs no call of the system: a crash of the process loses
+nothing that was written, and after a power cut nobody asks. ``damaged`` holds the damaged rows that were taken out of the store.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import mmap
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 READING_NAME = "reading"
 DAMAGED_NAME = "damaged"
+_NAME_BYTES = 1024
+"""The document's name, then zeros; the trace of a crash follows."""
 
 
 class Beside:
@@ -32,6 +35,7 @@ class Beside:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file: int | None = None
+        self._name: mmap.mmap | None = None
         self._watching = False
 
     def open(self) -> tuple[str, str]:
@@ -44,22 +48,29 @@ class Beside:
         """
         path = self.folder / READING_NAME
         try:
-            before = path.read_text("utf-8", "replace") if path.exists() else ""
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            before = path.read_bytes() if path.exists() else b""
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            # What follows is written after it.
+            os.write(self._file, bytes(_NAME_BYTES))
+            self._name = mmap.mmap(self._file, _NAME_BYTES)
         except OSError as error:
             raise StoreUnavailable(str(path), str(error)) from error
         if not faulthandler.is_enabled():
             # It writes when the process aborts or touches memory that is not its own, and not when it is killed.
             faulthandler.enable(self._file, all_threads=False)
             self._watching = True
-        doc, _, trace = before.partition("\n")
-        return (doc, trace.strip()) if trace.strip() else ("", "")
+        doc, _, mark = before[:_NAME_BYTES].rstrip(b"\0").decode("utf-8", "replace").partition("\n")
+        trace = mark + before[_NAME_BYTES:].decode("utf-8", "replace").strip()
+        return (doc, trace) if trace else ("", "")
 
     def close(self) -> None:
         """End: nothing is being read."""
         if self._watching:
             faulthandler.disable()
             self._watching = False
+        if self._name is not None:
+            self._name.close()
+            self._name = None
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -68,16 +79,17 @@ class Beside:
     @contextlib.contextmanager
     def reading(self, doc: str) -> Iterator[None]:
         """Say that a document's stored bytes are being taken apart."""
-        if self._file is None:
+        name = self._name
+        if name is None:
             yield
             return
         # Where the program around this one has the traces go elsewhere, the name alone must count as one.
-        os.write(self._file, f"{doc}\n{'' if self._watching else '?'}".encode())
+        told = f"{doc}\n{'' if self._watching else '?'}".encode()
+        name[: len(told)] = told
         try:
             yield
         finally:
-            os.ftruncate(self._file, 0)
-            os.lseek(self._file, 0, os.SEEK_SET)
+            name[: len(told)] = bytes(len(told))
 
     def keep(self, rows: Sequence[DamagedRow], now_ms: int) -> Path:
         """Write damaged rows to a file of their own, durably, and return it: one JSON object a line, bytes in hexadecimal.

@@ -71,13 +71,13 @@ class DocumentQuarantine:
         doc, trace = self._beside.open()
         await self.settle(_READ_AT_START)
         await self.recall()
-        if not doc:
+        if not (doc or trace):
             return
         if doc in await self._ledger.storage.read(lambda view: view.documents()):
             log.error("%s: the program crashed while it read this document:\n%s", doc, trace)
             await self.put(doc, say("the program crashed while it read it"))
         else:
-            log.error("the program crashed:\n%s\n%s", doc, trace)
+            log.error("the program crashed before this start:\n%s", trace)
 
     async def close(self) -> None:
         """Finish what is being made again."""
