@@ -271,3 +271,23 @@ async def test_a_head_that_names_another_document_is_found_at_the_start(shop: Sh
     await add_product(gestao, "p2")
     await expect(shop, set(), 100)
     assert await shop.nodes["caixa1"].count(Product) == 2
+
+
+async def test_what_nobody_can_bring_is_given_up_when_a_person_says_so(shop: Shop) -> None:
+    gestao = await shop.open("gestao")
+    for n in range(1, 5):
+        await add_product(gestao, f"p{n}")
+    ids = journal_ids(gestao.config.folder, "products")
+    gestao = await damaged_again(shop, "gestao", "journal", "products", f"id = {ids[1]}")
+    with pytest.raises(DocumentQuarantined):
+        await gestao.ledger.fold("products")
+    assert (await repair(gestao, {"category": "products"}))["repaired"][0]["waiting"] == 2
+    assert await gestao.count(Product) == 1
+    assert [line.split(": ")[:2] for line in told(gestao)] == [["quarantine", "products"]]
+    await repair(gestao, {"category": "products", "give_up": True})
+    assert {product.id for product in await gestao.find(Product)} == {"p1", "p3", "p4"}
+    assert told(gestao) == []
+    await shop.open(STORE)
+    await shop.even()
+    assert await shop.nodes[STORE].count(Product) == 3
+    assert (await verify(gestao, lambda *_: None))["findings"] == []
