@@ -17,6 +17,7 @@
     │   ├── Fork                        a log that does not continue the chain that is held
     │   ├── CompactionLoss              a compaction that would drop a write
     │   ├── LogBroken                   yrs refused an update or panicked
+    │   ├── DocumentQuarantined         a document that is set apart
     │   └── TransactionTooLarge         one transaction writes too much to one document
     ├── SchemaError                     what an adapter or its caller said is not possible
     │   ├── FieldError                  a value
@@ -282,6 +283,23 @@ class LogBroken(StateError):
         super().__init__(say("{doc}: the log could not take an update ({detail})", doc=doc, detail=detail))
         self.doc = doc
         self.detail = detail
+
+
+class DocumentQuarantined(StateError):
+    """A document that is set apart: what is stored of it cannot be read. ``why`` says what was found."""
+
+    def __init__(self, doc: str, why: str) -> None:
+        super().__init__(
+            say(
+                "{doc}: this document is in quarantine ({why}); nothing can be written to it and it does not "
+                "synchronize; the other documents work; repair it with: crdtsync repair DIR {category}",
+                doc=doc,
+                why=why,
+                category=doc.partition("/")[0],
+            )
+        )
+        self.doc = doc
+        self.why = why
 
 
 class TransactionTooLarge(StateError):

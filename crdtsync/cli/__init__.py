@@ -12,7 +12,7 @@ from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, see
 from crdtsync.cli.enrol import approve, devices, join, pair, recover, revoke
 from crdtsync.cli.inspect import adapters, show, status, verify, version
 from crdtsync.cli.keep import backup, doctor, restore, unit, upgrade
-from crdtsync.cli.operate import init, monitor, run, set_
+from crdtsync.cli.operate import init, monitor, repair, run, set_
 from crdtsync.cli.output import Group
 from crdtsync.cli.simulate import simulate
 from crdtsync.cli.track import alerts, first, history, network, pause, queue, resume, sync
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(init, run, monitor, set_, show, status, verify, adapters, simulate, version),
+    *(init, run, monitor, set_, show, status, verify, repair, adapters, simulate, version),
     *(sync, queue, history, network, alerts, pause, resume, first),
     *(pendencies, pendency, resolve, undo, seen, note, person),
     *(log, diff),

@@ -134,8 +134,8 @@ def verify(folder: Path, *, as_json: bool) -> None:
         for finding in report["findings"]:
             click.echo(f"  {finding}")
         found = len(report["findings"])
-        said = _("findings: {found}; see above, and move the store away to synchronize it again")
-        click.echo(said.format(found=found) if found else _("all is well"))
+        said = _("findings: {found}; see above, and mend them with: crdtsync repair {folder} CATEGORY")
+        click.echo(said.format(found=found, folder=folder) if found else _("all is well"))
     sys.exit(FINDING if report["findings"] else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from crdtsync import limits
 from crdtsync.cli.enrol import print_joined, read_code
 from crdtsync.cli.output import (
+    FINDING,
     Misuse,
     Verb,
     ask,
@@ -211,3 +213,52 @@ def set_(
         print_json(written)
     else:
         print_rows([written])
+
+
+@click.command(cls=Verb)
+@folder_argument
+@click.argument("category")
+@click.option(
+    "--give-up",
+    is_flag=True,
+    help="Wait for nobody: what this node wrote after a batch that nobody brings is written again now.",
+)
+@output_options
+def repair(folder: Path, category: str, *, give_up: bool, as_json: bool) -> None:
+    """Make what is stored of a category again from what checks out.
+
+    Damaged rows are written to DIR/damaged first. Documents in quarantine are made again from the rows of their logs that
+    check out; what is missing comes again from the nodes that have it, at the next synchronization. Records shown, the
+    index of what to send and pendencies are made again from the logs. Works whether or not the node runs. Exit code 1
+    when something is missing or could not be repaired.
+
+    Example: crdtsync repair loja1 stock
+    """
+    answer = asyncio.run(ask(folder, "repair", category=category, give_up=give_up))
+    if as_json:
+        print_json(answer)
+    else:
+        _print_repair(answer)
+    apart = any(doc.partition("/")[0] == category for doc in answer["quarantined"])
+    lacking = any(one["missing"] or one["waiting"] for one in answer["repaired"])
+    if apart or lacking:
+        sys.exit(FINDING)
+
+
+def _print_repair(answer: dict[str, Any]) -> None:
+    said = _(
+        "damaged rows: {damaged_rows}; documents repaired: {repaired}; records made again in {rebuilt} others"
+    )
+    click.echo(said.format(**answer | {"repaired": len(answer["repaired"])}))
+    for one in answer["repaired"]:
+        click.echo(_("{doc}: {batches} batches are there").format(**one))
+        for device, count in one["missing"].items():
+            said = _("  {count} batches of {device} are missing; they come again from a node that has them")
+            click.echo(said.format(count=count, device=device))
+        if one["waiting"]:
+            said = _("  {waiting} batches written here after those wait until a node was asked for them")
+            click.echo(said.format(**one))
+        if one["incarnation"]:
+            click.echo(_("  this node writes under a new replica from now on"))
+    for doc in answer["quarantined"]:
+        click.echo(_("still in quarantine: {doc}").format(doc=doc))

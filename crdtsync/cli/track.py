@@ -106,6 +106,7 @@ ALERTS = {
     "already_connected": N_("A device connects a second time"),
     "claims_own_log": N_("A device holds more of this node's writes than it has"),
     "waiting_device": N_("A device waits to be approved"),
+    "quarantine": N_("Something stored cannot be read"),
 }
 
 
@@ -316,6 +317,7 @@ CAUSES = {
     "failed": N_("the link failed: a person must act"),
     "transaction": N_("waits for the other parts of its transaction"),
     "parked": N_("Rejected: its content is not allowed"),
+    "quarantine": N_("In quarantine: what is stored of it cannot be read"),
     "stopped": N_("this node is not running"),
     "running": N_("in progress"),
     "schedule": N_("at the next check"),

@@ -41,6 +41,7 @@ class Cause(StrEnum):
     FAILED = "failed"
     TRANSACTION = "transaction"
     PARKED = "parked"
+    QUARANTINE = "quarantine"
     STOPPED = "stopped"
 
 
@@ -62,6 +63,7 @@ _TURNS = {
     Cause.FAILED: Turn.PERSON,
     Cause.TRANSACTION: Turn.UPSTREAM,
     Cause.PARKED: Turn.PERSON,
+    Cause.QUARANTINE: Turn.PERSON,
     Cause.STOPPED: Turn.PERSON,
 }
 
@@ -337,7 +339,9 @@ class Agenda:
             else:
                 if name not in whys:
                     whys[name] = self.why(name, "upload", pending)
-                found.append(Waiting(name, "upload", place.doc, place.key, whys[name]))
+                apart = self._ledger.quarantine.held.get(place.doc)
+                why = whys[name] if apart is None else _why(Cause.QUARANTINE)
+                found.append(Waiting(name, "upload", place.doc, place.key, why, apart and apart.why))
         following = str(page[-1]) if begin + len(page) < len(places) else None
         return found, following, len(places)
 

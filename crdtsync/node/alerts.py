@@ -35,6 +35,7 @@ class AlertCode(StrEnum):
     ALREADY_CONNECTED = "already_connected"
     CLAIMS_OWN_LOG = "claims_own_log"
     WAITING_DEVICE = "waiting_device"
+    QUARANTINE = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,9 @@ class Known:
         claimed: device below -> when it claimed more of this node's own log than this node has.
         waiting: device below -> since when it waits for a person to approve it.
         disk_free, disk_total: bytes; None when the system does not say.
+        quarantined: document -> why it is set apart, since when.
+        salvaged: document -> how many batches wait for the node above since its repair.
+        broken: what is wrong with the store's file as a whole.
     """
 
     folder: str
@@ -94,6 +98,9 @@ class Known:
     waiting: Mapping[str, int] = field(default_factory=dict)
     disk_free: int | None = None
     disk_total: int | None = None
+    quarantined: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    salvaged: Mapping[str, int] = field(default_factory=dict)
+    broken: str | None = None
 
 
 def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float) -> list[Alert]:
@@ -103,6 +110,7 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         *_below(known, now_ms, silent_minutes),
         *_differences(known),
         *_strangers(known),
+        *_damage(known),
     ]
     if known.disk_free is not None and known.disk_total:
         detail, low = disk_state(known.disk_free, known.disk_total)
@@ -169,6 +177,29 @@ def _differences(known: Known) -> list[Alert]:
             why=why,
         )
         found.append(Alert(AlertCode.INCOMPATIBLE, "A", category, None, detail))
+    return found
+
+
+def _damage(known: Known) -> list[Alert]:
+    """What of the store cannot be read."""
+    found = []
+    for doc, (why, since) in known.quarantined.items():
+        detail = say(
+            "{why}; nothing can be written to it and it does not synchronize; repair it with: crdtsync repair "
+            "{folder} {category}",
+            why=why,
+            folder=known.folder,
+            category=doc.partition("/")[0],
+        )
+        found.append(Alert(AlertCode.QUARANTINE, "B", doc, since, detail))
+    for doc, batches in known.salvaged.items():
+        detail = say(
+            "it was repaired; {n} writes of this node wait until another node was asked for what is missing",
+            n=batches,
+        )
+        found.append(Alert(AlertCode.QUARANTINE, "M", doc, None, detail))
+    if known.broken is not None:
+        found.append(Alert(AlertCode.QUARANTINE, "B", known.folder, None, known.broken))
     return found
 
 

@@ -22,13 +22,17 @@ from crdtsync import limits
 from crdtsync.errors import (
     BatchInvalid,
     CrdtsyncError,
+    DocumentQuarantined,
     RecordExists,
+    StateError,
     StorageError,
     StoreClosed,
-    UpdateInvalid,
+    StoreCorrupt,
 )
+from crdtsync.node.beside import Nowhere
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
 from crdtsync.node.memory import give_back
+from crdtsync.node.quarantine import DocumentQuarantine
 from crdtsync.node.slices import Slices
 from crdtsync.pendencies import removals as removal_rows
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
@@ -55,11 +59,13 @@ from crdtsync.storage.base import (
     Storage,
     View,
 )
+from crdtsync.storage.watched import WatchedStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
     from datetime import date
 
+    from crdtsync.node.beside import Beside
     from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
@@ -124,10 +130,12 @@ class Ledger:
         storage: Storage,
         clock: Clock,
         nonce: NoncePlace | None = None,
+        beside: Beside | Nowhere | None = None,
     ) -> None:
         self.identity = identity
         self.schema = schema
-        self.storage = storage
+        self.quarantine = DocumentQuarantine(self, beside or Nowhere())
+        self.storage: Storage = WatchedStorage(storage, self.quarantine.tripped)
         self.clock = clock
         self.nonce = nonce
         self.rule_book = RuleBook(schema, identity.role)
@@ -174,6 +182,7 @@ class Ledger:
     async def open(self) -> None:
         """Open the store, read the heads, choose or find the own replica, start the writer."""
         await self.storage.open()
+        await self.quarantine.open()
         rows, parked, removals, registry, raw = await self.storage.read(
             lambda view: (*_stored_state(view), view.replicas(), view.meta("replica"))
         )
@@ -188,6 +197,8 @@ class Ledger:
             await self.new_incarnation()
         else:
             self.replica = int.from_bytes(raw, "big")
+            if self.replica not in self.registry:
+                await self.commit(Commit(replicas=[self._own_row(self.replica)]))
             await self._mistrust_copies()
         await self._renew_nonce()
         await self._follow_schema(parked)
@@ -227,8 +238,10 @@ class Ledger:
                 continue
             docs.setdefault(entry.doc, []).append((entry.replica, entry.seq))
         for doc, readable in docs.items():
-            if self.shape_of(doc) is not None:
-                await self._submit(self._local, partial(self._rebuild, doc, readable))
+            if self.shape_of(doc) is not None and doc not in self.quarantine.held:
+                # One that turns out to be unreadable is set apart; its repair writes its rows again.
+                with contextlib.suppress(DocumentQuarantined):
+                    await self._submit(self._local, partial(self._rebuild, doc, readable))
         if upgraded:
             await self.storage.commit(Commit(meta={"schema": current}))
 
@@ -251,11 +264,14 @@ class Ledger:
         replica = 0
         while not 0 < replica <= limits.REPLICA_MAX or replica in self.registry:
             replica = int.from_bytes(self.clock.random_bytes(7), "big") >> 3
-        me = self.identity
-        row = ReplicaRow(replica, me.device, me.role.value, me.store, me.account)
+        row = self._own_row(replica)
         commit.meta["replica"] = replica.to_bytes(7, "big")
         commit.replicas.append(row)
         return row
+
+    def _own_row(self, replica: int) -> ReplicaRow:
+        me = self.identity
+        return ReplicaRow(replica, me.device, me.role.value, me.store, me.account)
 
     def take_replica(self, row: ReplicaRow) -> None:
         """Write as this replica from now on. No document stays in memory: each knows who writes."""
@@ -265,6 +281,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Finish what is queued, then close the store."""
+        await self.quarantine.close()
         self._closing = True
         self._wake.set()
         if self._writer is not None:
@@ -272,7 +289,13 @@ class Ledger:
             with contextlib.suppress(StorageError):
                 # A store that cannot take a new value is still known by the one that it has.
                 await self._renew_nonce()
+        self.quarantine.end()
         await self.storage.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the writer takes work."""
+        return self._writer is not None and not self._writer.done() and not self._closing
 
     def abort(self) -> None:
         """Stop at once, as a crash would: nothing more is written."""
@@ -321,11 +344,14 @@ class Ledger:
     def scope(self, peer: Identity) -> list[str]:
         """Return the documents here that ``peer`` and this node both are to hold, in order."""
         today = self.clock.today()
-        return sorted(doc for doc in self.heads if self._held_on(today, peer, doc))
+        apart = self.quarantine.held
+        return sorted(doc for doc in self.heads if doc not in apart and self._held_on(today, peer, doc))
 
     def digest_of(self, doc: str) -> bytes:
         """Return 8 bytes over a document's heads; no document is loaded."""
-        return heads_digest(doc, self.heads.get(doc, {}))
+        # A log with a hole is to be compared with the copy above, even if that one ends where the hole begins.
+        holed = doc in self.quarantine.salvaged
+        return heads_digest(f"{doc}?" if holed else doc, self.heads.get(doc, {}))
 
     def digest(self, docs: Iterable[str]) -> bytes:
         """Return 16 bytes over the heads of documents; no document is loaded."""
@@ -398,15 +424,28 @@ class Ledger:
         self.in_use.set()
         document = self._documents.get(doc)
         if document is None:
-            document = self._empty(doc)
-            stored = await self.stored(doc)
-            document.load(stored, self._parked.get(doc, ()), self._withheld(doc))
+            async with self.quarantine.guarded(doc):
+                document = self._empty(doc)
+                stored = await self.stored(doc)
+                with self.quarantine.reading(doc):
+                    document.load(stored, self._parked.get(doc, ()), self._withheld(doc))
             large = sum(map(len, stored)) >= limits.LOAD_BYTES_LARGE
             del stored
             if large:
                 give_back()
             self._documents[doc] = document
         return document
+
+    def forget(self, doc: str) -> None:
+        """Let a document leave memory."""
+        self._documents.pop(doc, None)
+
+    async def log_of(self, doc: str) -> Log:
+        """Return a document's log as it is stored; it is not kept."""
+        async with self.quarantine.guarded(doc):
+            stored = await self.stored(doc)
+            with self.quarantine.reading(doc):
+                return Log(doc, self.replica, stored)
 
     def _empty(self, doc: str) -> Document:
         """Return a document on the writer's heads, with nothing loaded yet."""
@@ -417,7 +456,7 @@ class Ledger:
         """Return a document and its log, which stays in memory with it from now on."""
         document = await self.document(doc)
         if document.log is None:
-            document.log = Log(doc, self.replica, await self.stored(doc))
+            document.log = await self.log_of(doc)
         return document, document.log
 
     def _withheld(self, doc: str) -> list[tuple[int, int]]:
@@ -429,7 +468,8 @@ class Ledger:
         """Load a document beside the writer, a little at a time: a local write to another one does not wait for it."""
         async with self._warming:
             heads = self._working.get(doc)
-            if heads is None or doc in self._documents or self.shape_of(doc) is None:
+            apart = doc in self._documents or doc in self.quarantine.held
+            if heads is None or apart or self.shape_of(doc) is None:
                 return
             at = _positions(heads)
             document = self._empty(doc)
@@ -438,8 +478,8 @@ class Ledger:
                 steps = document.loading(stored, self._parked.get(doc, ()), self._withheld(doc))
                 async for _ in self._in_turns(steps):
                     pass
-            except UpdateInvalid:
-                # A write came between the heads and the journal: the writer loads it, in its turn.
+            except (StateError, StoreCorrupt):
+                # A write came between the heads and the journal, or they are damaged: the writer loads it, in its turn.
                 return
             same = (
                 self._working.get(doc) is heads
@@ -472,7 +512,7 @@ class Ledger:
     def documents_of(self, category: str) -> list[str]:
         """Return the documents here of a category."""
         if self._by_category[0] != len(self.heads):
-            # No document ever leaves: their number tells whether there are new ones.
+            # No document leaves without a reload: their number tells whether there are new ones.
             found: dict[str, list[str]] = {}
             for doc in self.heads:
                 found.setdefault(doc.partition("/")[0], []).append(doc)
@@ -489,6 +529,7 @@ class Ledger:
 
     async def fold(self, doc: str) -> Fold:
         """Return a document's fold, only to be read; load the document when it is not in memory."""
+        self.quarantine.refuse(doc)
         found = [self._documents[doc]] if doc in self._documents else []
 
         async def prepare(_commit: Commit) -> list[Change]:
@@ -514,7 +555,9 @@ class Ledger:
 
         async def cut(_commit: Commit) -> list[Change]:
             document, logs = await self._with_log(doc)
-            whole.append(logs.diff(clocks))
+            async with self.quarantine.guarded(doc):
+                with self.quarantine.reading(doc):
+                    whole.append(logs.diff(clocks))
             result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
             result.cut = self.cut_of(doc)
             return []
@@ -549,7 +592,10 @@ class Ledger:
 
     async def install(self, doc: str, update: bytes, commit: Commit) -> None:
         """Let a document be this update from the commit on; its heads are to be set before."""
-        encoded = Log(doc, self.replica, [update]).encode()
+        await self.install_encoded(doc, Log(doc, self.replica, [update]).encode(), commit)
+
+    async def install_encoded(self, doc: str, encoded: bytes, commit: Commit) -> None:
+        """As ``install``, of an update that is written to the store as it is."""
         covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
         commit.snapshots[doc] = (encoded, covers)
         document = self._empty(doc)
@@ -561,6 +607,16 @@ class Ledger:
             docs.discard(doc)
         for replica in document.waiting():
             self._waiting.setdefault(replica, set()).add(doc)
+
+    def restart(self, doc: str, parked: Iterable[Parked]) -> list[Removal]:
+        """Let these batches be the parked ones of a document whose heads were set anew; return its undecided removals."""
+        self._parked[doc] = {(entry.replica, entry.seq) for entry in parked}
+        heads = self._working[doc]
+        held = self._removals.pop(doc, [])
+        kept = [one for one in held if one.replica in heads and one.seq <= heads[one.replica].seq]
+        if kept:
+            self._removals[doc] = kept
+        return list(kept)
 
     def repark(self, doc: str, replica: int, upto: int, fresh: Iterable[Parked], commit: Commit) -> None:
         """Let these batches be the parked ones of a log after ``upto``."""
@@ -652,6 +708,8 @@ class Ledger:
             commit.meta |= kept or {}
             return written
 
+        for doc in ops:
+            self.quarantine.refuse(doc)
         return await self._submit(self._local, prepare)
 
     def _removals_at(self, doc: str, replica: int, seq: int) -> list[Removal]:
@@ -712,6 +770,7 @@ class Ledger:
         send here: no transaction waits for its parts in them. ``skew_ms`` says that the update comes from below, and
         how far ahead the clocks there are known to be, in milliseconds: stamps far ahead get a ceiling.
         """
+        self.quarantine.refuse(doc)
         began = 0.0
         now = asyncio.get_running_loop().time
 
@@ -766,12 +825,15 @@ class Ledger:
 
     async def show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
-        documents = {doc: await self.document(doc) for doc in sorted(self._waiting.get(replica, ()))}
+        apart = self.quarantine.held
+        shown = sorted(self._waiting.get(replica, set()) - apart.keys())
+        documents = {doc: await self.document(doc) for doc in shown}
         upto: dict[str, int] = {}
 
         def satisfied(parts: Mapping[str, int]) -> bool:
             for doc, seq in parts.items():
-                if doc.partition("/")[0] in absent or not self.holds(doc):
+                # For a document that is set apart nobody else is to wait.
+                if doc.partition("/")[0] in absent or doc in apart or not self.holds(doc):
                     continue
                 head = self._working.get(doc, {}).get(replica)
                 if upto.get(doc, head.visible if head else 0) < seq:
@@ -818,12 +880,13 @@ class Ledger:
             if document.unfinished() or (compact and not await self._copied(doc, own)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
-            document.log = Log(doc, self.replica, await self.stored(doc))
+            document.log = await self.log_of(doc)
             change = Change(doc, document.shape.category)
-            encoded = document.log.encode()
-            if compact:
-                stamp = self.hlc.tick(self.clock.now_ms())
-                encoded, change = document.compact(stamp, self.clock.random_bytes(16))
+            with self.quarantine.reading(doc):
+                encoded = document.log.encode()
+                if compact:
+                    stamp = self.hlc.tick(self.clock.now_ms())
+                    encoded, change = document.compact(stamp, self.clock.random_bytes(16))
             commit.snapshots[doc] = (encoded, covers)
             self._documents.pop(doc)
             self._journal_rows[doc] = 0
@@ -853,10 +916,14 @@ class Ledger:
             if document is None:
                 continue
             patience = limits.AT_WORK_PATIENCE if self.at_work else 1
-            if document.wants_compaction(patience) and await self.compact(doc):
-                continue
-            if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:
-                await self.squash(doc)
+            try:
+                if document.wants_compaction(patience) and await self.compact(doc):
+                    continue
+                if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:
+                    await self.squash(doc)
+            except StateError:
+                # One that cannot be tidied is not in the way of the others.
+                log.exception("%s: it cannot be tidied", doc)
 
         async def drop(_commit: Commit) -> list[Change]:
             for doc in [name for name in self._documents if name not in self._used]:
@@ -1009,7 +1076,7 @@ class Ledger:
         await self._finish(commit, group)
         if failed:
             # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
-            await self._reload()
+            await self.reload()
         for job, reason in refused:
             if not job.done.done():
                 job.done.set_exception(reason)
@@ -1045,13 +1112,15 @@ class Ledger:
             try:
                 await self.storage.commit(commit)
             except Exception as error:  # noqa: BLE001 - it goes to every job's caller
-                await self._reload()
+                await self.reload()
                 for job in group:
                     if not job.done.done():
                         job.done.set_exception(error)
                 return
             self.pendencies_opened += sum(one.fresh for one in found)
             self.pendencies_closed += sum(len(one.closed) for one in found)
+            for doc in commit.dropped_logs:
+                self.heads.get(doc, {}).clear()
             _install(self.heads, commit.heads)
             self._settle(changes)
         for job in group:
@@ -1089,16 +1158,18 @@ class Ledger:
             if document is None:
                 continue
             try:
-                document.settle(change)
+                with self.quarantine.reading(change.doc) if document.log else contextlib.nullcontext():
+                    document.settle(change)
             except CrdtsyncError:
                 # The change is durable; only the copy in memory broke, and the next use loads it again.
                 self._documents.pop(change.doc)
         while len(self._documents) > limits.DOCUMENTS_LOADED_MAX:
             self._documents.pop(next(iter(self._documents)))
 
-    async def _reload(self) -> None:
+    async def reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""
         self._documents.clear()
+        await self.quarantine.recall()
         state, registry, raw = await self.storage.read(
             lambda view: (_stored_state(view), view.replicas(), view.meta("replica"))
         )
@@ -1110,6 +1181,7 @@ class Ledger:
         self, rows: list[HeadRow], parked: list[ParkedRow], removals: dict[str, list[Removal]]
     ) -> None:
         self._removals = removals
+        self._by_category = (0, {})
         for known in (self.heads, self._working):
             known.clear()
             _install(known, rows)

@@ -18,6 +18,7 @@ from crdtsync.errors import (
     ChannelClosed,
     CompactionLoss,
     CrdtsyncError,
+    DocumentQuarantined,
     Fork,
     LinkBroken,
     StorageError,
@@ -99,6 +100,8 @@ class Link:
         self._shared: set[str] = set()
         self._absent: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
+        # Documents in quarantine at the node above, as it said last.
+        self._apart: frozenset[str] = frozenset()
         self._pace: Pace | None = None
         self._rate: int | None = None
         self._flying: dict[int, tuple[str, dict[int, int]]] = {}
@@ -248,8 +251,8 @@ class Link:
 
     @property
     def held(self) -> frozenset[str]:
-        """The categories that stay out of the check or run that is going on."""
-        return self._held
+        """The categories and documents that stay out of the check or run that is going on."""
+        return self._held | self._apart
 
     def ask(self) -> None:
         """Downstream: ask the node above to synchronize with the one above it."""
@@ -289,7 +292,7 @@ class Link:
                 # What the upstream holds stands: the next run asks for that log from its first element.
                 self.ledger.doubts.setdefault(error.doc, set()).add(error.replica)
             await self._refuse("fork", str(error), terminal=False)
-        except (UpdateGap, StorageError) as error:
+        except (UpdateGap, StorageError, DocumentQuarantined) as error:
             code = "gap" if isinstance(error, UpdateGap) else "store"
             await self._refuse(code, str(error), terminal=False)
         except (LinkBroken, ChannelClosed):
@@ -474,7 +477,12 @@ class Link:
     def _scope(self) -> list[str]:
         assert self.peer is not None
         open_now = self._shared - self._held
-        return [doc for doc in self.ledger.scope(self.peer) if doc.partition("/")[0] in open_now]
+        apart = self._held | self._apart
+        return [
+            doc
+            for doc in self.ledger.scope(self.peer)
+            if doc.partition("/")[0] in open_now and doc not in apart
+        ]
 
     async def _check_when_wanted(self) -> None:
         while True:
@@ -483,6 +491,7 @@ class Link:
                 self._idle.clear()
                 await self._idle.wait()
             self._want_check.clear()
+            self._held |= self.ledger.quarantine.held.keys()
             scope = self._scope()
             self._baseline = self.ledger.vectors(scope)
             self._pace = Pace(self._rate) if self._rate else None
@@ -506,7 +515,7 @@ class Link:
             await self._finish_run()
         else:
             docs = {doc: self.ledger.digest_of(doc) for doc in scope}
-            await self._send(Kind.DIGESTS, docs=docs)
+            await self._send(Kind.DIGESTS, docs=docs, held=sorted(self.ledger.quarantine.held))
 
     async def _on_even(self, _: dict[str, Any]) -> None:
         self._theirs = self._baseline
@@ -514,10 +523,15 @@ class Link:
 
     async def _on_digests(self, digests: dict[str, Any]) -> None:
         theirs: dict[str, bytes] = digests["docs"]
+        self._apart = frozenset(digests["held"])
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
         docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
         self.run_now = Run(self._now(), self.trigger)
-        self._quarantine.doubt({doc: replicas for doc, replicas in self.ledger.doubts.items() if doc in docs})
+        doubts = {doc: set(replicas) for doc, replicas in self.ledger.doubts.items() if doc in docs}
+        for doc, logs in self.ledger.quarantine.salvaged.items():
+            if doc in docs:
+                doubts.setdefault(doc, set()).update(logs)
+        self._quarantine.doubt(doubts)
         self.ledger.doubts.clear()
         await self._send(Kind.HEADS, docs=_wire(self._told(docs)), vouched=self._vouched())
 
@@ -630,7 +644,8 @@ class Link:
         recovery = Recovery(self.ledger, self._quarantine, self._theirs, above=above, absent=self._absent)
         changed = await recovery.settle()
         for doc, replicas in self._quarantine.doubts.items():
-            self.ledger.examined |= {self._theirs[doc][r][1] for r in replicas & self._theirs[doc].keys()}
+            theirs = self._theirs.get(doc, {})
+            self.ledger.examined |= {theirs[r][1] for r in replicas & theirs.keys()}
         self._quarantine.doubt({})
         if changed:
             text = "two branches of a log are one again; the next handshake goes on"

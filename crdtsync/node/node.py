@@ -17,6 +17,7 @@ from crdtsync.node import tracking
 from crdtsync.node.admission import Admission
 from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
+from crdtsync.node.beside import Beside
 from crdtsync.node.config import CLOSED
 from crdtsync.node.credentials import Credentials
 from crdtsync.node.history import LINK
@@ -113,8 +114,9 @@ class Node:
         store = storage or SqliteStorage(config.store_path, table_specs(self.schema))
         if nonce is None and storage is None:
             nonce = NonceFile(config.folder / INCARNATION_NAME)
+        beside = Beside(config.folder) if storage is None else None
         clock = clock or SystemClock(ZoneInfo(config.time_zone))
-        self.ledger = Ledger(config.identity, self.schema, store, clock, nonce)
+        self.ledger = Ledger(config.identity, self.schema, store, clock, nonce, beside)
         self.ledger.copied_by = LINK if config.upstream else None
         self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or transport_of(config)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from crdtsync.state.document import Change, Document, Head
 from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
 from crdtsync.state.log import Log
+from crdtsync.state.salvage import splice
 from crdtsync.state.update import Run, Update, read_update, write_update
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class _Log:
     source: Branch | None = None
     since: int = 0
     """Up to where the branch had been written again before."""
+    holed: bool = False
+    """Whether rows of this log were lost and no copy has them: the log ends at ``fork``."""
 
     @property
     def forked(self) -> bool:
@@ -179,6 +181,7 @@ class Recovery:
         for doc, replica in sorted(self._quarantine.held):
             await self._compare(doc, replica, owned=replica in own)
         self._sharpen()
+        await self._fill_holes(commit)
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
         await self._skip_known()
@@ -195,8 +198,7 @@ class Recovery:
     async def _update(self, doc: str) -> Update:
         """All logs of a document, as stored."""
         if doc not in self._updates:
-            stored = await self._ledger.stored(doc)
-            self._updates[doc] = read_update(Log(doc, 0, stored).encode())
+            self._updates[doc] = read_update((await self._ledger.log_of(doc)).encode())
         return self._updates[doc]
 
     async def _mine(self, doc: str, replica: int) -> Branch:
@@ -226,6 +228,29 @@ class Recovery:
             if entry.forked and floor > entry.fork:
                 entry.fork = common_length(entry.mine, entry.theirs, floor, entry.known)
 
+    async def _fill_holes(self, commit: Commit) -> None:
+        """Rows of an own log that were lost come from the peer's copy, and what was salvaged behind them follows.
+
+        What the node above does not have, nobody has; of the nodes below another one may.
+        """
+        filled: dict[str, set[int]] = {}
+        for doc, logs in sorted(self._ledger.quarantine.salvaged.items()):
+            for replica in sorted(logs.keys() & self._quarantine.doubts.get(doc, set())):
+                entry = self._logs.get((doc, replica))
+                if entry is None:
+                    entry = _Log(doc, replica, await self._mine(doc, replica), Branch(), 0)
+                    self._logs[doc, replica] = entry
+                whole, end = splice(entry.mine, entry.theirs, logs[replica])
+                if end < whole.end and not self._above:
+                    continue
+                entry.mine, entry.fork = whole, end
+                entry.holed = end < whole.end
+                if not entry.holed:
+                    entry.final = whole
+                filled.setdefault(doc, set()).add(replica)
+        if filled:
+            self._ledger.quarantine.settled(filled, commit)
+
     def _of(self, replica: int) -> list[_Log]:
         return [entry for entry in self._logs.values() if entry.replica == replica]
 
@@ -233,7 +258,7 @@ class Recovery:
 
     async def _decide(self, replica: int, *, owned: bool) -> None:
         entries = self._of(replica)
-        forked = any(entry.forked for entry in entries)
+        forked = any(entry.forked or entry.holed for entry in entries)
         if self._above or not forked:
             for entry in entries:
                 if entry.forked or entry.longer:
@@ -278,7 +303,10 @@ class Recovery:
         """
         await self._add_all_logs(replica)
         entries = {entry.doc: entry for entry in self._of(replica)}
-        keep = {doc: entry.fork if entry.forked else entry.mine.end for doc, entry in entries.items()}
+        keep = {
+            doc: entry.fork if entry.forked or entry.holed else entry.mine.end
+            for doc, entry in entries.items()
+        }
         while self._cut_transactions(entries, keep):
             pass
         for doc, entry in entries.items():
@@ -292,6 +320,8 @@ class Recovery:
     async def _add_all_logs(self, replica: int) -> None:
         """Look at every document that a replica wrote: its transactions may reach into any of them."""
         for doc, heads in sorted(self._ledger.working.items()):
+            if doc in self._ledger.quarantine.held:
+                continue
             known_here = replica in heads and heads[replica].seq and self._ledger.shape_of(doc) is not None
             if known_here and (doc, replica) not in self._logs:
                 mine = await self._mine(doc, replica)
@@ -309,6 +339,15 @@ class Recovery:
                     least = self._least(entries[other], part, merged=write.merged)
                     found = found or least < keep[other]
                     keep[other] = min(keep[other], least)
+            # Of a part that was lost itself nothing can be read; the other parts name it.
+            for write, other, part in (
+                (w, other, part) for w in entry.mine.writes for other, part in w.parts.items()
+            ):
+                holed = other in entries and entries[other].holed and part > keep[other]
+                if holed and keep[doc] >= write.seq and not write.merged:
+                    least = self._least(entry, write.seq, merged=False)
+                    found = found or least < keep[doc]
+                    keep[doc] = min(keep[doc], least)
         return found
 
     @staticmethod
@@ -417,11 +456,7 @@ class Recovery:
         change.heads.add(replica)
         change.hlc = max(change.hlc, *(batch.hlc for batch, _ in final.elements))
         self._ledger.hlc.observe(change.hlc)
-        keys: dict[int, dict[str, None]] = defaultdict(dict)
-        for at, (seq, _) in final.newest.items():
-            keys[seq][at[0]] = None
-        rows = [(seq, tuple(names)) for seq, names in sorted(keys.items())]
-        change.recompacted.append((replica, max(head.seq, final.end), rows))
+        change.recompacted.append((replica, max(head.seq, final.end), final.index))
         held = self._quarantine.held.get((doc, replica))
         fresh = held.parked if held is not None and final is entry.theirs else []
         self._ledger.repark(doc, replica, entry.fork, fresh, commit)

@@ -184,6 +184,12 @@ def _known(node: Node) -> Known:
         waiting=node.admission.waiting(),
         disk_free=free,
         disk_total=total,
+        quarantined=node.ledger.quarantine.held,
+        salvaged={
+            doc: sum(len(beyond.batches) for beyond in logs.values())
+            for doc, logs in node.ledger.quarantine.salvaged.items()
+        },
+        broken=node.ledger.quarantine.broken,
     )
 
 

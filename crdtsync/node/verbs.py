@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.errors import FieldError, RecordMissing
+from crdtsync.errors import DocumentQuarantined, FieldError, RecordMissing, StoreCorrupt
 from crdtsync.node.compare import COMPARE
 from crdtsync.node.deciding import DECIDING
 from crdtsync.node.enrolment import ENROLMENT
 from crdtsync.node.lineage import log
 from crdtsync.node.network import NETWORK
 from crdtsync.node.node import Node
+from crdtsync.node.repair import repair
 from crdtsync.node.tracking import TRACKING, alerts_of, heard_below
 from crdtsync.node.transaction import find_rows
 from crdtsync.said import say
@@ -76,8 +78,9 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
 
 
 async def digests(node: Node, args: dict[str, Any]) -> dict[str, str]:
-    """The canonical digest of every document's folded state; of ``docs`` only, when given."""
+    """The canonical digest of every document's folded state; of ``docs`` only, when given. Not of those in quarantine."""
     held = sorted(doc for doc, heads in node.ledger.heads.items() if heads and node.ledger.shape_of(doc))
+    held = [doc for doc in held if doc not in node.ledger.quarantine.held]
     if args.get("docs") is not None:
         held = [doc for doc in held if doc in args["docs"]]
     return {doc: (await node.ledger.state_digest(doc)).hex() for doc in held}
@@ -194,11 +197,17 @@ async def verify(node: Node, watch: Callable[[int, int], None]) -> dict[str, Any
     found: dict[str, str] = {}
     records = 0
     for done, doc in enumerate(held, 1):
-        rows, digest = await ledger.refold(doc)
-        found[doc] = digest.hex()
-        records += len(rows)
-        findings += await ledger.storage.read(lambda view, doc=doc, rows=rows: _compare(view, doc, rows))  # type: ignore[misc]
         watch(done, len(held))
+        try:
+            rows, digest = await ledger.refold(doc)
+            findings += await ledger.storage.read(partial(_compare, doc=doc, rows=rows))
+        except DocumentQuarantined as error:
+            findings.append(f"{doc}: in quarantine: {error.why}")
+        except StoreCorrupt as error:
+            findings.append(f"{doc}: {error}")
+        else:
+            found[doc] = digest.hex()
+            records += len(rows)
     return {"findings": findings, "digests": found, "records": records}
 
 
@@ -219,6 +228,7 @@ BUILT_IN: dict[str, Verb] = {
     "show": show,
     "set": set_,
     "log": log,
+    "repair": repair,
     **COMPARE,
     **DECIDING,
     **ENROLMENT,

@@ -109,6 +109,8 @@ _VECTORS = _map(
     ),
     limits.DOCUMENTS_PER_LINK_MAX,
 )
+# Categories, and single documents: one that is all of its category has its name.
+_HELD = _list(_DOC, limits.DOCUMENTS_PER_LINK_MAX)
 _COUNTS = _map(_NAME, _COUNT, limits.CATEGORIES_MAX)
 _PROTOCOL = _uint(1 << 16)
 _IDENTITY: dict[str, Check] = {
@@ -144,12 +146,16 @@ FIELDS: dict[Kind, Mapping[str, Check]] = {
     Kind.BYE: {"reason": _TEXT},
     Kind.CHECK: {
         "digest": _exact(16),
-        "held": _list(_NAME, limits.CATEGORIES_MAX),
+        "held": _HELD,
         "first": _opt(_NAME),
         "rate": _opt(_uint(limits.RATE_BYTES_MAX, limits.RATE_BYTES_MIN)),
     },
     Kind.EVEN: {},
-    Kind.DIGESTS: {"docs": _map(_DOC, _exact(8), limits.DOCUMENTS_PER_LINK_MAX), "more": _FLAG},
+    Kind.DIGESTS: {
+        "docs": _map(_DOC, _exact(8), limits.DOCUMENTS_PER_LINK_MAX),
+        "held": _HELD,
+        "more": _FLAG,
+    },
     Kind.HEADS: {"docs": _VECTORS, "vouched": _list(_VOUCHED, limits.VECTOR_ENTRIES_MAX), "more": _FLAG},
     Kind.PLAN: {"docs": _VECTORS, "counts": _COUNTS, "more": _FLAG},
     Kind.DATA: {

@@ -142,6 +142,9 @@ class Document:
         """Fold stored updates: what the heads call visible is folded, the rest waits for its transaction.
 
         ``withheld`` are the writes (replica, sequence) whose deletions are not to count yet.
+
+        Raises:
+            UpdateInvalid, BatchInvalid: the updates are not whole, or not what the heads say.
         """
         for _ in self.loading(updates, parked, withheld):
             pass
@@ -156,15 +159,36 @@ class Document:
         self._parked = set(parked)
         for replica, seq in withheld:
             self._withheld.setdefault(replica, set()).add(seq)
+        ends: dict[int, int] = {}
+        newest: dict[int, bytes] = {}
         for data in updates:
             for replica, runs in read_update(data).runs.items():
                 for run in runs:
-                    for element in run.elements:
-                        self._load_element(replica, element)
+                    if run.clock > ends.get(replica, 0):
+                        raise UpdateInvalid(
+                            f"{self.doc}: batch {run.clock} of replica {replica:x} is missing"
+                        )
+                    for clock, element in enumerate(run.elements, run.clock):
+                        self._load_element(replica, clock, element)
                         yield
+                    if run.end > ends.get(replica, 0):
+                        ends[replica] = run.end
+                        newest.update((replica, element) for element in run.elements[-1:])
+        self._check_ends(ends, newest)
 
-    def _load_element(self, replica: int, data: bytes) -> None:
+    def _check_ends(self, ends: Mapping[int, int], newest: Mapping[int, bytes]) -> None:
+        """A journal that lost its last rows has no hole: only the heads tell."""
+        for replica, head in self.heads.items():
+            end = ends.get(replica, 0)
+            if end != head.seq or (end and batch_hash(newest.get(replica, b"")) != head.hash):
+                raise UpdateInvalid(
+                    f"{self.doc}: the journal ends at batch {end} of replica {replica:x}, the head says {head.seq}"
+                )
+
+    def _load_element(self, replica: int, clock: int, data: bytes) -> None:
         batch = decode_batch(data)
+        if batch.seq != clock + 1:
+            raise UpdateInvalid(f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {clock}")
         head = self.heads.get(replica)
         if head is None or batch.seq > head.seq:
             raise UpdateInvalid(

@@ -10,6 +10,7 @@ or a clock.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,6 +124,14 @@ class Branch:
     def newest(self) -> dict[Slot, tuple[int, int]]:
         """The sequence and clock of the newest write of every slot."""
         return {at: (write.seq, write.hlc) for write in self.writes for at, _ in write.cells()}
+
+    @property
+    def index(self) -> list[tuple[int, tuple[str, ...]]]:
+        """What the by-sequence index says of the branch: the keys that are newest at each sequence."""
+        keys: dict[int, dict[str, None]] = defaultdict(dict)
+        for at, (seq, _) in self.newest.items():
+            keys[seq][at[0]] = None
+        return [(seq, tuple(names)) for seq, names in sorted(keys.items())]
 
     @cached_property
     def stamps(self) -> list[tuple[int, int]]:

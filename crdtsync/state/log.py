@@ -6,6 +6,7 @@ applies updates idempotently; nothing reaches it that ``update.read_update`` has
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pycrdt import Array, Doc
@@ -14,7 +15,7 @@ from crdtsync.errors import LogBroken
 from crdtsync.state.update import root_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 def _state_vector(clocks: Mapping[int, int]) -> bytes:
@@ -29,7 +30,7 @@ def _state_vector(clocks: Mapping[int, int]) -> bytes:
 
 
 class Log:
-    """A yrs document whose root arrays are logs. After a ``LogBroken`` the object must be thrown away."""
+    """A yrs document whose root arrays are logs. After a ``LogBroken``, which any step may raise, it must be thrown away."""
 
     def __init__(self, doc: str, replica: int, updates: Iterable[bytes] = ()) -> None:
         self.doc = doc
@@ -38,52 +39,53 @@ class Log:
         for update in updates:
             self.apply(update)
 
-    def apply(self, update: bytes) -> None:
-        """Apply an update that the structural reader accepted and that is contiguous.
-
-        Raises:
-            LogBroken: yrs refused it or panicked; the log may be half changed.
-        """
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Turn whatever yrs raises into a LogBroken; the log may be half changed."""
         try:
-            self._yrs.apply_update(update)
+            yield
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # yrs panics derive from BaseException
             raise LogBroken(self.doc, f"{type(error).__name__}: {error}") from error
 
+    def apply(self, update: bytes) -> None:
+        """Apply an update that the structural reader accepted and that is contiguous."""
+        with self._contained():
+            self._yrs.apply_update(update)
+
     def diff(self, clocks: Mapping[int, int]) -> bytes:
         """Return the update that a peer lacks whose logs have the given lengths."""
-        return self._yrs.get_update(_state_vector(clocks))
+        with self._contained():
+            return self._yrs.get_update(_state_vector(clocks))
 
     def encode(self) -> bytes:
         """Return the whole document as one update."""
-        return self._yrs.get_update()
+        with self._contained():
+            return self._yrs.get_update()
+
+    def _array(self, replica: int) -> Array[bytes]:
+        array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
+        return array
 
     def elements(self, replica: int) -> list[bytes]:
         """Return the elements of a replica's log that are not compacted away."""
-        array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
-        return [bytes(element) for element in array]
+        with self._contained():
+            return [bytes(element) for element in self._array(replica)]
 
     def element(self, replica: int, back: int) -> bytes | None:
         """Return the element that stands ``back`` before the end of a replica's log; None when it is compacted away."""
-        array: Array[bytes] = self._yrs.get(root_name(replica), type=Array)
-        at = len(array) - back
-        return bytes(array[at]) if at >= 0 else None
+        with self._contained():
+            array = self._array(replica)
+            at = len(array) - back
+            return bytes(array[at]) if at >= 0 else None
 
     def compact(self, batches: list[bytes]) -> None:
-        """Replace the whole log of the own replica by ``batches``, in one yrs transaction.
-
-        Raises:
-            LogBroken: yrs panicked.
-        """
-        array: Array[bytes] = self._yrs.get(root_name(self._replica), type=Array)
-        old = len(array)
-        try:
+        """Replace the whole log of the own replica by ``batches``, in one yrs transaction."""
+        with self._contained():
+            array = self._array(self._replica)
+            old = len(array)
             with self._yrs.transaction():
                 for batch in batches:
                     array.append(batch)
                 del array[0:old]
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # yrs panics derive from BaseException
-            raise LogBroken(self.doc, f"{type(error).__name__}: {error}") from error

@@ -6,6 +6,7 @@ Nothing here knows what a category means, decodes a document or reads a clock.
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
+    DamagedRow,
     DeviceRow,
     DueRow,
     Filing,
@@ -28,6 +29,7 @@ from crdtsync.storage.tables import TableSpec
 __all__ = [
     "ChangeRow",
     "Commit",
+    "DamagedRow",
     "DeviceRow",
     "DueRow",
     "Filing",

@@ -75,6 +75,23 @@ class ParkedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A row that fails its checksum.
+
+    Attributes:
+        table: whose row it is.
+        key: its leading columns, which name it in its table.
+        values: all of it as it is stored, the checksum last; a text that is no UTF-8 any more as bytes.
+        doc: the document that it names, None when it names none that is known.
+    """
+
+    table: str
+    key: Row
+    values: Row
+    doc: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaRow:
     """Who a replica is: the registry that tells whether a sender may write a document."""
 
@@ -244,6 +261,8 @@ class Commit:
     """Everything that one transaction writes, applied in the order of the attributes below.
 
     Attributes:
+        discarded: damaged rows, removed before anything is written.
+        dropped_logs: a repair: every head, change row and parked batch of these documents goes as well.
         journal: `(doc, update)`, appended in order; each gets the next journal id.
         snapshots: doc -> `(encoded document, last journal id it covers)`; replaces that document's journal rows up to
             and including the id.
@@ -265,6 +284,8 @@ class Commit:
             written too. If it raises, nothing of the commit is there.
     """
 
+    discarded: list[DamagedRow] = field(default_factory=list)
+    dropped_logs: list[str] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     snapshots: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     heads: list[HeadRow] = field(default_factory=list)
@@ -438,6 +459,9 @@ class View(Protocol):
 
     def check_rows(self, category: str) -> Iterator[str]:
         """Addresses (`doc/key`) of the category's records whose checksum is wrong."""
+
+    def damaged(self, tables: Collection[str] | None = None) -> list[DamagedRow]:
+        """Every row whose checksum is wrong, of these tables only when given; reads each table whole."""
 
     def integrity(self) -> list[str]:
         """Everything wrong with the store, one sentence each: the engine's own check and every row's checksum."""

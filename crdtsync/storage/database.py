@@ -26,6 +26,7 @@ from crdtsync.storage.tables import (
     APPLICATION_ID,
     DDL,
     FORMAT,
+    OWN_TABLES,
     PARTITION_PARTS_MAX,
     RecordTable,
     TableSpec,
@@ -38,7 +39,7 @@ from crdtsync.storage.view import Documents, SqlView, unknown_category
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from crdtsync.storage.base import ChangeRow, Commit, PendencyChanges, RunRow, View
+    from crdtsync.storage.base import ChangeRow, Commit, DamagedRow, PendencyChanges, RunRow, View
 
 T = TypeVar("T")
 
@@ -69,9 +70,11 @@ def translated(path: str) -> Iterator[None]:
     """Turn what the disk did into the errors of base.py. Constraint and SQL errors are bugs and pass unchanged."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED or "Could not decode to UTF-8" in str(error):
+        # All names are this program's own: one that is not there was there when it made the file.
+        gone = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+        if code in _DAMAGED or gone or "decode" in str(error):
             raise StoreCorrupt(
                 path, say("the file is damaged or is not a store ({error})", error=error)
             ) from error
@@ -334,6 +337,7 @@ class Database:
 
     def _apply(self, commit: Commit) -> None:
         """Write everything, in the order that Commit documents."""
+        self._apply_removals(commit)
         self._apply_logs(commit)
         self._apply_records(commit)
         number = self._number
@@ -377,6 +381,24 @@ class Database:
             execute("DELETE FROM run_categories WHERE run = ?", (run_id,))
         if commit.inside is not None:
             self._apply_inside(commit.inside)
+
+    def _apply_removals(self, commit: Commit) -> None:
+        for row in commit.discarded:
+            self._discard(row)
+        for doc in commit.dropped_logs:
+            for table in ("heads", "changes", "parked"):
+                self.connection.execute(f"DELETE FROM {table} WHERE doc = ?", (self._number(doc),))
+
+    def _discard(self, row: DamagedRow) -> None:
+        columns = [facts[1] for facts in self.connection.execute(f"PRAGMA table_info({row.table})")]
+        # As bytes: a text may be no UTF-8 any more, and is then not equal to any.
+        same = " AND ".join(f'CAST("{name}" AS BLOB) IS CAST(? AS BLOB)' for name in columns[: len(row.key)])
+        key = list(row.key)
+        if row.table not in OWN_TABLES and isinstance(key[0], str):
+            # A record's row has the document's number, and its checksum is of the name.
+            key[0] = self._documents.numbers.get(key[0], key[0].removeprefix("#"))
+        self.connection.execute(f"DELETE FROM {row.table} WHERE {same}", key)
+        self._filing.clear()
 
     def _apply_logs(self, commit: Commit) -> None:
         number = self._number

@@ -18,6 +18,7 @@ from crdtsync.errors import JournalCorrupt, StoreClosed, StoreCorrupt, StoreMism
 from crdtsync.said import say
 from crdtsync.storage.base import (
     ChangeRow,
+    DamagedRow,
     DeviceRow,
     DueRow,
     Filing,
@@ -34,6 +35,10 @@ from crdtsync.storage.tables import OWN_TABLES, RecordTable, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+
+_DOC_AT = dict.fromkeys(("journal", "snapshots", "heads", "changes", "parked"), 0)
+"""Own tables that are about one document -> the column that says which."""
 
 
 class Documents:
@@ -58,9 +63,11 @@ class Documents:
             del self.numbers[doc]
             self.by_category[doc.partition("/")[0]].pop()
 
-    def name(self, number: int) -> str:
-        """The id of document `number`, or a placeholder that names the number when the store lost it."""
-        return self.names[number - 1] if 0 < number <= len(self.names) else f"#{number}"
+    def name(self, number: int | None) -> str:
+        """The id of document `number`, or a placeholder that names the number when the store lost it, or the number."""
+        if number is None or not 0 < number <= len(self.names):
+            return f"#{number}"
+        return self.names[number - 1]
 
 
 class SqlView:
@@ -397,12 +404,11 @@ class SqlView:
         """See View."""
         found: list[str] = []
         try:
-            found += [row[0] for row in self._execute("PRAGMA quick_check") if row[0] != "ok"]
+            # Not quick_check: only this one compares the indexes with their tables.
+            found += [row[0] for row in self._execute("PRAGMA integrity_check") if row[0] != "ok"]
         except sqlite3.DatabaseError as error:
-            found.append(f"quick_check: {error}")
-        everything = {name: f"SELECT * FROM {name}" for name in OWN_TABLES}
-        everything.update({table.name: table.everything for table in self._tables.values()})
-        for name, sql in everything.items():
+            found.append(f"integrity_check: {error}")
+        for name, sql in self._everything().items():
             keys = OWN_TABLES.get(name, 2)
             try:
                 found += [f"{name} row {row[:keys]} fails its checksum" for row in self._damaged(sql)]
@@ -410,11 +416,33 @@ class SqlView:
                 found.append(f"{name}: {error}")
         return found
 
+    def damaged(self, tables: Collection[str] | None = None) -> list[DamagedRow]:
+        """See View."""
+        return [
+            DamagedRow(name, row[: OWN_TABLES.get(name, 2)], row, self._doc_of(name, row))
+            for name, sql in self._everything().items()
+            if tables is None or name in tables
+            for row in self._damaged(sql)
+        ]
+
+    def _everything(self) -> dict[str, str]:
+        """Table -> what reads every row of it, the checksum last."""
+        everything = {name: f"SELECT * FROM {name}" for name in OWN_TABLES}
+        everything.update({table.name: table.everything for table in self._tables.values()})
+        return everything
+
+    def _doc_of(self, table: str, row: tuple[Any, ...]) -> str | None:
+        at = _DOC_AT.get(table, 0 if table not in OWN_TABLES else None)
+        if at is None:
+            return None
+        doc = self._documents.name(row[at]) if isinstance(row[at], int) else row[at]
+        return doc if doc in self._documents.numbers else None
+
     def _damaged(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows whose last column is not the checksum of the others, bytes that are no longer UTF-8 included."""
         usual = self._connection.text_factory
-        # A flipped byte may not be UTF-8 any more; replaced, it still fails the checksum, and the scan goes on.
-        self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        # A flipped byte may not be UTF-8 any more; as bytes it fails the checksum all the same, and the scan goes on.
+        self._connection.text_factory = _text_or_bytes
         try:
             return [row for row in self._execute(sql) if checksum(row[:-1]) != row[-1]]
         finally:
@@ -491,3 +519,10 @@ def _asked(**columns: str | None) -> tuple[list[str], list[Wire]]:
 
 def _where(conditions: list[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

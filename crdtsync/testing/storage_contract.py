@@ -24,6 +24,7 @@ from crdtsync.errors import StoreClosed, StoreMismatch
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
+    DamagedRow,
     DeviceRow,
     DueRow,
     Filing,
@@ -201,6 +202,36 @@ class StorageContract(ABC):
             fresh = ("stock/loja1", "p9", 9, 0, None)
             await store.commit(Commit(dropped_docs=["stock/loja1"], records={"stock": [fresh]}))
             assert await store.read(lambda view: view.select("stock")) == [fresh, rows[2]]
+
+    async def test_a_repair_drops_what_was_known_of_a_documents_logs_and_of_no_other(self) -> None:
+        """Heads, change rows and parked batches go before the new ones are written."""
+        async with self.make(TABLES) as store:
+            await store.commit(full_commit())
+            before = await store.read(lambda view: (view.heads(), view.parked()))
+            doc = before[0][0].doc
+            fresh = replace(before[0][0], replica=99, seq=1)
+            await store.commit(Commit(dropped_logs=[doc], heads=[fresh]))
+            heads, parked = await store.read(lambda view: (view.heads(), view.parked()))
+            others = [row for row in before[0] if row.doc != doc]
+            assert sorted(heads, key=lambda row: row.doc) == sorted([*others, fresh], key=lambda row: row.doc)
+            assert parked == [row for row in before[1] if row.doc != doc]
+            assert await store.read(lambda view: view.changed_keys([(doc, before[0][0].replica, 0)])) == 0
+
+    async def test_a_row_that_is_discarded_is_gone_and_the_others_stay(self) -> None:
+        """By what names it in its table, of the store's own tables and of the read model."""
+        async with self.make(TABLES) as store:
+            await store.commit(full_commit())
+            assert await store.read(lambda view: view.damaged()) == []
+            await store.commit(Commit(records={"products": [product("p1", "a", 1), product("p2", "b", 2)]}))
+            rows = [
+                DamagedRow("meta", ("nonce",), (), None),
+                DamagedRow("rec_products", ("products", "p1"), (), "products"),
+            ]
+            await store.commit(Commit(discarded=rows))
+            assert await store.read(lambda view: view.meta("nonce")) is None
+            assert await store.read(lambda view: view.get("products", "products", "p1")) is None
+            assert await store.read(lambda view: view.get("products", "products", "p2")) is not None
+            assert await store.read(lambda view: view.heads()) == full_commit().heads
 
     async def test_select_filters_pages_and_counts(self) -> None:
         """`where` with a value, with None, with pages; `count` agrees."""

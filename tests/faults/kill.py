@@ -84,12 +84,12 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         outcome = kill(Path(folder), args.cycles, args.seed)
-    print(  # noqa: T201 - a command
+    print(
         f"cycles {outcome.cycles}, acknowledged {outcome.acknowledged}, lost {outcome.lost}, "
         f"damaged {outcome.damaged}, wrong {len(outcome.wrong)}, {time.monotonic() - began:.0f} s"
     )
     for line in outcome.wrong[:20]:
-        print(f"  {line}")  # noqa: T201 - a command
+        print(f"  {line}")
     return 1 if outcome.lost or outcome.damaged or outcome.wrong else 0
 
 

@@ -176,7 +176,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         got = asyncio.run(offline(Path(folder), args.sales))
-    print(  # noqa: T201 - a command
+    print(
         f"sales {got.delivered} of {args.sales}, units missing {got.units_missing}, written in {got.wrote_seconds:.0f} s, "
         f"delivered in {got.delivered_seconds:.0f} s, Loja {got.rss / 1e6:.0f} MB before, "
         f"{got.rss_peak / 1e6:.0f} MB at its peak, lane's disk {got.disk / 1e6:.0f} MB"

@@ -225,12 +225,12 @@ def main() -> int:
         work = Path(made)
         ops = record(work, args.seed)
         outcome = cut(ops, (work / "node").resolve(), work, args.prefixes, args.seed)
-    print(  # noqa: T201 - a command
+    print(
         f"prefixes {outcome.prefixes} of {len(ops)}, acknowledged lost {outcome.lost}, "
         f"unopenable {outcome.unopenable}, wrong {len(outcome.wrong)}, {time.monotonic() - began:.0f} s"
     )
     for line in outcome.wrong[:20]:
-        print(f"  {line}")  # noqa: T201 - a command
+        print(f"  {line}")
     return 1 if outcome.wrong else 0
 
 

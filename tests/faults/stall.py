@@ -151,7 +151,7 @@ def main() -> int:
     late, took = (
         statistics.quantiles(sizes, n=100, method="inclusive")[98] * 1e3 for sizes in (got.late, got.took)
     )
-    print(  # noqa: T201 - a command
+    print(
         f"stalled {args.seconds:.0f} s, hub {got.before / 1e6:.0f} MB before, {got.most / 1e6:.0f} MB at most, "
         f"the other node's changes p99 {late:.0f} ms, the hub's transactions p99 {took:.1f} ms"
     )

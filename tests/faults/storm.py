@@ -57,14 +57,14 @@ async def hub(folder: Path, port: int, products: int) -> None:
         )
         number = max(number, products)
         assert node.server is not None
-        print(node.server.port, flush=True)  # noqa: T201 - whoever started this waits for it
+        print(node.server.port, flush=True)
         while not stop.is_set():
             began = time.perf_counter()
             await write(node, number)
             took.append(time.perf_counter() - began)
             number += 1
             await asyncio.sleep(_WRITE_EVERY)
-    print(json.dumps(took))  # noqa: T201 - as above
+    print(json.dumps(took))
 
 
 def start_hub(folder: Path, port: int, products: int = PRODUCTS) -> tuple[subprocess.Popen[str], int]:
@@ -159,7 +159,7 @@ def main() -> int:
     back, took = (
         statistics.quantiles(sizes, n=100, method="inclusive") for sizes in (outcome.back, outcome.took)
     )
-    print(  # noqa: T201 - a command
+    print(
         f"nodes {len(outcome.back)}, back after {back[49]:.1f} s (half), {back[98]:.1f} s (99 %), "
         f"{max(outcome.back):.1f} s (all), hub's transactions p50 {took[49] * 1e3:.1f} ms, "
         f"p99 {took[98] * 1e3:.1f} ms, hub {outcome.rss / 1e6:.0f} MB"

@@ -86,7 +86,7 @@ async def _write_for_ever(folder: Path, seed: int) -> None:
                     await node.ledger.compact(dice.choice(sorted(node.ledger.heads)))
                     await node.ledger.storage.checkpoint()
 
-        print("ready", flush=True)  # noqa: T201 - whoever started this waits for it
+        print("ready", flush=True)
         async with asyncio.TaskGroup() as group:
             for _ in range(WRITERS):
                 group.create_task(one())

@@ -35,7 +35,10 @@ SAMPLES: dict[Kind, Payload] = {
     Kind.BYE: {"reason": "going home"},
     Kind.CHECK: {"digest": HASH, "held": ("stock",), "first": "sales", "rate": 64_000},
     Kind.EVEN: {},
-    Kind.DIGESTS: {"docs": {"products": b"8 bytes!", "sales/loja1/caixa3/2017-08": b"8 bytes!"}},
+    Kind.DIGESTS: {
+        "docs": {"products": b"8 bytes!", "sales/loja1/caixa3/2017-08": b"8 bytes!"},
+        "held": ("sales/loja1",),
+    },
     Kind.HEADS: {"docs": {"products": {7: (3, HASH)}}, "vouched": ((7, "caixa3", "caixa", "loja1"),)},
     Kind.PLAN: {"docs": {"products": {9: (4, HASH)}}, "counts": {"products": 2}},
     Kind.DATA: {"doc": "products", "update": b"\x01\x02", "final": True, "cut": {9: 4}, "records": 2, "n": 1},

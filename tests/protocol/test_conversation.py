@@ -90,7 +90,7 @@ class Conversation(RuleBasedStateMachine):
     @rule(side=st.sampled_from(Side), size=st.integers(1_490, 4_000))
     def pages(self, side: Side, size: int) -> None:
         docs = {f"stock/l{i}": bytes(8) for i in range(size)}
-        self._say(side, Kind.DIGESTS, docs=docs)
+        self._say(side, Kind.DIGESTS, docs=docs, held=())
         for kind in (Kind.HEADS, Kind.PLAN, Kind.FENCE):
             self._say(side, kind, docs={doc: {} for doc in docs})
 

@@ -51,7 +51,7 @@ def test_digests_cut_into_pages_come_together_again(size: int) -> None:
 def test_a_page_of_the_longest_names_fits_in_a_frame() -> None:
     names = [f"{number:x}".rjust(limits.KEY_CHARS_MAX, "d") for number in range(4_000)]
     for kind, payload in (
-        (Kind.DIGESTS, {"docs": {name: bytes(8) for name in names}}),
+        (Kind.DIGESTS, {"docs": {name: bytes(8) for name in names}, "held": ()}),
         (Kind.HEADS, {"docs": {name: {REPLICA: (limits.SEQ_MAX, HASH)} for name in names}, "vouched": ()}),
         (Kind.FENCE, {"docs": {name: {REPLICA - r: limits.SEQ_MAX for r in range(3)} for name in names}}),
     ):

@@ -212,7 +212,7 @@ def test_the_state_waits_for_the_last_page(kind: Kind, speaker: Side, before: St
 def test_nothing_but_leaving_comes_between_two_pages() -> None:
     pair = Pair().reach(State.CHECKING)
     assert pair.up.state is State.CHECKING
-    frame = encode_frame(pair.down._got + 1, Kind.DIGESTS, {"docs": {}, "more": True})
+    frame = encode_frame(pair.down._got + 1, Kind.DIGESTS, {"docs": {}, "held": (), "more": True})
     assert pair.down.receive(frame, 0.0) == []
     assert broken(pair.force(Side.UP, Kind.POKE)) == "unexpected_frame"
 

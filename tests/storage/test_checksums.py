@@ -8,8 +8,10 @@ from contextlib import closing
 import pytest
 
 from crdtsync.errors import JournalCorrupt, StoreCorrupt
+from crdtsync.storage.base import Commit
 from crdtsync.storage.database import Database
 from crdtsync.storage.tables import OWN_TABLES
+from crdtsync.storage.view import Documents
 from crdtsync.testing.storage_contract import TABLES, full_commit
 
 TABLE_NAMES = [*OWN_TABLES, "rec_products", "rec_stock"]
@@ -86,3 +88,46 @@ def test_reads_of_the_stores_own_rows_refuse_damage() -> None:
         execute("UPDATE meta SET value = x'00' WHERE key = 'nonce'")
         with pytest.raises(StoreCorrupt, match="nonce"):
             database.read(lambda view: view.meta("nonce"))
+
+
+@pytest.mark.parametrize("table", [name for name in TABLE_NAMES if name != "documents"])
+def test_a_damaged_row_is_listed_with_its_document_and_can_be_discarded(table: str) -> None:
+    with closing(filled()) as database:
+        connection = database.connection
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        total = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        connection.execute(
+            f"UPDATE {table} SET {columns[-1]} = {columns[-1]} + 1 WHERE {columns[0]} IS (SELECT min({columns[0]}) FROM {table})"
+        )
+        rows = database.read(lambda view: view.damaged([table]))
+        assert rows
+        assert {row.table for row in rows} == {table}
+        about_documents = {"journal", "snapshots", "heads", "changes", "parked", "rec_products", "rec_stock"}
+        assert all((row.doc is not None) == (table in about_documents) for row in rows)
+        database.commit(Commit(discarded=rows))
+        assert database.read(lambda view: view.integrity()) == []
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == total - len(rows)
+
+
+def test_a_row_that_names_no_document_is_named_read_and_can_be_discarded() -> None:
+    with closing(filled()) as database:
+        database.connection.execute("UPDATE rec_stock SET _doc = 77")
+        assert database.read(lambda view: [row[0] for row in view.select("stock")]) == ["#77"]
+        rows = database.read(lambda view: view.damaged(["rec_stock"]))
+        assert [(row.key, row.doc) for row in rows] == [(("#77", "p1"), None)]
+        database.commit(Commit(discarded=rows))
+        assert database.read(lambda view: view.integrity()) == []
+
+
+def test_a_damaged_key_that_is_no_longer_utf8_can_be_discarded() -> None:
+    with closing(filled()) as database:
+        database.connection.execute("UPDATE rec_products SET _key = CAST(x'ff61' AS TEXT) WHERE _key = 'p1'")
+        rows = database.read(lambda view: view.damaged())
+        assert [(row.table, row.key) for row in rows] == [("rec_products", ("products", b"\xffa"))]
+        database.commit(Commit(discarded=rows))
+        assert database.read(lambda view: view.integrity()) == []
+
+
+def test_a_number_that_became_null_has_a_name_too() -> None:
+    # SQL cannot write it, a disk can.
+    assert Documents().name(None) == "#None"
