@@ -86,6 +86,7 @@ STANDINGS = {
     "paused": (N_("paused"), "yellow"),
     "apart": (N_("no connection"), "yellow"),
     "connected": (N_("connected"), "green"),
+    "revoked": (N_("revoked"), "dim"),
 }
 SEVERITIES = {
     "B": (N_("Blocks"), "bold white on red"),

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from crdtsync.monitor.here import NodeHere, PulseHere
 from crdtsync.monitor.screens import After, Body, Filter, Limit, Name
+from crdtsync.node import enrolment
 from crdtsync.node import network as verbs
 from crdtsync.node.network import Sort, Standing
 
@@ -50,7 +51,6 @@ class Fleet(BaseModel):
     link: dict[str, Any]
     total: int
     counts: dict[Standing, int]
-    may_revoke: bool
     below: list[Below]
     after: str | None
 
@@ -61,6 +61,14 @@ class Paused(BaseModel):
     device: str
     paused: bool
     paused_ms: int | None
+
+
+class Revoked(BaseModel):
+    """A device that may no longer connect."""
+
+    device: str
+    status: Literal["revoked"]
+    fingerprint: str
 
 
 class OneDevice(Body):
@@ -97,5 +105,13 @@ async def pause(node: NodeHere, pulse: PulseHere, body: OneDevice) -> dict[str, 
 async def resume(node: NodeHere, pulse: PulseHere, body: OneDevice) -> dict[str, Any]:
     """Let it go on."""
     answer = await verbs.network_resume(node, body.model_dump())
+    pulse.beat()
+    return answer
+
+
+@router.post("/api/network/revoke", response_model=Revoked)
+async def revoke(node: NodeHere, pulse: PulseHere, body: OneDevice) -> dict[str, Any]:
+    """Cut one device off, now and for the time to come; what it sent stays. `crdtsync approve` lets it in again."""
+    answer = await enrolment.revoke(node, body.model_dump())
     pulse.beat()
     return answer

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from crdtsync.node.ledger import Ledger
     from crdtsync.node.link import Link
 
-INVITED, WAITING, APPROVED, REVOKED = "invited", "waiting", "approved", "revoked"
+INVITED, WAITING, APPROVED, SEEN, REVOKED = "invited", "waiting", "approved", "seen", "revoked"
 ROLE_BELOW = {Role.GESTAO: Role.LOJA, Role.LOJA: Role.CAIXA}
 _PREFIX_CHARS_MIN = 8
 _HOUR_MS = 3_600_000
@@ -40,11 +40,7 @@ Refusal = tuple[str, str]
 
 
 class Admission:
-    """See the module.
-
-    ``links`` are the links below, the oldest first; ``ready`` tells whether lanes may synchronize; ``meet`` is told of each
-    device that is let in, and may refuse it still.
-    """
+    """See the module. ``links`` are the links below, the oldest first; ``ready`` tells whether lanes may synchronize."""
 
     def __init__(
         self,
@@ -53,7 +49,6 @@ class Admission:
         closed: bool,
         links: Callable[[], Iterable[Link]],
         ready: Callable[[], bool],
-        meet: Callable[[Link], Refusal | None],
     ) -> None:
         self.closed = closed
         self.doubled: dict[str, int] = {}
@@ -61,7 +56,6 @@ class Admission:
         self._ledger = ledger
         self._links = links
         self._ready = ready
-        self._meet = meet
         self.claimed: dict[str, int] = {}
         """Device -> when it claimed more of this node's own log than this node has."""
         self._rows: dict[str, DeviceRow] = {}
@@ -86,10 +80,33 @@ class Admission:
         async with self._turn:
             row = self._rows.get(fingerprint_of(hello["key"]))
             if not self.closed and (row is None or row.status != REVOKED):
+                if row is None:
+                    await self._note_seen(hello)
                 return None
-            if row is None:
+            # What came while enrolment was open was never looked at by a person.
+            if row is None or row.status == SEEN:
                 return await self._redeem(hello)
         return self._standing(row, hello)
+
+    async def _note_seen(self, hello: dict[str, Any]) -> None:
+        """Keep the key of a device that came while enrolment is open, so that it can be revoked; one key a name."""
+        device = hello["device"]
+        former = [row.id for row in self._rows.values() if row.status == SEEN and row.device == device]
+        now_ms = self._ledger.clock.now_ms()
+        seen = DeviceRow(
+            fingerprint_of(hello["key"]),
+            SEEN,
+            device,
+            hello["role"],
+            hello["store"] or "",
+            hello["key"],
+            None,
+            now_ms,
+        )
+        await self._ledger.commit(Commit(devices=[seen], forgotten_devices=former))
+        for row in former:
+            del self._rows[row]
+        self._rows[seen.id] = seen
 
     def _standing(self, row: DeviceRow, hello: dict[str, Any]) -> Refusal | None:
         """Say why a known key is not let in."""
@@ -170,7 +187,7 @@ class Admission:
                 )
             log.warning("%s connected again; its older connection is dead and is closed", device)
             await other.leave(f"a newer connection of {device} took this one's place")
-        return self._meet(link)
+        return None
 
     def lately(self, found: dict[str, int]) -> dict[str, int]:
         """Return those of ``doubled`` or ``claimed`` that are not long ago."""
@@ -211,11 +228,17 @@ class Admission:
             row.device: row.changed_ms for row in self._rows.values() if row.device and row.status == WAITING
         }
 
+    def revoked(self) -> frozenset[str]:
+        """Return the names of devices that may no longer connect with any key."""
+        rows = self._rows.values()
+        gone = {row.device for row in rows if row.device and row.status == REVOKED}
+        return frozenset(gone - {row.device for row in rows if row.status in {APPROVED, SEEN}})
+
     # -- what an operator does ---------------------------------------------------------------------------------
 
     def devices(self) -> list[DeviceRow]:
         """Return the registry: unused codes, devices that wait, that are approved, that are revoked."""
-        order = (INVITED, WAITING, APPROVED, REVOKED)
+        order = (INVITED, WAITING, APPROVED, SEEN, REVOKED)
         return sorted(
             self._rows.values(), key=lambda row: (order.index(row.status), row.device or "", row.id)
         )

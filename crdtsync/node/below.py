@@ -21,6 +21,10 @@ class Below(Observer):
         self._network = network
         self._answering = False
 
+    def meets(self, link: Link) -> tuple[str, str] | None:
+        """See Observer: a person may have paused the node."""
+        return self._network.meet(link)
+
     def greeted(self, link: Link) -> None:
         """See Observer."""
         if link.peer is not None and is_clock_wrong(link.skew_ms):

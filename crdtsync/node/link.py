@@ -387,7 +387,7 @@ class Link:
         await self._refuse_for(await self._admission.identify(hello, self._nonce, self.channel.binding))
         await self._meet(hello, upstream=False)
         self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
-        await self._refuse_for(await self._admission.hinder(self))
+        await self._refuse_for(await self._admission.hinder(self) or self._observer.meets(self))
         own = (hello["replica"], hello["device"], hello["role"], hello["store"])
         await self._admit([own])
         await self._send(Kind.WELCOME, **self._identity())

@@ -38,6 +38,7 @@ class Standing(StrEnum):
     PAUSED = "paused"
     APART = "apart"
     CONNECTED = "connected"
+    REVOKED = "revoked"
 
 
 class Sort(StrEnum):
@@ -71,12 +72,18 @@ _VALUES: dict[Sort, Callable[[Row], Any]] = {
 
 
 class Network:
-    """See the module. ``linked`` gives the links below that are up."""
+    """See the module. ``linked`` gives the links below that are up, ``revoked`` the devices that may no longer connect."""
 
-    def __init__(self, uplink: Uplink, linked: Callable[[], Iterable[Link]]) -> None:
+    def __init__(
+        self,
+        uplink: Uplink,
+        linked: Callable[[], Iterable[Link]],
+        revoked: Callable[[], frozenset[str]],
+    ) -> None:
         self._uplink = uplink
         self._ledger = uplink.ledger
         self._linked = linked
+        self._revoked = revoked
         # The last link with each node: what it learned of the other end stays true while that one is away.
         self._links: dict[str, Link] = {}
         # The documents written since this program started, by the store that they belong to (None: to no single one).
@@ -209,8 +216,11 @@ class Network:
         up, now_ms = self._up(), self._ledger.clock.now_ms()
         silent_ms = self._uplink.config.alert_silent_minutes * _MINUTE_MS
         found: dict[str, Standing] = {}
+        revoked = self._revoked()
         for device, one in self._uplink.memory.below.items():
-            if device not in up and now_ms - self._heard(device, up) > silent_ms:
+            if device in revoked:
+                found[device] = Standing.REVOKED
+            elif device not in up and now_ms - self._heard(device, up) > silent_ms:
                 found[device] = Standing.SILENT
             elif one.trouble is not None:
                 found[device] = Standing.FAILING
@@ -337,8 +347,6 @@ async def network(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         "link": node.agenda.link(),
         "total": len(rows),
         "counts": {one.value: sum(row["state"] == one for row in named) for one in Standing},
-        # Devices cannot be revoked yet.
-        "may_revoke": False,
         "below": page,
         "after": page[-1]["device"] if begin + limit < len(rows) else None,
     }

@@ -123,6 +123,12 @@ class Node:
         self.server: Server | None = None
         # In the order of their coming, as a set would not keep it: a simulation must repeat itself.
         self.downstream: dict[Link, None] = {}
+        self.admission = Admission(
+            self.ledger,
+            closed=config.admits == CLOSED,
+            links=lambda: self.downstream,
+            ready=lambda: self.initial_done or config.upstream is None,
+        )
         self.uplink = Uplink(
             config,
             self.ledger,
@@ -132,14 +138,7 @@ class Node:
             lambda: list(self.downstream),
         )
         self.agenda = Agenda(self.uplink)
-        self.network = Network(self.uplink, lambda: list(self.downstream))
-        self.admission = Admission(
-            self.ledger,
-            closed=config.admits == CLOSED,
-            links=lambda: self.downstream,
-            ready=lambda: self.initial_done or config.upstream is None,
-            meet=self.network.meet,
-        )
+        self.network = Network(self.uplink, lambda: list(self.downstream), self.admission.revoked)
         self._tidier: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
 

@@ -66,6 +66,9 @@ class Run:
 class Observer:
     """What the owner of a link is told. By default nothing happens."""
 
+    def meets(self, link: Link) -> tuple[str, str] | None:
+        """The node below is who it says and may connect; answer the code and text of a refusal, or None to let it in."""
+
     def greeted(self, link: Link) -> None:
         """The two ends know each other; the lower one may check."""
 

@@ -159,7 +159,11 @@ def _known(node: Node) -> Known:
         connected=node.connected,
         failed=(memory.failed[0], memory.failed[1], memory.failed[2]) if memory.failed else None,
         heard_above=memory.heard.get(""),
-        heard_below=heard_below(node),
+        heard_below={
+            device: when
+            for device, when in heard_below(node).items()
+            if device not in node.admission.revoked()
+        },
         connected_below=frozenset(link.peer.device for link in node.downstream if link.peer),
         outbox_since=memory.outbox_since,
         paused_ms=memory.paused_ms,

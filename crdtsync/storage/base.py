@@ -108,7 +108,8 @@ class DeviceRow:
 
     Attributes:
         id: SHA-256 of the device's public key, of an unused code that of its secret: 64 hexadecimal digits.
-        status: `invited` (a code), `waiting` (for a person to approve it), `approved` or `revoked`.
+        status: `invited` (a code), `waiting` (for a person to approve it), `approved`, `seen` (it came while enrolment
+            was open) or `revoked`.
         device: its name; None for a code that does not say whose it is.
         role: what it may be.
         store: the store that it belongs to.

@@ -40,8 +40,15 @@ async def asked(house: House, **parameters: Any) -> Any:
 async def test_the_fleet_comes_in_pages_the_longest_silent_first(office: House) -> None:
     first = await asked(office, limit=100)
     assert [row["device"] for row in first["below"]][:2] == ["loja499", "loja498"]
-    assert (first["total"], len(first["below"]), first["may_revoke"]) == (STORES, 100, False)
-    assert first["counts"] == {"silent": 439, "failing": 0, "paused": 0, "apart": 61, "connected": 0}
+    assert (first["total"], len(first["below"])) == (STORES, 100)
+    assert first["counts"] == {
+        "silent": 439,
+        "failing": 0,
+        "paused": 0,
+        "apart": 61,
+        "connected": 0,
+        "revoked": 0,
+    }
     seen, after = {row["device"] for row in first["below"]}, first["after"]
     while after:
         page = await asked(office, limit=100, after=after)
@@ -91,6 +98,13 @@ async def test_only_who_may_act_pauses_a_node_that_is_known(office: House) -> No
     }
     assert problem(await ask("/api/network/pause", json={"device": "loja9"}), 404) == "node_missing"
     assert problem(await ask("/api/network/pause", json={}), 422) == "invalid"
+
+
+async def test_only_who_may_act_revokes_a_device_that_came(office: House) -> None:
+    body = {"device": "loja007"}
+    assert problem(await office.reader.post("/api/network/revoke", json=body), 403)
+    # It is one of a fleet that never connected, so there is no key to revoke.
+    assert problem(await office.resolver.post("/api/network/revoke", json=body), 400) == "bad_request"
 
 
 async def test_a_pendency_counts_for_the_store_and_the_lane_of_its_document(office: House) -> None:

@@ -105,7 +105,7 @@ async def test_a_fleet_is_paged_sorted_filtered_and_readable_everywhere(
         await expect(looking.get_by_role("main").get_by_role("button")).to_have_count(0)
 
 
-async def test_a_store_is_paused_and_resumed_and_both_pages_say_so_as_it_happens(
+async def test_a_store_is_paused_resumed_and_revoked_and_both_pages_say_so_as_it_happens(
     browser: Browser, tmp_path: Path
 ) -> None:
     for name in ("gestao", "loja1"):
@@ -134,3 +134,8 @@ async def test_a_store_is_paused_and_resumed_and_both_pages_say_so_as_it_happens
             store.request_check()
             await expect(row).to_contain_text("conectado")
             await expect(page_below.get_by_role("banner").get_by_text("conectado")).to_be_visible()
+            await row.get_by_role("button", name="Revogar: loja1").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Revogar").click()
+            await expect(row).to_contain_text("revogado")
+            await expect(row.get_by_role("button")).to_have_count(0)
+            await expect(page_below.get_by_role("heading", name="A ligação falhou")).to_be_visible()

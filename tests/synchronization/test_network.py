@@ -154,6 +154,31 @@ async def test_a_paused_node_is_refused_says_so_keeps_what_it_writes_and_goes_on
 
 
 @told
+async def test_a_device_that_came_while_enrolment_is_open_can_be_revoked_and_approved_again(
+    street: Street,
+) -> None:
+    caixa, other = await street.lane(), await street.open("caixa2")
+    await until(lambda: other.initial_done, 120)
+    loja = street.nodes[STORE]
+    answer = await BUILT_IN["revoke"](loja, {"device": "caixa1"})
+    assert answer["status"] == "revoked"
+    await until(lambda: not caixa.connected)
+    assert caixa.trouble is not None
+    assert "revoked" in caixa.trouble
+    assert (await link_of(caixa))["state"] == "failed"
+    rows = (await BUILT_IN["network"](loja, {"state": "revoked"}))["below"]
+    assert [row["device"] for row in rows] == ["caixa1"]
+    assert other.connected
+    await asyncio.sleep(2 * HOUR)
+    assert not [alert for alert in (await loja.alerts())["alerts"] if alert["subject"] == "caixa1"]
+    await BUILT_IN["approve"](loja, {"fingerprint": answer["fingerprint"]})
+    await caixa.resume()
+    await until(lambda: caixa.connected, 2 * MINUTE)
+    states = {row["device"]: row["state"] for row in (await BUILT_IN["network"](loja, {}))["below"]}
+    assert states["caixa1"] == "connected"
+
+
+@told
 async def test_a_pause_of_more_than_a_day_is_an_alert_at_both_ends(street: Street) -> None:
     caixa = await street.lane()
     loja = street.nodes[STORE]
@@ -212,8 +237,14 @@ async def test_the_worst_comes_first_pages_go_on_and_parts_of_a_name_are_found(s
     assert await names(state="apart") == ["caixa4"]
     page = await BUILT_IN["network"](loja, {"limit": 3})
     assert (page["total"], page["after"]) == (4, "caixa4")
-    assert page["counts"] == {"silent": 1, "failing": 0, "paused": 1, "apart": 1, "connected": 1}
-    assert page["may_revoke"] is False
+    assert page["counts"] == {
+        "silent": 1,
+        "failing": 0,
+        "paused": 1,
+        "apart": 1,
+        "connected": 1,
+        "revoked": 0,
+    }
     assert await names(after=page["after"]) == ["caixa1"]
     for wrong in ({"sort": "size"}, {"state": "asleep"}, {"limit": 0}, {"after": "caixa9"}):
         with pytest.raises(BadRequest):

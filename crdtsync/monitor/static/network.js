@@ -12,7 +12,7 @@ const WORST = "worst";
 /** What is more is worse: the greatest come first. */
 const GREATEST_FIRST = ["waiting", "pendencies", "offset"];
 const SORTS = [WORST, "name", "store", "heard", "waiting", "oldest", "pendencies", "version", "offset"];
-const KINDS = { silent: "trouble", failing: "trouble", paused: "waiting", apart: "waiting", connected: "good" };
+const KINDS = { silent: "trouble", failing: "trouble", paused: "waiting", apart: "waiting", connected: "good", revoked: "" };
 const CLOCK_WRONG_MS = 120_000;
 
 export function load({ params }) {
@@ -139,7 +139,7 @@ function row(one, network, context) {
     { "data-key": one.device },
     h("th", { scope: "row" }, h("span", { class: "title" }, one.device), who(one), lanes(one)),
     cells.map((cell, at) => h("td", { "data-name": t(COLUMNS[at + 1][1]) }, cell)),
-    context.mayAct && h("td", { class: "acts" }, acts(one, network, context)),
+    context.mayAct && h("td", { class: "acts" }, acts(one, context)),
   );
 }
 
@@ -209,8 +209,9 @@ function clock(one) {
   return seconds * 1000 > CLOCK_WRONG_MS ? dotted("waiting", said) : h("span", { class: "quiet" }, said);
 }
 
-function acts(one, network, context) {
+function acts(one, context) {
   const { device } = one;
+  if (one.state === "revoked") return [];
   const paused = one.paused_ms !== null;
   const path = paused ? "/api/network/resume" : "/api/network/pause";
   const label = t(paused ? "network.resume" : "network.pause");
@@ -218,7 +219,7 @@ function acts(one, network, context) {
     context.act(path, { device }, (answer) => t(answer.paused ? "network.paused_now" : "network.resumed_now", { device }));
   return [
     action(context, label, act, { kind: "small", name: `${label}: ${device}`, key: "pause" }),
-    network.may_revoke && action(context, t("network.revoke"), () => revoke(device, context), { kind: "small", name: `${t("network.revoke")}: ${device}`, key: "revoke" }),
+    action(context, t("network.revoke"), () => revoke(device, context), { kind: "small", name: `${t("network.revoke")}: ${device}`, key: "revoke" }),
   ];
 }
 
@@ -226,8 +227,8 @@ function revoke(device, context) {
   ask({
     title: t("network.revoke_title", { device }),
     text: t("network.revoke_text"),
-    fields: [{ name: "why", label: t("ask.why"), long: true }],
+    fields: [],
     label: t("network.revoke"),
-    send: ({ why }) => context.act("/api/network/revoke", { device, why }, () => t("network.revoked", { device })),
+    send: () => context.act("/api/network/revoke", { device }, () => t("network.revoked", { device })),
   });
 }

@@ -357,6 +357,7 @@ export default {
   "standing.paused": "paused",
   "standing.apart": "no connection",
   "standing.connected": "connected",
+  "standing.revoked": "revoked",
 
   // Fields and questions of the built-in categories whose names are not English
   "field.tax_id": "CPF or CNPJ",

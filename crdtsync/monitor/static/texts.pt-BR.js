@@ -357,6 +357,7 @@ export default {
   "standing.paused": "em pausa",
   "standing.apart": "sem conexão",
   "standing.connected": "conectado",
+  "standing.revoked": "revogado",
 
   // Names of fields of the built-in categories; others are shown as they are
   "field.access_key": "chave de acesso",
