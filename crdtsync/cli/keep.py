@@ -115,9 +115,9 @@ def restore(folder: Path, source: Path, *, as_json: bool) -> None:
 @folder_argument
 @output_options
 def upgrade(folder: Path, *, as_json: bool) -> None:
-    """Bring a stopped node's store up to this version and check it; the backup that it makes first is the way back.
+    """Bring a stopped node's store up to date, and check it.
 
-    `run` does the same without a backup. When the check finds something the store is put back as it was.
+    The backup that it makes first is the way back; `run` does the same without one. When the check finds something the store is put back as it was.
 
     Example: crdtsync upgrade loja1
     """
@@ -145,9 +145,9 @@ def upgrade(folder: Path, *, as_json: bool) -> None:
 @folder_argument
 @output_options
 def doctor(folder: Path, *, as_json: bool) -> None:
-    """Look at a node's machine, folder, store and ports; exit 1 on a finding.
+    """Look for what is wrong with a node; exit 1 on a finding.
 
-    It changes nothing, and works whether or not the node runs.
+    At its machine, folder, store, ports and the node above. It changes nothing, and works whether or not the node runs.
 
     Example: crdtsync doctor loja1
     """

@@ -82,11 +82,12 @@ def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(cli: Cli, gestao: 
     assert (gestao / "store.db").read_bytes() == damaged
 
 
-def test_a_damaged_head_stops_the_node_at_once(cli: Cli, gestao: Path) -> None:
+def test_a_damaged_head_sets_its_document_apart_and_writes_to_it_are_refused(cli: Cli, gestao: Path) -> None:
     cli("set", gestao, "products/1", "name=Pão")
     sql(gestao, "UPDATE heads SET seq = seq + 1")
-    for verb in ("run", "show"):
-        assert "fails its checksum" in cli(verb, gestao, code=3).err
+    assert "crdtsync repair" in cli("set", gestao, "products/2", "name=Sal", code=3).err
+    assert "quarantine" in [alert["code"] for alert in cli("alerts", gestao, "--json", code=1).json["alerts"]]
+    cli("set", gestao, "cost_centers/1", "name=Loja")
 
 
 def test_verify_finds_a_record_that_somebody_altered(cli: Cli, gestao: Path) -> None:

@@ -33,6 +33,7 @@ from crdtsync.node import Node, NodeConfig
 from crdtsync.node.config import write_config
 from crdtsync.node.control import call
 from crdtsync.node.node import SystemClock
+from tests.faults.storm import end
 
 DAYS = 30
 PRODUCTS = 1_000
@@ -147,8 +148,7 @@ async def offline(work: Path, sales: int) -> Outcome:
         facts = await call(work / STORE, "status")
         left = await call(work / STORE, "show", category="stock", key=None, limit=10_000, store=None)
     finally:
-        process.terminate()
-        process.communicate()
+        end(process)
     missing = sales + sum((Decimal(str(row["balance"])) for row in left), Decimal())
     return Outcome(facts["records"].get("sales", 0), missing, wrote, took, rss, peak, disk)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.faults.storm import lower_node, start_hub, until_all
+from tests.faults.storm import end, lower_node, start_hub, until_all
 from tests.faults.writer import Product
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ async def stall(work: Path, seconds: float, products: int) -> Outcome:
         quick.ledger.on_change.append(note)
         await slow.open()
         await relay.stalled.wait()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             arrived.clear()
             began = time.monotonic()
             quick.request_check()
@@ -133,8 +133,7 @@ async def stall(work: Path, seconds: float, products: int) -> Outcome:
         said, _ = await asyncio.to_thread(process.communicate)
         outcome.took = json.loads(said.splitlines()[-1])
     finally:
-        process.kill()
-        process.communicate()
+        end(process)
         for node in (quick, slow):
             await node.close()
         await relay.close()

@@ -79,6 +79,14 @@ def start_hub(folder: Path, port: int, products: int = PRODUCTS) -> tuple[subpro
     return process, int(process.stdout.readline())
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process that may have ended already, and let go of its pipe."""
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 @dataclass
 class Outcome:
     """What came of the storm: seconds after which each node was there again, the hub's transactions and its memory."""
@@ -98,8 +106,7 @@ async def storm(work: Path, nodes: int, seed: int) -> Outcome:
         for at in range(0, nodes, _OPEN_AT_ONCE):
             await asyncio.gather(*(node.open() for node in lower[at : at + _OPEN_AT_ONCE]))
         await until_all(lower, lambda node: node.initial_done)
-        process.kill()
-        process.communicate()
+        end(process)
         await until_all(lower, lambda node: not node.connected)
         runs = {node: _heard(node) for node in lower}
         process, _ = await asyncio.to_thread(start_hub, folder, port)
@@ -108,8 +115,7 @@ async def storm(work: Path, nodes: int, seed: int) -> Outcome:
         process.terminate()
         said, _ = await asyncio.to_thread(process.communicate)
     finally:
-        process.kill()
-        process.communicate()
+        end(process)
         for node in lower:
             await node.close()
     return Outcome(back, json.loads(said.splitlines()[-1]), rss)

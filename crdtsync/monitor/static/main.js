@@ -215,7 +215,9 @@ async function load() {
   const place = page.place;
   try {
     // Asked for before anything is drawn: the node works while the browser does.
-    const [status, queue, [module, data]] = await Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
+    const asked = Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
+    words.warm();
+    const [status, queue, [module, data]] = await asked;
     if (place !== page.place) return;
     words.useClock(queue.now_ms);
     Object.assign(page, { status, queue, data, view: module.view, problem: null, heardAt: words.now() });

@@ -26,6 +26,14 @@ function made(Kind, locale, options = {}) {
   return formatters.get(key);
 }
 
+/** Make what the first screen writes with while the browser waits for the node anyway. */
+export function warm() {
+  clock(now());
+  moment(now(), true);
+  n("records", 1);
+  percent(0);
+}
+
 export function currentLanguage() {
   return language;
 }
