@@ -38,6 +38,7 @@ STATUSES = {
     "invited": N_("unused code"),
     "waiting": N_("waits to be approved"),
     "approved": N_("approved"),
+    "seen": N_("came while enrolment was open"),
     "revoked": N_("revoked"),
 }
 

@@ -15,7 +15,7 @@ from crdtsync.cli.inspect import checked
 from crdtsync.cli.output import FINDING, Verb, console, folder_argument, output_options, print_json, progress
 from crdtsync.cli.track import ALERTS
 from crdtsync.cli.words import _, named, said
-from crdtsync.errors import BadRequest
+from crdtsync.errors import BadRequest, CrdtsyncError
 from crdtsync.locale import N_
 from crdtsync.node import load_config
 from crdtsync.node.backup import back_up
@@ -23,6 +23,7 @@ from crdtsync.node.backup import restore as put_back
 from crdtsync.node.doctor import State
 from crdtsync.node.doctor import doctor as examined
 from crdtsync.said import say, to_form
+from crdtsync.storage.lock import StoreLock
 
 _CHECKS = {
     "adapters": N_("Categories"),
@@ -122,10 +123,14 @@ def upgrade(folder: Path, *, as_json: bool) -> None:
     Example: crdtsync upgrade loja1
     """
     config = load_config(folder)
-    with progress(_("Pages"), hidden=as_json) as watch:
+    with StoreLock(str(config.store_path)), progress(_("Pages"), hidden=as_json) as watch:
         made, _removed = back_up(config, None, watch)
-    with progress(_("Documents"), hidden=as_json) as watch:
-        report = asyncio.run(checked(folder, watch))
+    try:
+        with progress(_("Documents"), hidden=as_json) as watch:
+            report = asyncio.run(checked(folder, watch))
+    except CrdtsyncError:
+        put_back(config, made)
+        raise
     findings = report["findings"]
     aside = put_back(config, made) if findings else None
     if as_json:

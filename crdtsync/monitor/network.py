@@ -112,6 +112,7 @@ async def resume(node: NodeHere, pulse: PulseHere, body: OneDevice) -> dict[str,
 @router.post("/api/network/revoke", response_model=Revoked)
 async def revoke(node: NodeHere, pulse: PulseHere, body: OneDevice) -> dict[str, Any]:
     """Cut one device off, now and for the time to come; what it sent stays. `crdtsync approve` lets it in again."""
+    node.network.find(body.device)
     answer = await enrolment.revoke(node, body.model_dump())
     pulse.beat()
     return answer

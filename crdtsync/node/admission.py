@@ -276,7 +276,9 @@ class Admission:
         Raises:
             BadRequest: no such device, several, or another key of the same name is approved.
         """
-        row = self._found(name, [one for one in self._rows.values() if one.key is not None], by_device=False)
+        # What came while enrolment was open was never checked; it needs a code like any other.
+        among = [one for one in self._rows.values() if one.key is not None and one.status != SEEN]
+        row = self._found(name, among, by_device=False)
         if row.status == APPROVED:
             return row
         for other in self._rows.values():
@@ -298,14 +300,17 @@ class Admission:
         Raises:
             BadRequest: no such device, or several.
         """
-        row = self._found(name, [one for one in self._rows.values() if one.status != REVOKED], by_device=True)
-        if row.key is None:
-            await self._ledger.commit(Commit(forgotten_devices=[row.id]))
-            del self._rows[row.id]
-            return row
+        async with self._turn:
+            among = [one for one in self._rows.values() if one.status != REVOKED]
+            row = self._found(name, among, by_device=True)
+            if row.key is None:
+                await self._ledger.commit(Commit(forgotten_devices=[row.id]))
+                del self._rows[row.id]
+                return row
         revoked = await self._change(replace(row, status=REVOKED, changed_ms=self._ledger.clock.now_ms()))
         for link in list(self._links()):
-            if link.peer is not None and link.peer.device == revoked.device:
+            # By key: another device may only call itself by the same name.
+            if link.key == revoked.key:
                 await link.dismiss("revoked", f"{revoked.device} was revoked here")
         return revoked
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from crdtsync.errors import StoreForeign, StoreUnavailable
 from crdtsync.node.incarnation import NONCE_META
+from crdtsync.said import say
 from crdtsync.storage.copy import copy_store, examine, put_in_place
 from crdtsync.storage.lock import StoreLock
 
@@ -54,7 +55,7 @@ def back_up(
         The new file, and the files that were removed.
 
     Raises:
-        StoreUnavailable: the disk refused; there is no new file and nothing was removed.
+        StoreUnavailable: the disk refused; there is no new file and nothing was removed, or an old one could not be.
         StoreCorrupt, StoreTooNew: the store is damaged, or of a newer version.
     """
     if target is None:
@@ -66,7 +67,13 @@ def back_up(
     copy_store(config.store_path, target, watch, without=[NONCE_META])
     removed = backups(config)[:-keep] if keep else []
     for path in removed:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            reason = say(
+                "{target} was written, an older one cannot be removed: {error}", target=target, error=error
+            )
+            raise StoreUnavailable(str(path), reason) from error
     return target, removed
 
 

@@ -78,6 +78,8 @@ class Link:
         self._credentials = credentials
         self._admission = admission
         self._nonce = b""
+        self.key = b""
+        """The public key that the peer below proved to have."""
         self._upstream_first = upstream_first
         self._quarantine = Quarantine(ledger)
         self.peer: Identity | None = None
@@ -385,6 +387,7 @@ class Link:
         assert self._admission is not None
         # First of all: a stranger is told nothing about this node.
         await self._refuse_for(await self._admission.identify(hello, self._nonce, self.channel.binding))
+        self.key = hello["key"]
         await self._meet(hello, upstream=False)
         self.skew_ms = hello["clock_ms"] - self.ledger.now_ms()
         await self._refuse_for(await self._admission.hinder(self) or self._observer.meets(self))

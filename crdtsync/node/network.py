@@ -183,7 +183,7 @@ class Network:
         Raises:
             NodeMissing: no node of this name was ever connected here.
         """
-        one = self._named(device)
+        one = self.find(device)
         if one.paused_ms is None:
             one.paused_ms = self._ledger.clock.now_ms()
         await self._uplink.save()
@@ -198,12 +198,13 @@ class Network:
         Raises:
             NodeMissing: see ``pause``.
         """
-        one = self._named(device)
+        one = self.find(device)
         one.paused_ms = None
         await self._uplink.save()
         return one
 
-    def _named(self, device: str) -> Neighbour:
+    def find(self, device: str) -> Neighbour:
+        """Return what is remembered of a node below. Raises NodeMissing when none of this name was ever connected here."""
         found = self._uplink.memory.below.get(device)
         if found is None:
             raise NodeMissing(device)

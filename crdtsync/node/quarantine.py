@@ -34,7 +34,9 @@ META_KEY = "quarantine"
 SALVAGED_KEY = "salvaged"
 _LOGS = frozenset({"journal", "snapshots", "heads", "parked"})
 """What a document is loaded from."""
-_READ_AT_START = frozenset({"heads", "parked", "acked", "meta", "replicas", "runs", "run_categories"})
+_READ_AT_START = frozenset(
+    {"heads", "parked", "acked", "meta", "replicas", "devices", "runs", "run_categories"}
+)
 """Small tables that a node cannot begin without."""
 _OF_RULES = frozenset({"pendencies", "pendency_records", "filings", "due"})
 log = logging.getLogger("crdtsync")
@@ -207,7 +209,7 @@ class DocumentQuarantine:
             return rows
         kept = self._beside.keep(rows, ledger.clock.now_ms())
         commit = Commit(discarded=rows)
-        if any(row.table == "meta" and row.key[0] == META_KEY for row in rows):
+        if any(row.table == "meta" and row.key[0] in {META_KEY, SALVAGED_KEY} for row in rows):
             # Who was set apart will be found again.
             self.held = {}
         else:

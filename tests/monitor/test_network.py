@@ -105,6 +105,11 @@ async def test_only_who_may_act_revokes_a_device_that_came(office: House) -> Non
     assert problem(await office.reader.post("/api/network/revoke", json=body), 403)
     # It is one of a fleet that never connected, so there is no key to revoke.
     assert problem(await office.resolver.post("/api/network/revoke", json=body), 400) == "bad_request"
+    # A code is named by its digits, and is no node.
+    _, code = await office.node.admission.invite(store="loja900", device=None, hours=1)
+    for unknown in ("loja9", code.id):
+        answer = await office.resolver.post("/api/network/revoke", json={"device": unknown})
+        assert problem(answer, 404) == "node_missing"
 
 
 async def test_a_pendency_counts_for_the_store_and_the_lane_of_its_document(office: House) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +193,29 @@ async def test_a_revoked_device_that_does_not_listen_is_cut_all_the_same(
     await until(lambda: not hub.downstream, "the link ends")
 
 
+async def test_revoking_another_key_of_the_same_name_leaves_the_approved_device_connected(shop: Shop) -> None:
+    hub = await closed(shop)
+    key = await admitted(shop, hub)
+    honest = await stranger(shop, "gestao", key)
+    assert (await honest.greet(LOJA))[0] is Kind.WELCOME
+    impostor = DeviceKey.generate()
+    await refusal(shop, LOJA, await code_of(hub), impostor)
+    await hub.admission.revoke(impostor.fingerprint)
+    assert [link.peer.device for link in hub.downstream if link.peer and link.greeted] == [STORE]
+    assert (await refusal(shop, LOJA, None, impostor)) == ("revoked", True)
+
+
+async def test_what_came_while_enrolment_was_open_is_not_approved_but_needs_a_code(shop: Shop) -> None:
+    hub = await shop.open("gestao")
+    key = DeviceKey.generate()
+    assert (await (await stranger(shop, "gestao", key)).greet(LOJA))[0] is Kind.WELCOME
+    with pytest.raises(BadRequest):
+        await hub.admission.approve(key.fingerprint)
+    hub.admission.closed = True
+    assert await refusal(shop, LOJA, None, key) == ("unknown_device", True)
+    assert await refusal(shop, LOJA, await code_of(hub), key) == ("not_approved", False)
+
+
 async def test_revocation_holds_where_enrolment_is_open_too(shop: Shop) -> None:
     hub = await closed(shop)
     key = await admitted(shop, hub)
@@ -338,3 +363,15 @@ def test_a_key_is_its_users_alone_and_the_same_at_the_next_start(tmp_path: Path)
     path.write_text("no key", encoding="ascii")
     with pytest.raises(IdentityError, match="this is no device key"):
         DeviceKey.kept(path)
+
+
+async def test_a_damaged_row_of_the_registry_is_taken_out_and_the_node_starts(shop: Shop) -> None:
+    hub = await closed(shop)
+    await admitted(shop, hub)
+    path = hub.config.store_path
+    await shop.close("gestao")
+    with closing(sqlite3.connect(path)) as store, store:
+        store.execute("UPDATE devices SET store = 'loja9'")
+    hub = await shop.open("gestao", enrolment="closed")
+    # What cannot be trusted admits nobody: the device is paired again.
+    assert hub.admission.devices() == []
