@@ -48,7 +48,7 @@ _ANSWER_SECONDS_MAX = 20
 _UPDATES_OF = 0.6
 """How many of the attacks are updates that pass every check of a frame."""
 
-_FORBIDDEN = {STOCK: {"~"}, "customers": {"~", "credit_limit", "credit_blocked"}}
+_FORBIDDEN: dict[str, set[str]] = {STOCK: set(), "customers": {"credit_limit", "credit_blocked"}}
 """The documents that the peer may write of those that are attacked, and what a lane may not write there."""
 
 Logs = dict[tuple[str, int], list[bytes]]
