@@ -292,8 +292,8 @@ def _is_allowed(doc: str, seq: int, batch: bytes, sent: bytes) -> bool:
     return batch in sent and found[1] >= seq and doc in _FORBIDDEN and not fields & _FORBIDDEN[doc]
 
 
-async def hostile(folder: Path, frames: int, seed: int) -> Outcome:
-    """Make so many attacks on a Loja."""
+async def hostile(folder: Path, frames: int, seed: int, *, until_found: bool = False) -> Outcome:
+    """Make so many attacks on a Loja, or fewer when the first finding is enough."""
     outcome, memory = Outcome(), psutil.Process()
     async with Shop(folder) as shop:
         house = House(shop, Random(seed))
@@ -304,6 +304,8 @@ async def hostile(folder: Path, frames: int, seed: int) -> Outcome:
             )
             for number in range(1, frames + 1):
                 await _once(house, outcome, crashes)
+                if until_found and (outcome.wrong or crashes):
+                    break
                 if number % ROUND == 0 or number == frames:
                     outcome.wrong += await house.judge(b"", None)
                     stuck = await house.work()
