@@ -73,7 +73,8 @@ def _print(report: Report) -> None:
     click.echo(f"injected: {_counts(dict(sorted(report.injected.items())))}")
     click.echo(
         f"schedules {report.schedules}, diverged {report.diverged}, lost {report.lost}, "
-        f"duplicated {report.duplicated}, seconds {report.seconds:.1f}"
+        f"duplicated {report.duplicated}, restored {report.restored}, noticed {report.noticed}, "
+        f"seconds {report.seconds:.1f}"
     )
 
 

@@ -67,14 +67,19 @@ class Scene:
 
     def payload(self) -> dict[str, Any]:
         """What an honest peer would say in this phase."""
-        return {
-            "challenged": lambda: self.signed(self.hello),
-            "idle": lambda: {"digest": bytes(16), "held": [], "first": None, "rate": None},
-            "comparing": lambda: {"docs": {STOCK: {}}, "vouched": [_row(OWN)], "more": False},
-            "download": lambda: {"n": 1},
-            "fencing": lambda: {"counts": {"stock": 1}},
-            "upload": lambda: self.data or data_of(STOCK, legal(self)),
-        }[self.phase]()
+        match self.phase:
+            case "challenged":
+                return self.signed(self.hello)
+            case "idle":
+                return {"digest": bytes(16), "held": [], "first": None, "rate": None}
+            case "comparing":
+                return {"docs": {STOCK: {}}, "vouched": [_row(OWN)], "more": False}
+            case "download":
+                return {"n": 1}
+            case "fencing":
+                return {"counts": {"stock": 1}}
+            case _:
+                return dict(self.data) or data_of(STOCK, legal(self))
 
     def signed(self, hello: dict[str, Any]) -> dict[str, Any]:
         """A greeting with the peer's key and signature, whatever it says; unsigned where that cannot be written."""
@@ -283,21 +288,20 @@ def _pages(scene: Scene) -> list[bytes]:
 def _impostor(scene: Scene) -> list[bytes]:
     """Greet as somebody else, rightly signed with the own key."""
     replica, _ = scene.victim()
-    change = scene.dice.choice(
-        (
-            {"device": "caixa1"},
-            {"device": "gestao"},
-            {"device": STORE},
-            {"replica": replica},
-            {"role": "loja"},
-            {"role": "gestao", "store": None},
-            {"store": "loja2"},
-            {"account": "other"},
-            {"protocol": 1},
-            {"categories": {}},
-            {"categories": {"stock": ["0" * 16, {}]}},
-        )
+    changes: tuple[dict[str, Any], ...] = (
+        {"device": "caixa1"},
+        {"device": "gestao"},
+        {"device": STORE},
+        {"replica": replica},
+        {"role": "loja"},
+        {"role": "gestao", "store": None},
+        {"store": "loja2"},
+        {"account": "other"},
+        {"protocol": 1},
+        {"categories": {}},
+        {"categories": {"stock": ["0" * 16, {}]}},
     )
+    change = scene.dice.choice(changes)
     return [scene.frame(scene.signed(scene.hello | change), Kind.HELLO.value)]
 
 

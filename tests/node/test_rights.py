@@ -208,6 +208,19 @@ async def test_a_lane_that_names_thousands_of_replicas_as_its_own_does_not_cut_i
     await shop.even()
 
 
+async def test_a_store_does_not_fill_the_registry_of_its_head_office(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gestao = await two_stores(shop)
+    other = await hostile_loja(shop)
+    monkeypatch.setattr(limits, "VECTOR_ENTRIES_MAX", 10)
+    before = dict(gestao.ledger.registry)
+    lanes = [(at, f"caixa{at}", "caixa", STORE) for at in range(1, 11)]
+    kind, refusal = await other.ask_for(vouched=lanes)
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "not_allowed", True)
+    assert gestao.ledger.registry == before
+
+
 async def test_what_a_lane_may_write_is_taken_the_same_way(shop: Shop) -> None:
     """The attacks above fail for their content, not for their form."""
     loja = await one_store(shop)
