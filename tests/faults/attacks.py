@@ -234,7 +234,7 @@ def _wrong_phase(scene: Scene) -> list[bytes]:
 
 
 def _unknown_kind(scene: Scene) -> list[bytes]:
-    return [scene.frame(scene.payload(), scene.dice.choice(("", "datas", "DATA", 7, None, "x" * 9_000)))]
+    return [scene.frame(scene.payload(), scene.dice.choice(("", "datas", "DATA", 7, 0, "x" * 9_000)))]
 
 
 def _gap(scene: Scene) -> list[bytes]:

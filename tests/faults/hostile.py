@@ -1,6 +1,6 @@
 """A peer with an admitted key that says whatever it can think of to a Loja, which must take nothing but what it may write.
 
-    python -m tests.faults.hostile --frames 50000 --seed 1
+    python -m tests.faults.hostile --frames 20000 --seed 2
 
 A Gestão, a Loja and a Caixa are real nodes; enrolment at the Loja is closed. The peer, a second lane, walks to a phase of the
 conversation and attacks (`tests/faults/attacks.py`). After each attack a third lane compares heads with the Loja, and heads,
