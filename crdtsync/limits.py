@@ -41,6 +41,9 @@ CHUNK_FIRST_BYTES_MAX = 192 * 1024
 ELEMENT_OVERHEAD_BYTES = 40
 """Upper bound of what one element costs in an update beside its own bytes."""
 
+VALUE_DEPTH_MAX = 16
+"""Lists and maps inside each other in a value of a field that this version does not know."""
+
 FIELDS_MAX = 512
 """Slots of one group of a batch, and fields of one entity."""
 
@@ -70,6 +73,9 @@ NAMES_PER_COUNT_MAX = 2_000
 
 VECTOR_ENTRIES_MAX = 10_000
 """Replicas named by one vector."""
+
+REPLICAS_PER_DEVICE_MAX = 256
+"""Replicas of one device below: it has one, and another after each restore or clone."""
 
 AMOUNT_MAX = (1 << 63) - 1
 """Greatest scaled amount: what an SQLite integer holds."""

@@ -71,6 +71,7 @@ def _print(report: Report) -> None:
     for failure in report.failures:
         _print_failure(failure)
     click.echo(f"injected: {_counts(dict(sorted(report.injected.items())))}")
+    click.echo(f"restored {report.restored}, noticed {report.noticed}")
     click.echo(
         f"schedules {report.schedules}, diverged {report.diverged}, lost {report.lost}, "
         f"duplicated {report.duplicated}, seconds {report.seconds:.1f}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -424,7 +425,22 @@ class Link:
                 fresh.append(ReplicaRow(replica, device, role, store, self.peer.account))
             self._allowed.add(replica)
         if fresh:
+            await self._bound_registry(fresh)
             await self.ledger.commit(Commit(replicas=fresh))
+
+    async def _bound_registry(self, fresh: list[ReplicaRow]) -> None:
+        """Take no more replicas than a device has need of, nor more of a store than its node can name in one frame."""
+        rows = [*self.ledger.registry.values(), *fresh]
+        devices = Counter(row.device for row in rows)
+        crowded = [row.device for row in fresh if devices[row.device] > limits.REPLICAS_PER_DEVICE_MAX]
+        assert self.peer is not None
+        of_store = sum(row.store == self.peer.store for row in rows)
+        if crowded or of_store > limits.VECTOR_ENTRIES_MAX:
+            most = limits.REPLICAS_PER_DEVICE_MAX if crowded else limits.VECTOR_ENTRIES_MAX
+            whose = crowded[0] if crowded else f"store {self.peer.store}"
+            await self._refuse(
+                "not_allowed", f"{whose} may not have more than {most} replicas", terminal=True
+            )
 
     async def _on_welcome(self, welcome: dict[str, Any]) -> None:
         await self._meet(welcome, upstream=True)

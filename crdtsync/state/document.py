@@ -132,6 +132,8 @@ class Document:
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
         self._promised: dict[int, int] = {}
+        # The prefix of each log that a compaction replaced: nothing else of a log is ever deleted.
+        self._replaced: dict[int, int] = {}
 
     def load(
         self,
@@ -162,7 +164,10 @@ class Document:
         ends: dict[int, int] = {}
         newest: dict[int, bytes] = {}
         for data in updates:
-            for replica, runs in read_update(data).runs.items():
+            update = read_update(data)
+            for replica, upto in update.deleted.items():
+                self._note_replaced(replica, upto)
+            for replica, runs in update.runs.items():
                 for run in runs:
                     if run.clock > ends.get(replica, 0):
                         raise UpdateInvalid(
@@ -195,10 +200,15 @@ class Document:
                 f"{self.doc}: the journal holds more of replica {replica:x} than the head says"
             )
         if batch.seq <= head.visible:
+            if batch.compaction is not None and batch.seq == batch.compaction[1]:
+                self._note_replaced(replica, batch.compaction[0])
             if (replica, batch.seq) not in self._parked:
                 self._fold(replica, batch, data)
         else:
             self._enqueue(replica, batch, data)
+
+    def _note_replaced(self, replica: int, upto: int) -> None:
+        self._replaced[replica] = max(self._replaced.get(replica, 0), upto)
 
     def _fold(self, replica: int, batch: Batch, data: bytes) -> Batch:
         """Join a batch, without the deletions that are withheld; return what was joined."""
@@ -336,11 +346,16 @@ class Document:
             fresh[replica] = self._check_runs(replica, runs)
             if any(run.gone and run.end > update.deleted.get(replica, 0) for run in runs):
                 raise UpdateInvalid(f"{self.doc}: elements of replica {replica:x} are gone and not deleted")
+            if fresh[replica]:
+                self._check_groups(replica, fresh[replica])
+                self._check_deletion(replica, runs, fresh[replica], update.deleted.get(replica, 0))
             self._check_fields(replica, fresh[replica], forbidden(replica))
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
         for replica, arrivals in fresh.items():
+            if arrivals:
+                self._note_replaced(replica, update.deleted.get(replica, 0))
             if withholds(replica):
                 self._withhold(replica, arrivals, change)
             for arrival in arrivals:
@@ -400,6 +415,31 @@ class Document:
             raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
         return result
 
+    def _check_groups(self, replica: int, arrivals: list[_Arrival]) -> None:
+        """A batch of a compaction begins its group, or goes on with the one that began: what a group replaces is one thing."""
+        building = self._building.get(replica)
+        group = building[-1][0].compaction if building else None
+        for batch, *_ in arrivals:
+            named = batch.compaction
+            if named is not None and batch.seq != named[0] + 1 and named != group:
+                raise UpdateInvalid(
+                    f"{self.doc}: batch {batch.seq} of replica {replica:x} is of a compaction that did not begin"
+                )
+            group = named
+
+    def _check_deletion(self, replica: int, runs: list[Run], arrivals: list[_Arrival], upto: int) -> None:
+        """A prefix goes when what replaces it is whole, or at once where some of it never arrived."""
+        lacks = any(run.gone and run.end > self.heads.get(replica, Head()).seq for run in runs)
+        replaced = [
+            batch.compaction[0]
+            for batch, *_ in arrivals
+            if batch.compaction is not None and (lacks or batch.seq == batch.compaction[1])
+        ]
+        if upto > max([self._replaced.get(replica, 0), *replaced]):
+            raise UpdateInvalid(
+                f"{self.doc}: {upto} elements of replica {replica:x} are deleted that no compaction replaces"
+            )
+
     def _problem(self, batch: Batch) -> str:
         try:
             check_batch(self.shape, batch)
@@ -441,6 +481,8 @@ class Document:
         building.append((batch, data))
         if batch.compaction is not None and batch.seq < batch.compaction[1]:
             return None
+        if batch.compaction is not None:
+            self._note_replaced(replica, batch.compaction[0])
         unit = _Unit(batch.seq, building)
         del self._building[replica]
         self._pending.setdefault(replica, deque()).append(unit)

@@ -91,6 +91,16 @@ def _check_flag(values: Sequence[Any]) -> str | None:
     return "a mark is neither 0 nor 1"
 
 
+def _is_digestible(value: Any, depth: int = limits.VALUE_DEPTH_MAX) -> bool:
+    """Tell whether a value has a canonical form: maps have keys of one kind, and nesting ends."""
+    if type(value) is tuple:
+        return depth > 0 and all(_is_digestible(item, depth - 1) for item in value)
+    if type(value) is dict:
+        keys_alike = set(map(type, value)) in (set(), {int}, {str})
+        return depth > 0 and keys_alike and all(_is_digestible(item, depth - 1) for item in value.values())
+    return True
+
+
 def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
     field = shape.fields.get(slot)
     if field is not None:
@@ -104,7 +114,7 @@ def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
     field = shape.fields.get(lattice.field_of(slot))
     if field is None:
         # A newer version's field: kept and relayed unchanged, shown after an upgrade.
-        return None
+        return None if all(map(_is_digestible, values)) else "a value that no field can have"
     # Elements and names come first: they may hold and end in any mark.
     if ELEMENT_MARK in slot:
         if field.kind is not Kind.SET:

@@ -231,6 +231,8 @@ class Cluster:
         self.model = Model()
         self.members: dict[str, Member] = {}
         self.findings: list[Finding] = []
+        self.restored: list[tuple[Member, int]] = []
+        """The restores of a log that others hold more of, each with the replica whose log must not be continued."""
         self._wholes: dict[tuple[int, str, int], dict[str, int]] = {}
         self._specs = table_specs(schema)
         self._add("gestao", Role.GESTAO, None, live=live)
@@ -469,7 +471,12 @@ class Cluster:
         known = [(doc, h[replica].seq) for heads in others for doc, h in heads.items() if replica in h]
         if any(seq > backup.heads.get(doc, 0) for doc, seq in known):
             member.doubtful, member.early, member.parted = replica, backup.heads, {}
+            self.restored.append((member, replica))
         return True
+
+    def noticed(self) -> int:
+        """Return after how many of the restores the node took a new incarnation. Only when all nodes are up."""
+        return sum(member.running.ledger.replica != replica for member, replica in self.restored)
 
     async def follow(self, member: Member) -> None:
         """Give the writes of a restored store their new replica in the model, once it has one.

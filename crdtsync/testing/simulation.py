@@ -70,12 +70,18 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """What the schedules found. `diverged`, `lost` and `duplicated` count findings, `seconds` is real time."""
+    """What the schedules found. `diverged`, `lost` and `duplicated` count findings, `seconds` is real time.
+
+    `restored` counts the backups put back while others held more of the node's log than the backup, `noticed` those after which the
+    node took a new incarnation.
+    """
 
     schedules: int = 0
     diverged: int = 0
     lost: int = 0
     duplicated: int = 0
+    restored: int = 0
+    noticed: int = 0
     seconds: float = 0.0
     operations: int = 0
     injected: Counter[str] = field(default_factory=Counter)
@@ -91,11 +97,13 @@ class Report:
 
 @dataclass(slots=True)
 class Outcome:
-    """One schedule: operations done, what was injected, what was found."""
+    """One schedule: operations done, what was injected, what was found; `restored` and `noticed` as in the report."""
 
     operations: int
     injected: Counter[str]
     found: list[tuple[str, str]]
+    restored: int
+    noticed: int
 
 
 class _Surprises(logging.Handler):
@@ -152,13 +160,16 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
         dice, schema, lanes=dice.choice((1, 2, 2, 3)), faults=faults or _FAULTS, live=dice.random() < 0.2
     )
     schedule = Schedule(cluster, samples, OPERATIONS)
+    noticed = 0
 
     async def play() -> None:
+        nonlocal noticed
         await schedule.run()
         if not await cluster.settle():
             troubles = {m.name: m.running.trouble for m in cluster.members.values() if m.running.trouble}
             cluster.found("diverged", f"the nodes never agree: {troubles}")
         await judge(cluster)
+        noticed = cluster.noticed()
         for member in cluster.members.values():
             await cluster.stop(member)
 
@@ -177,7 +188,8 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
         if not isinstance(error, StoreClosed):
             cluster.found("diverged", f"nobody handled {type(error).__name__}: {error}")
     injected = schedule.injected + cluster.network.injected
-    return Outcome(schedule.done, injected, [(finding.kind, finding.what) for finding in cluster.findings])
+    found: list[tuple[str, str]] = [(finding.kind, finding.what) for finding in cluster.findings]
+    return Outcome(schedule.done, injected, found, len(cluster.restored), noticed)
 
 
 def _note(report: Report, number: int, outcome: Outcome) -> None:
@@ -185,6 +197,8 @@ def _note(report: Report, number: int, outcome: Outcome) -> None:
     report.schedules += 1
     report.operations += outcome.operations
     report.injected += outcome.injected
+    report.restored += outcome.restored
+    report.noticed += outcome.noticed
     if outcome.found:
         kinds = Counter(kind for kind, _ in outcome.found)
         report.diverged += kinds["diverged"]

@@ -9,6 +9,7 @@ import pytest
 from adapters.customers import Customer
 from adapters.products import Product
 from adapters.stock import StockItem
+from crdtsync import limits
 from crdtsync.identity.keys import DeviceKey
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import load_installed
@@ -189,6 +190,35 @@ async def test_a_lane_writes_nothing_in_the_name_of_its_store(shop: Shop, *, old
         assert kind is Kind.REFUSE
     assert loja.ledger.digest(["products"]) == before
     assert [line for line in told(loja) if line.startswith("claims_own_log: caixa9: ")]
+
+
+async def test_a_lane_that_names_thousands_of_replicas_as_its_own_does_not_cut_its_store_off(
+    shop: Shop,
+) -> None:
+    """A store names the replicas below it in one frame: with too many it could say nothing to its head office."""
+    loja = await one_store(shop)
+    other = await hostile_lane(shop)
+    own = (HELLO["device"], HELLO["role"], HELLO["store"])
+    many = [(at, *own) for at in range(1, limits.REPLICAS_PER_DEVICE_MAX + 1) if at != REPLICA]
+    before = dict(loja.ledger.registry)
+    kind, refusal = await other.ask_for(vouched=[*many, (limits.REPLICAS_PER_DEVICE_MAX + 1, *own)])
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "not_allowed", True)
+    assert loja.ledger.registry == before
+    await receive_units(loja, 1)
+    await shop.even()
+
+
+async def test_a_store_does_not_fill_the_registry_of_its_head_office(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gestao = await two_stores(shop)
+    other = await hostile_loja(shop)
+    monkeypatch.setattr(limits, "VECTOR_ENTRIES_MAX", 10)
+    before = dict(gestao.ledger.registry)
+    lanes = [(at, f"caixa{at}", "caixa", STORE) for at in range(1, 11)]
+    kind, refusal = await other.ask_for(vouched=lanes)
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "not_allowed", True)
+    assert gestao.ledger.registry == before
 
 
 async def test_what_a_lane_may_write_is_taken_the_same_way(shop: Shop) -> None:

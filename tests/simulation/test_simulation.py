@@ -68,3 +68,10 @@ def test_the_report_does_not_depend_on_how_many_processes_share_the_work() -> No
 
     alone.seconds = shared.seconds = 0
     assert alone == shared
+
+
+def test_every_backup_of_a_log_that_went_on_elsewhere_is_noticed() -> None:
+    report = simulate(3, 13, shop())
+    assert (report.restored, report.noticed) == (3, 3)
+    plain = report.to_plain()
+    assert (plain["restored"], plain["noticed"]) == (3, 3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
 from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch
 from crdtsync.state.document import Change, Document, Head, Op
 from crdtsync.state.log import Log
-from crdtsync.state.update import append_update, read_update, split_update, write_update
+from crdtsync.state.update import Update, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +138,22 @@ def test_an_unknown_field_is_kept_and_part_of_the_digest() -> None:
     assert b.fold.cells("x")["from_a_newer_version"][1].value == "kept"
 
 
+def _nested(depth: int) -> Any:
+    return (_nested(depth - 1),) if depth else "end"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": 1, b"a": 1}, {1: 1, "a": 1}, ({("a",): 1},), _nested(17), _nested(400)],
+    ids=lambda _: "value",
+)
+def test_a_value_of_an_unknown_field_that_has_no_canonical_form_is_parked(value: Any) -> None:
+    a, b = document(1), document(2)
+    change = deliver(b, _forged(a, 1, "later", value))
+    assert [parked.detail for parked in change.parked] == ["items.later: a value that no field can have"]
+    assert b.fold.digest() == document(3).fold.digest()
+
+
 def test_a_part_of_a_transaction_waits_for_the_others() -> None:
     a, b = document(1), document(2)
     change = a.write({"x": [Op("add", "balance", 1)]}, hlc=1, txid=TX, parts={"sales": 4})
@@ -243,6 +260,53 @@ def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_plac
     assert received.recompacted == change.recompacted
     assert b.fold.digest() == again.fold.digest()
     assert not b.unfinished()
+
+
+@pytest.mark.parametrize("upto", [1, 2, 3])
+def test_a_writer_deletes_nothing_of_its_log_that_no_compaction_replaces(upto: int) -> None:
+    """Whoever has the elements would show them for ever, and whoever comes later never."""
+    a, b = document(1), document(2)
+    deliver(b, write(a, 1, x=[Op("write", "name", "a")]))
+    following = read_update(write(a, 2, x=[Op("write", "name", "b")]))
+    with pytest.raises(UpdateInvalid, match="that no compaction replaces"):
+        deliver(b, write_update(following.runs, {1: upto}))
+    assert (b.heads[1].seq, b.fold.digest()) != (a.heads[1].seq, a.fold.digest())
+    deliver(b, write_update(following.runs))
+    assert b.fold.digest() == a.fold.digest()
+
+
+def _two_batch_compaction(monkeypatch: pytest.MonkeyPatch) -> tuple[Document, Update]:
+    """A receiver of three batches, and the compaction in two that replaces them."""
+    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 2)
+    a, b = document(1), document(2)
+    updates = [write(a, clock, **{f"k{clock}": [Op("write", "name", "a")]}) for clock in range(1, 4)]
+    for update in updates:
+        deliver(b, update)
+    a.log = Log("items", 1, updates)
+    encoded, _ = a.compact(9, TX)
+    return b, read_update(_diff(encoded, {1: 3}))
+
+
+def test_what_a_compaction_replaces_is_not_deleted_before_all_of_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    b, whole = _two_batch_compaction(monkeypatch)
+    first, *_ = split_update(whole, 1)
+    with pytest.raises(UpdateInvalid, match="that no compaction replaces"):
+        deliver(b, write_update(first.runs, whole.deleted))
+    assert b.heads[1].seq == 3
+
+
+def test_a_batch_of_a_compaction_that_did_not_begin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that began with less to replace would be checked for that only."""
+    b, whole = _two_batch_compaction(monkeypatch)
+    first, second = split_update(whole, 1)
+    deliver(b, write_update(first.runs))
+    batch = decode_batch(second.runs[1][0].elements[0])
+    assert batch.compaction == (3, 5)
+    second.runs[1][0].elements[0] = encode_batch(replace(batch, compaction=(2, 5)))
+    with pytest.raises(UpdateInvalid, match="a compaction that did not begin"):
+        deliver(b, write_update(second.runs))
 
 
 def test_a_compaction_that_drops_a_write_is_refused() -> None:
