@@ -16,6 +16,8 @@ demo: .venv/installed ## Run a real week of sales through ten processes, offline
 test: .venv/installed ## Run the tests
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  echo "No Chromium here: the tests of the page in a browser are skipped. On Debian: apt-get install chromium" >&2
+	@command -v cc >/dev/null || \
+	  echo "No C compiler here: the test of power cuts is skipped. On Debian: apt-get install gcc libc6-dev" >&2
 	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 lint: .venv/installed ## ruff and mypy over everything, tests included

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from adapters.demo.relay import Relay
 from benchmarks.catalogue import DOC, SCHEMA, Sent, fill
 from benchmarks.measure import Figure, Sizes
 from crdtsync.node import Node, NodeConfig
@@ -15,42 +16,6 @@ from crdtsync.schema import Role
 BYTES_MAX = 1_000
 _WAIT_SECONDS = 120
 _CHECKS = 20
-
-
-class _Relay:
-    """A TCP relay that counts what passes: the wire, without the headers of TCP and IP."""
-
-    def __init__(self, port: int) -> None:
-        self.bytes = 0
-        self._target = port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> int:
-        """Listen; return the port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def close(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
-        await asyncio.gather(*self._tasks)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(1 << 16):
-            self.bytes += len(data)
-            sink.write(data)
-            await sink.drain()
-        sink.close()
 
 
 async def _runs(node: Node, count: int) -> None:
@@ -66,25 +31,26 @@ async def _measure(catalogue: Sent) -> tuple[dict[str, float], int]:
         await fill(Path(above), catalogue.updates)
         async with Node(NodeConfig(Path(above), "gestao", Role.GESTAO, listen=True), schema=SCHEMA) as gestao:
             assert gestao.server is not None
-            relay = _Relay(gestao.server.port)
-            url = f"ws://127.0.0.1:{await relay.open()}"
+            relay = Relay(gestao.server.port)
+            await relay.start()
+            url = f"ws://127.0.0.1:{relay.port}"
             config = NodeConfig(Path(below), "loja1", Role.LOJA, store="loja1", upstream=url)
             begun = perf_counter()
             async with Node(config, schema=SCHEMA) as loja:
                 await _runs(loja, 1)
-                initial, seconds = relay.bytes, perf_counter() - begun
+                initial, seconds = relay.carried, perf_counter() - begun
                 if loja.ledger.digest_of(DOC) != gestao.ledger.digest_of(DOC):
                     raise AssertionError("the two nodes do not hold the same")
                 gestao.ledger.unload()
                 loja.ledger.unload()
-                before, begun = relay.bytes, perf_counter()
+                before, begun = relay.carried, perf_counter()
                 for number in range(_CHECKS):
                     loja.request_check()
                     await _runs(loja, number + 2)
                 lasted = (perf_counter() - begun) / _CHECKS
-                size = (relay.bytes - before) / _CHECKS
+                size = (relay.carried - before) / _CHECKS
                 loaded = len(gestao.ledger.loaded()) + len(loja.ledger.loaded())
-            await relay.close()
+            await relay.cut()
     details = {
         "bytes": size,
         "ms": lasted * 1e3,

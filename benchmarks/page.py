@@ -23,7 +23,7 @@ from crdtsync.node import Node, NodeConfig
 from crdtsync.schema import Role
 from crdtsync.state.document import Op
 from crdtsync.storage.base import Commit, RunCategoryRow, RunRow
-from tests.monitor.browser import CHROMIUM, CHROMIUM_ARGS
+from tests.chromium import CHROMIUM, CHROMIUM_ARGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.monitor import trade  # noqa: E402 - it is beside this folder, not installed
-from tests.monitor.browser import CHROMIUM, CHROMIUM_ARGS, town_in  # noqa: E402
+from tests.chromium import CHROMIUM, CHROMIUM_ARGS  # noqa: E402 - it is beside this folder, not installed
+from tests.monitor import trade  # noqa: E402
+from tests.monitor.browser import town_in  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -30,7 +30,8 @@ class DemoFailed(CrdtsyncError):  # noqa: N818 - says what happened, as the proj
     """A node of the demo did not do what was asked, or not in time."""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,7 +53,7 @@ class Fleet:
 
     async def prepare(self) -> None:
         """Write the nodes' configurations and start the relays."""
-        ports = {"gestao": _free_port(), STORE: _free_port()}
+        ports = {"gestao": free_port(), STORE: free_port()}
         for name, port in ports.items():
             self.relays[name] = Relay(port)
             await self.relays[name].start()
@@ -69,7 +70,7 @@ class Fleet:
                     store=store,
                     upstream=upstream,
                     port=ports.get(name, 0),
-                    monitor=_free_port() if self.pages else 0,
+                    monitor=free_port() if self.pages else 0,
                 )
             )
 

@@ -20,6 +20,18 @@ def write_private(path: Path, data: str | bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    _keep_name(path)
+
+
+def _keep_name(path: Path) -> None:
+    """Make a file's new name durable. Windows does that by itself and cannot open a folder."""
+    if os.name == "nt":
+        return
+    folder = os.open(path.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def others_can_read(path: Path) -> bool:

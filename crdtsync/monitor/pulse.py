@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
+from crdtsync.node.deciding import open_counts
 from crdtsync.schema import Severity
 
 if TYPE_CHECKING:
@@ -106,16 +107,13 @@ class Pulse:
     async def _facts(self) -> dict[str, Any]:
         version = self.version
         counts = await self._node.ledger.storage.read(lambda view: view.pendency_counts())
-        still_open = {(severity, owner): n for (severity, owner, at), n in counts.items() if at == "open"}
+        severities, _owners = open_counts(counts)
         running = self._node.agenda.running()
         return {
             "version": version,
             "connected": self._node.connected,
             "running": running and {name: running[name] for name in ("trigger", "phase", "percent")},
             "percent": running and running["percent"],
-            "pendencies": sum(still_open.values()),
-            "pendencies_by_severity": {
-                one.value: sum(n for (severity, _), n in still_open.items() if severity == one)
-                for one in Severity
-            },
+            "pendencies": severities.total(),
+            "pendencies_by_severity": {one.value: severities[one] for one in Severity},
         }

@@ -23,7 +23,7 @@ from crdtsync.schema import Role
 from crdtsync.storage.base import Commit, DeviceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from crdtsync.node.ledger import Ledger
     from crdtsync.node.link import Link
@@ -103,10 +103,7 @@ class Admission:
             None,
             now_ms,
         )
-        await self._ledger.commit(Commit(devices=[seen], forgotten_devices=former))
-        for row in former:
-            del self._rows[row]
-        self._rows[seen.id] = seen
+        await self._replace(seen, former)
 
     def _standing(self, row: DeviceRow, hello: dict[str, Any]) -> Refusal | None:
         """Say why a known key is not let in."""
@@ -150,9 +147,7 @@ class Admission:
             expires_ms=None,
             changed_ms=self._ledger.clock.now_ms(),
         )
-        await self._ledger.commit(Commit(devices=[taken], forgotten_devices=[row.id]))
-        del self._rows[row.id]
-        self._rows[taken.id] = taken
+        await self._replace(taken, [row.id])
         log.warning("%s used a pairing code and waits to be approved: %s", taken.device, grouped(taken.id))
         refusal = self._standing(taken, hello)
         assert refusal is not None
@@ -267,7 +262,10 @@ class Admission:
         secret, now_ms = secrets.token_hex(SECRET_BYTES), self._ledger.clock.now_ms()
         expires_ms = now_ms + round(hours * _HOUR_MS)
         row = DeviceRow(code_id(secret), INVITED, device, role.value, owner, None, expires_ms, now_ms)
-        await self._change(row)
+        over = [
+            old.id for old in self._rows.values() if old.expires_ms is not None and old.expires_ms <= now_ms
+        ]
+        await self._change(row, without=over)
         return secret, row
 
     async def approve(self, name: str) -> DeviceRow:
@@ -314,11 +312,17 @@ class Admission:
                 await link.dismiss("revoked", f"{revoked.device} was revoked here")
         return revoked
 
-    async def _change(self, row: DeviceRow) -> DeviceRow:
+    async def _change(self, row: DeviceRow, without: Collection[str] = ()) -> DeviceRow:
         async with self._turn:
-            await self._ledger.commit(Commit(devices=[row]))
-            self._rows[row.id] = row
+            await self._replace(row, [one for one in without if one in self._rows])
         return row
+
+    async def _replace(self, row: DeviceRow, without: Collection[str]) -> None:
+        """Write a row, and take others out, in one commit; in one's turn."""
+        await self._ledger.commit(Commit(devices=[row], forgotten_devices=list(without)))
+        for one in without:
+            del self._rows[one]
+        self._rows[row.id] = row
 
     def _found(self, name: str, among: list[DeviceRow], *, by_device: bool) -> DeviceRow:
         wanted = name.replace("-", "").lower()

@@ -77,6 +77,19 @@ def back_up(
     return target, removed
 
 
+def refuse_foreign(config: NodeConfig, path: Path) -> None:
+    """Look at a store file whole: it must be sound, and this node's own.
+
+    Raises:
+        StoreForeign: another node wrote it.
+        StoreUnavailable, StoreCorrupt, StoreTooNew: see `examine`.
+    """
+    facts = examine(path)
+    wrote, here = (facts.device, facts.account, facts.store), (config.device, config.account, config.store)
+    if wrote != here:
+        raise StoreForeign(str(path), wrote, here)
+
+
 def restore(config: NodeConfig, source: Path) -> Path | None:
     """Put a backup in the place of a stopped node's store.
 
@@ -89,12 +102,6 @@ def restore(config: NodeConfig, source: Path) -> Path | None:
         StoreUnavailable, StoreCorrupt, StoreTooNew: the backup cannot be used, or the disk refused.
     """
     with StoreLock(str(config.store_path)):
-        facts = examine(source)
-        wrote, here = (
-            (facts.device, facts.account, facts.store),
-            (config.device, config.account, config.store),
-        )
-        if wrote != here:
-            raise StoreForeign(str(source), wrote, here)
+        refuse_foreign(config, source)
         aside = config.folder / f"store-before-{stamp_now()}"
         return aside if put_in_place(source, config.store_path, aside) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from crdtsync.said import say, to_form
 from crdtsync.schema import Kind, Role, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crdtsync.node.node import Node
     from crdtsync.schema import Entity, Schema, Shape
     from crdtsync.storage.base import PendencyRow, RunRow, View
@@ -59,6 +62,16 @@ async def pendencies(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         }
 
     return await node.ledger.storage.read(read)
+
+
+def open_counts(counts: Mapping[tuple[str, str, str], int]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many pendencies are open by severity, and by owner; ``counts`` are by severity, owner and status."""
+    severities, owners = Counter[str](), Counter[str]()
+    for (severity, owner, status), number in counts.items():
+        if status == "open":
+            severities[severity] += number
+            owners[owner] += number
+    return severities, owners
 
 
 def page_of(

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 from crdtsync import limits
 from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.identity.private import others_can_read
 from crdtsync.node.alerts import disk_state
-from crdtsync.node.backup import backups
+from crdtsync.node.backup import backups, refuse_foreign
 from crdtsync.node.config import NodeConfig, load_config
-from crdtsync.node.control import call
+from crdtsync.node.control import CONTROL_NAME, call
 from crdtsync.said import from_form, said_of, say
 from crdtsync.schema import Role, load_installed
-from crdtsync.storage.copy import examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,9 @@ def _folder(config: NodeConfig) -> Iterator[Finding]:
         yield Finding("folder", State.FAULT, told)
     else:
         open_to_others = sorted(
-            path.name for path in folder.iterdir() if path.is_file() and _is_secret(path) and _readable(path)
+            path.name
+            for path in folder.iterdir()
+            if path.is_file() and _is_secret(path) and others_can_read(path)
         )
         if open_to_others:
             told = say("{files}: other users can read these files; chmod 600", files=open_to_others)
@@ -116,12 +118,7 @@ def _folder(config: NodeConfig) -> Iterator[Finding]:
 
 
 def _is_secret(path: Path) -> bool:
-    return path.suffix in {".token", ".key"} or path.name == "control.json"
-
-
-def _readable(path: Path) -> bool:
-    """Whether others can read a file. Windows keeps permissions elsewhere: there the folder is the user's own."""
-    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+    return path.suffix in {".token", ".key", ".code"} or path.name == CONTROL_NAME
 
 
 def _store(config: NodeConfig) -> Iterator[Finding]:
@@ -132,21 +129,12 @@ def _store(config: NodeConfig) -> Iterator[Finding]:
         )
         return
     try:
-        facts = examine(path)
+        refuse_foreign(config, path)
     except CrdtsyncError as error:
         yield Finding("store", State.FAULT, said_of(error))
         return
-    if (facts.device, facts.account, facts.store) != (config.device, config.account, config.store):
-        told = say(
-            "{path}: written by {device} of {store}, and node.toml says another; correct node.toml",
-            path=path,
-            device=facts.device,
-            store=facts.store or facts.account,
-        )
-        yield Finding("store", State.FAULT, told)
-    else:
-        size = f"{path.stat().st_size / 1_000_000:.1f}"
-        yield Finding("store", State.OK, say("{size} MB, every page is sound", size=size))
+    size = f"{path.stat().st_size / 1_000_000:.1f}"
+    yield Finding("store", State.OK, say("{size} MB, every page is sound", size=size))
 
 
 def _ports(config: NodeConfig) -> Iterator[Finding]:

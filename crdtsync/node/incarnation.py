@@ -8,10 +8,10 @@ Nothing here opens a store or decides what a restored one does.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Protocol
 
 from crdtsync.errors import StoreUnavailable
+from crdtsync.identity.private import write_private
 from crdtsync.storage.base import Commit
 
 if TYPE_CHECKING:
@@ -58,26 +58,10 @@ class NonceFile:
 
     def write(self, current: bytes, following: bytes) -> None:
         """See NoncePlace.write. The file is replaced whole, so that a power cut leaves the old one or the new one."""
-        fresh = self.path.with_name(self.path.name + ".new")
         try:
-            with fresh.open("w", encoding="ascii", newline="\n") as file:
-                file.write(f"{current.hex()}\n{following.hex()}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
-            self._sync_folder()
+            write_private(self.path, f"{current.hex()}\n{following.hex()}\n")
         except OSError as error:
             raise StoreUnavailable(str(self.path), str(error)) from error
-
-    def _sync_folder(self) -> None:
-        """Make the new name durable. Windows does that by itself and cannot open a folder."""
-        if os.name == "nt":
-            return
-        folder = os.open(self.path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class NonceMemory:

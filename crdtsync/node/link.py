@@ -27,7 +27,7 @@ from crdtsync.errors import (
 )
 from crdtsync.node.history import LINK
 from crdtsync.node.pace import Pace
-from crdtsync.node.recovery import Quarantine, Recovery, written_again
+from crdtsync.node.recovery import Branches, Recovery, written_again
 from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Trigger
 from crdtsync.pendencies.evaluate import Origin
@@ -82,7 +82,7 @@ class Link:
         self.key = b""
         """The public key that the peer below proved to have."""
         self._upstream_first = upstream_first
-        self._quarantine = Quarantine(ledger)
+        self._branches = Branches(ledger)
         self.peer: Identity | None = None
         self.peer_live = False
         self.software: str | None = None
@@ -128,7 +128,7 @@ class Link:
         for doc, theirs in self._theirs.items():
             mine = self.ledger.heads.get(doc, {})
             # What the peer holds of a log in doubt is not known to be what is held here.
-            doubtful = self._quarantine.doubts.get(doc, ())
+            doubtful = self._branches.doubts.get(doc, ())
             for replica, (seq, _) in theirs.items():
                 head = mine.get(replica)
                 if head is not None and replica in sendable and replica not in doubtful:
@@ -237,16 +237,16 @@ class Link:
 
     async def leave(self, why: str) -> None:
         """Say goodbye and hang up; the peer may be called again."""
-        with contextlib.suppress(CrdtsyncError):
-            self.session.bye(why)
-        with contextlib.suppress(ChannelClosed):
-            await self._flush()
-        await self.channel.close()
+        await self._hang_up(partial(self.session.bye, why))
 
     async def dismiss(self, code: str, why: str) -> None:
-        """Take nothing more from the peer from now on, tell it why, and hang up whether or not it listens."""
+        """Take nothing more from the peer from now on, tell it why, and hang up."""
+        await self._hang_up(partial(self.session.refuse, code, why))
+
+    async def _hang_up(self, say_why: Callable[[], None]) -> None:
+        """End the conversation with a last word, whether or not the peer listens."""
         with contextlib.suppress(CrdtsyncError):
-            self.session.refuse(code, why)
+            say_why()
         with contextlib.suppress(ChannelClosed, TimeoutError):
             async with asyncio.timeout(limits.CLOSE_SECONDS_MAX):
                 await self._flush()
@@ -550,7 +550,7 @@ class Link:
         for doc, logs in self.ledger.quarantine.salvaged.items():
             if doc in docs:
                 doubts.setdefault(doc, set()).update(logs)
-        self._quarantine.doubt(doubts)
+        self._branches.doubt(doubts)
         self.ledger.doubts.clear()
         await self._send(Kind.HEADS, docs=_wire(self._told(docs)), vouched=self._vouched())
 
@@ -572,7 +572,7 @@ class Link:
     def _told(self, docs: Iterable[str]) -> Vectors:
         """Return the heads here without the logs in doubt: the peer sends those from their first element."""
         vectors = self.ledger.vectors(docs)
-        for doc, replicas in self._quarantine.doubts.items():
+        for doc, replicas in self._branches.doubts.items():
             vectors[doc] = {r: head for r, head in vectors[doc].items() if r not in replicas}
         return vectors
 
@@ -597,7 +597,7 @@ class Link:
             await self._refuse("too_busy", text, terminal=False)
         if doubts:
             await self._refuse_claim()
-        self._quarantine.doubt(doubts)
+        self._branches.doubt(doubts)
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
         vectors = _vectors(plan["docs"])
@@ -624,7 +624,7 @@ class Link:
 
     async def _find_doubts(self, vectors: Vectors) -> dict[str, set[int]]:
         """Find the logs that are not a part, or a continuation, of what the upstream holds."""
-        ledger, known = self.ledger, self._quarantine.doubts
+        ledger, known = self.ledger, self._branches.doubts
         doubts: dict[str, set[int]] = {doc: set(replicas) for doc, replicas in known.items()}
         suspect: set[int] = set()
         for doc, theirs in vectors.items():
@@ -657,15 +657,15 @@ class Link:
 
     async def _settle(self) -> None:
         """Bring together what is in doubt, when all of it has arrived; a link whose logs changed starts over."""
-        if not self._quarantine.doubts:
+        if not self._branches.doubts:
             return
         above = self.side is Side.DOWN
-        recovery = Recovery(self.ledger, self._quarantine, self._theirs, above=above, absent=self._absent)
+        recovery = Recovery(self.ledger, self._branches, self._theirs, above=above, absent=self._absent)
         changed = await recovery.settle()
-        for doc, replicas in self._quarantine.doubts.items():
+        for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
             self.ledger.examined |= {theirs[r][1] for r in replicas & theirs.keys()}
-        self._quarantine.doubt({})
+        self._branches.doubt({})
         if changed:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
@@ -715,7 +715,7 @@ class Link:
 
     def _promised(self, doc: str, vector: dict[int, int]) -> dict[int, int]:
         """Leave out of a fence what is in doubt here: the peer is to send its own copy of that."""
-        doubts = self._quarantine.doubts.get(doc, ())
+        doubts = self._branches.doubts.get(doc, ())
         return {replica: seq for replica, seq in vector.items() if replica not in doubts}
 
     async def _wait_for_room(self) -> None:
@@ -744,11 +744,11 @@ class Link:
             text = f"{self.peer.device} may not write {doc}: it belongs to another store or lane"
             await self._refuse("not_allowed", text, terminal=True)
         cut, update = data["cut"] if data["final"] else None, data["update"]
-        if doc in self._quarantine.doubts:
-            update = self._quarantine.split(doc, update, self._forbidden(category))
+        if doc in self._branches.doubts:
+            update = self._branches.split(doc, update, self._forbidden(category))
             if cut is not None:
                 # It says what was seen of the logs in doubt, too.
-                self._quarantine.cuts[doc], cut = cut, None
+                self._branches.cuts[doc], cut = cut, None
         origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
         changes = await self.ledger.receive(
             doc,
@@ -820,8 +820,8 @@ class Link:
             for replica, seq in vector.items():
                 head = heads.get(replica)
                 held = head.seq if head is not None else 0
-                if replica in self._quarantine.doubts.get(doc, ()):
-                    held = self._quarantine.end(doc, replica)
+                if replica in self._branches.doubts.get(doc, ()):
+                    held = self._branches.end(doc, replica)
                 if held < seq:
                     await self._refuse("gap", f"{doc} did not arrive whole", terminal=False)
                 known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))

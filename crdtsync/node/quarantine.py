@@ -209,11 +209,9 @@ class DocumentQuarantine:
             return rows
         kept = self._beside.keep(rows, ledger.clock.now_ms())
         commit = Commit(discarded=rows)
-        if any(row.table == "meta" and row.key[0] in {META_KEY, SALVAGED_KEY} for row in rows):
-            # Who was set apart will be found again.
-            self.held = {}
-        else:
-            await self.recall()
+        # Where that row is damaged, who was set apart will be found again.
+        lost = any(row.table == "meta" and row.key[0] == META_KEY for row in rows)
+        self.held = {} if lost else await ledger.storage.read(_held)
         now_ms = ledger.clock.now_ms()
         for row in rows:
             said = say("{table} row {row} fails its checksum", table=row.table, row=row.key)
@@ -258,10 +256,6 @@ def dump_salvaged(salvaged: Mapping[str, Mapping[int, Beyond]]) -> bytes | None:
 
 
 def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, Beyond]]]:
-    held = {
-        doc: Held(from_form(why, form), since_ms)
-        for doc, (why, form, since_ms) in json.loads(view.meta(META_KEY) or b"{}").items()
-    }
     salvaged = {
         doc: {
             int(name, 16): Beyond(upto, [bytes.fromhex(data) for data in batches])
@@ -269,7 +263,14 @@ def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, Beyond]]]:
         }
         for doc, logs in json.loads(view.meta(SALVAGED_KEY) or b"{}").items()
     }
-    return held, salvaged
+    return _held(view), salvaged
+
+
+def _held(view: View) -> dict[str, Held]:
+    return {
+        doc: Held(from_form(why, form), since_ms)
+        for doc, (why, form, since_ms) in json.loads(view.meta(META_KEY) or b"{}").items()
+    }
 
 
 def _holds_the_rest(row: DamagedRow) -> bool:

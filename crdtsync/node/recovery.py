@@ -2,7 +2,7 @@
 
 When two neighbours hold different continuations of one log, the upper one's stands, and the owner of the log writes
 what only the other one holds again under a new incarnation. A link keeps the other branch beside the store
-(`Quarantine`) until all of it has arrived; then one storage transaction settles it (`Recovery`). Nothing here speaks
+(`Branches`) until all of it has arrived; then one storage transaction settles it (`Recovery`). Nothing here speaks
 frames; the link decides when.
 """
 
@@ -58,7 +58,7 @@ class _Held:
         self.parked += change.parked
 
 
-class Quarantine:
+class Branches:
     """What one link received of logs in doubt. ``doubts`` names them: document -> replicas."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -139,14 +139,14 @@ class Recovery:
     def __init__(
         self,
         ledger: Ledger,
-        quarantine: Quarantine,
+        branches: Branches,
         theirs: Vectors,
         *,
         above: bool,
         absent: frozenset[str],
     ) -> None:
         self._ledger = ledger
-        self._quarantine = quarantine
+        self._branches = branches
         self._theirs = theirs
         self._above = above
         self._absent = absent
@@ -178,7 +178,7 @@ class Recovery:
         ledger = self._ledger
         self._acked = await ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
         own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
-        for doc, replica in sorted(self._quarantine.held):
+        for doc, replica in sorted(self._branches.held):
             await self._compare(doc, replica, owned=replica in own)
         self._sharpen()
         await self._fill_holes(commit)
@@ -188,9 +188,9 @@ class Recovery:
         self._choose_heirs(commit, own)
         self._docs = sorted({e.doc for e in self._logs.values() if e.final is not None or e.again})
         changes = await self._rebuild(commit)
-        for doc in sorted(self._quarantine.cuts.keys() - changes.keys()):
+        for doc in sorted(self._branches.cuts.keys() - changes.keys()):
             changes[doc] = Change(doc, doc.partition("/")[0])
-            (await ledger.document(doc)).promise(self._quarantine.cuts[doc], changes[doc])
+            (await ledger.document(doc)).promise(self._branches.cuts[doc], changes[doc])
         return list(changes.values())
 
     # -- what is the same ----------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Recovery:
         return Branch.of((await self._update(doc)).runs.get(replica, ()))
 
     async def _compare(self, doc: str, replica: int, *, owned: bool) -> None:
-        held = self._quarantine.held[doc, replica]
+        held = self._branches.held[doc, replica]
         mine = await self._mine(doc, replica)
         theirs = Branch.of(read_update(Log(doc, 0, held.journal).encode()).runs[replica])
         # What was written since the store was opened, and not sent, cannot be in a copy that another node has.
@@ -235,7 +235,7 @@ class Recovery:
         """
         filled: dict[str, set[int]] = {}
         for doc, logs in sorted(self._ledger.quarantine.salvaged.items()):
-            for replica in sorted(logs.keys() & self._quarantine.doubts.get(doc, set())):
+            for replica in sorted(logs.keys() & self._branches.doubts.get(doc, set())):
                 entry = self._logs.get((doc, replica))
                 if entry is None:
                     entry = _Log(doc, replica, await self._mine(doc, replica), Branch(), 0)
@@ -432,8 +432,8 @@ class Recovery:
             await ledger.show(replica, changes, self._absent)
         for doc, change in changes.items():
             document = await ledger.document(doc)
-            if doc in self._quarantine.cuts:
-                document.promise(self._quarantine.cuts[doc], change)
+            if doc in self._branches.cuts:
+                document.promise(self._branches.cuts[doc], change)
             change.rows = document.fold.rows(document.fold.keys())
             if doc not in commit.dropped_docs:
                 commit.dropped_docs.append(doc)
@@ -457,7 +457,7 @@ class Recovery:
         change.hlc = max(change.hlc, *(batch.hlc for batch, _ in final.elements))
         self._ledger.hlc.observe(change.hlc)
         change.recompacted.append((replica, max(head.seq, final.end), final.index))
-        held = self._quarantine.held.get((doc, replica))
+        held = self._branches.held.get((doc, replica))
         fresh = held.parked if held is not None and final is entry.theirs else []
         self._ledger.repark(doc, replica, entry.fork, fresh, commit)
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import BatchInvalid
-from crdtsync.node.recovery import Quarantine, Recovery
+from crdtsync.node.recovery import Branches, Recovery
 from crdtsync.state.document import Change, Head, Parked
 from crdtsync.state.fold import check_batch
 from crdtsync.state.salvage import Beyond, Salvage, salvage
@@ -167,7 +167,7 @@ async def repair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         await ledger.submit_alone(partial(make, doc))
         await quarantine.recall()
     if args.get("give_up"):
-        branches = Quarantine(ledger)
+        branches = Branches(ledger)
         branches.doubt(
             {
                 doc: set(logs)

@@ -145,7 +145,7 @@ def heard_below(node: Node) -> dict[str, int]:
 
 
 def _known(node: Node) -> Known:
-    memory = node.uplink.memory
+    memory, gone = node.uplink.memory, node.admission.revoked()
     free = total = None
     try:
         disk = shutil.disk_usage(node.config.folder)
@@ -159,11 +159,7 @@ def _known(node: Node) -> Known:
         connected=node.connected,
         failed=(memory.failed[0], memory.failed[1], memory.failed[2]) if memory.failed else None,
         heard_above=memory.heard.get(""),
-        heard_below={
-            device: when
-            for device, when in heard_below(node).items()
-            if device not in node.admission.revoked()
-        },
+        heard_below={device: when for device, when in heard_below(node).items() if device not in gone},
         connected_below=frozenset(link.peer.device for link in node.downstream if link.peer),
         outbox_since=memory.outbox_since,
         paused_ms=memory.paused_ms,

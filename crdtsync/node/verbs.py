@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import DocumentQuarantined, FieldError, RecordMissing, StoreCorrupt
 from crdtsync.node.compare import COMPARE
-from crdtsync.node.deciding import DECIDING
+from crdtsync.node.deciding import DECIDING, open_counts
 from crdtsync.node.enrolment import ENROLMENT
 from crdtsync.node.lineage import log
 from crdtsync.node.network import NETWORK
@@ -39,9 +39,7 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
     categories = list(node.schema.shapes)
     counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
     pendencies = await ledger.storage.read(lambda view: view.pendency_counts())
-    still_open = {
-        (severity, owner): n for (severity, owner, state), n in pendencies.items() if state == "open"
-    }
+    severities, owners = open_counts(pendencies)
     return {
         "device": node.config.device,
         "role": node.config.role.value,
@@ -63,17 +61,9 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         "loaded": len(ledger.loaded()),
         "records": {name: count for name, count in counts.items() if count},
         "waiting": {} if node.config.role is Role.GESTAO else await node.waiting(),
-        "pendencies": sum(still_open.values()),
-        "pendencies_by_severity": {
-            one.value: count
-            for one in Severity
-            if (count := sum(n for (severity, _), n in still_open.items() if severity == one))
-        },
-        "pendencies_by_owner": {
-            one.value: count
-            for one in Role
-            if (count := sum(n for (_, owner), n in still_open.items() if owner == one))
-        },
+        "pendencies": severities.total(),
+        "pendencies_by_severity": {one.value: severities[one] for one in Severity if severities[one]},
+        "pendencies_by_owner": {one.value: owners[one] for one in Role if owners[one]},
     }
 
 

@@ -10,16 +10,15 @@ from benchmarks.__main__ import MEASURES, run
 from benchmarks.catalogue import products
 from benchmarks.measure import Figure, Seconds, Sizes, interleaved
 from benchmarks.report import environment, markdown
-from tests.monitor.browser import CHROMIUM
+from tests.chromium import needs_chromium
 
 TINY = Sizes(
     products=300, repetitions=1, transactions=3, operations=(20, 60), samples=3, pendencies=20, runs=50
 )
-_NO_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
 @pytest.mark.parametrize(
-    "name", [*(name for name in MEASURES if name != "page"), pytest.param("page", marks=_NO_BROWSER)]
+    "name", [*(name for name in MEASURES if name != "page"), pytest.param("page", marks=needs_chromium)]
 )
 def test_a_figure_is_measured_and_is_above_nothing(name: str) -> None:
     figures = run(TINY, [name])

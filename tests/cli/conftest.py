@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+
+import tests.process
+from tests.process import end, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,19 +52,26 @@ class Start(Protocol):
     def __call__(self, folder: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]: ...
 
 
+def called(
+    folder: Path, *args: object, typed: str | None = None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Call `crdtsync` in a folder and return how it ended, whatever that is."""
+    return subprocess.run(
+        command(*args),
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS_MAX,
+        cwd=folder,
+        env=environ or environment(),
+        check=False,
+    )
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     def call(*args: object, code: int = 0, typed: str | None = None) -> Answer:
-        done = subprocess.run(
-            command(*args),
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=CALL_SECONDS_MAX,
-            cwd=tmp_path,
-            env=environment(),
-            check=False,
-        )
+        done = called(tmp_path, *args, typed=typed)
         assert done.returncode == code, f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return Answer(done.returncode, done.stdout, done.stderr)
@@ -71,40 +80,24 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def run(folder: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-        # A test reads its log in the folder; a pipe that nobody reads would block the node.
-        with (folder / "log.txt").open("a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                command("run", folder, "--json"),
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=tmp_path,
-                env=environment(),
-            )
+        # A test reads its log in the folder.
+        arguments = ["-W", "error", "-m", "crdtsync.cli", "run", folder, "--json"]
+        process, said = started(arguments, folder / "log.txt", environment())
         running.append(process)
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said, (folder / "log.txt").read_text(encoding="utf-8")
         return process, json.loads(said)
 
     yield run
     for process in running:
-        process.kill()
-        process.communicate(timeout=CALL_SECONDS_MAX)
+        end(process)
 
 
 def environment() -> dict[str, str]:
-    """The test's own import path, so that the processes run the code under test from any folder."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "COLUMNS": "200",
-        "LC_ALL": "C.UTF-8",
-    }
+    """What a person's terminal would say, wide and in no language."""
+    return tests.process.environment(COLUMNS="200", LC_ALL="C.UTF-8")
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adapters.demo.fleet import free_port
 from crdtsync.identity.keys import DeviceKey
 from crdtsync.identity.pairing import CODE_NAME, PairingCode
 from crdtsync.node.config import NodeConfig, write_config
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Cli, Start
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from adapters.stock import StockItem
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.config import write_config
 from crdtsync.schema import Role
-from tests.cli.conftest import CALL_SECONDS_MAX, command, environment
+from tests.cli.conftest import called, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,18 +47,6 @@ def poison(tmp_path: Path) -> dict[str, str]:
     return {**known, "PYTHONPATH": os.pathsep.join([str(folder), known["PYTHONPATH"]])}
 
 
-def end(folder: Path, environ: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*args),
-        capture_output=True,
-        text=True,
-        timeout=CALL_SECONDS_MAX,
-        cwd=folder,
-        env=environ,
-        check=False,
-    )
-
-
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
     config = NodeConfig(tmp_path / "loja1", "loja1", Role.LOJA, store="loja1")
@@ -76,14 +63,14 @@ def filled(tmp_path: Path) -> Path:
 def test_a_document_that_aborts_the_process_is_set_apart_at_the_next_start(
     tmp_path: Path, cli: Cli, filled: Path, poison: dict[str, str]
 ) -> None:
-    died = end(tmp_path, poison, "set", filled, "stock/p1", "balance-=1")
+    died = called(tmp_path, "set", filled, "stock/p1", "balance-=1", environ=poison)
     assert died.returncode == -signal.SIGABRT
     # The document still is poison: it is not touched, everything else works, and the process lives.
     began = time.monotonic()
-    done = end(tmp_path, poison, "set", filled, "customers/c2", "name=Bia", "--json")
+    done = called(tmp_path, "set", filled, "customers/c2", "name=Bia", "--json", environ=poison)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 10
-    refused = end(tmp_path, poison, "set", filled, "stock/p1", "balance-=1", "--lang", "pt")
+    refused = called(tmp_path, "set", filled, "stock/p1", "balance-=1", "--lang", "pt", environ=poison)
     assert refused.returncode == 3
     assert "está em quarentena (o programa quebrou enquanto o lia)" in refused.stderr
     assert "crdtsync repair" in refused.stderr
@@ -103,7 +90,7 @@ def test_a_node_that_is_killed_while_it_loads_a_document_does_not_set_it_apart(
     (tmp_path / "poison" / "sitecustomize.py").write_text(
         POISON.format(death="os.kill(os.getpid(), signal.SIGKILL)")
     )
-    died = end(tmp_path, poison, "set", filled, "stock/p1", "balance-=1")
+    died = called(tmp_path, "set", filled, "stock/p1", "balance-=1", environ=poison)
     assert died.returncode == -signal.SIGKILL
     assert (filled / "reading").read_bytes().rstrip(b"\0") == b"stock/loja1\n"
     assert cli("set", filled, "stock/p1", "balance-=1", "--json").json["balance"] == "4.000"

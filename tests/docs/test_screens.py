@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.monitor.browser import CHROMIUM
+from tests.chromium import needs_chromium
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -29,7 +29,7 @@ def test_the_guide_shows_every_picture_and_all_are_small() -> None:
     assert [name for name, size in drawn.items() if size > BYTES_MAX] == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 @pytest.mark.timeout(180)
 def test_a_picture_can_be_drawn_again(tmp_path: Path) -> None:
     draw(tmp_path, ["ficha"])

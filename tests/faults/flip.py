@@ -44,6 +44,8 @@ SILENT = "SILENTLY WRONG"
 WRONG = "NOT REPAIRED"
 FAULT = "FAULT OF THE PROGRAM"
 BAD = (SILENT, WRONG, FAULT)
+MAY_REFUSE = ("documents.", "meta.key of ('storage/", "meta.value of ('storage/", "meta.crc of ('storage/")
+"""Rows that say what the others are: without them nothing can be read. Any other never stops a node."""
 
 
 class Faults(logging.Handler):
@@ -162,6 +164,8 @@ class Flips:
             outcome = f"{FAULT}: {type(error).__name__}: {error}"
         finally:
             logger.removeHandler(faults)
+        if outcome == REFUSED and not self.pages and not what.startswith(MAY_REFUSE):
+            outcome = f"{WRONG}: the node does not start"
         if faults.found:
             outcome = f"{FAULT}: {faults.found[0]}"
         self.counts[next((bad for bad in BAD if outcome.startswith(bad)), outcome)] += 1

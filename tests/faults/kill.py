@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +20,10 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.writer import acknowledged, config_of, judge
+from tests.process import end, started
 
-SECONDS_MAX = 0.4
+TRANSACTIONS_MAX = 200
+BETWEEN_SECONDS_MAX = 0.005
 JUDGED_EVERY = 10
 
 
@@ -60,19 +60,14 @@ def kill(folder: Path, cycles: int, seed: int) -> Outcome:
 
 
 def _write_and_kill(folder: Path, dice: Random) -> None:
-    command = [sys.executable, "-m", "tests.faults.writer", str(folder), str(dice.randrange(1 << 30))]
-    paths = os.pathsep.join(path for path in sys.path if path)
-    # Its words go to a file: a pipe that nobody reads would stop it, and what went wrong is to be read.
-    with (folder / "writer.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, "PYTHONPATH": paths}
-        )
-    with process:
-        assert process.stdout is not None
-        started = process.stdout.readline()
-        assert started, (folder / "writer.log").read_text(encoding="utf-8")
-        time.sleep(dice.uniform(0, SECONDS_MAX))
-        process.kill()
+    arguments = ["-m", "tests.faults.writer", folder, dice.randrange(1 << 30)]
+    process, _ = started(arguments, folder / "writer.log")
+    assert process.stdout is not None
+    for _ in range(dice.randrange(1, TRANSACTIONS_MAX)):
+        process.stdout.readline()
+    # It is at work: whichever moment comes between two acknowledgements.
+    time.sleep(dice.uniform(0, BETWEEN_SECONDS_MAX))
+    end(process)
 
 
 def main() -> int:

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -32,8 +30,11 @@ from crdtsync import Role
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.config import write_config
 from crdtsync.node.control import call
-from crdtsync.node.node import SystemClock
-from tests.faults.storm import end
+from tests.clock import Clock
+from tests.process import end, started
+
+if TYPE_CHECKING:
+    import subprocess
 
 DAYS = 30
 PRODUCTS = 1_000
@@ -41,22 +42,6 @@ TILLS = 8
 STORE = "loja1"
 _SECONDS_MAX = 3_600.0
 _POLL_SECONDS = 0.05
-
-
-class Passing(SystemClock):
-    """The machine's clock, set back by as much as is told."""
-
-    def __init__(self, back: timedelta) -> None:
-        super().__init__(UTC)
-        self.back = back
-
-    def now_ms(self) -> int:
-        """See SystemClock.now_ms."""
-        return super().now_ms() - int(self.back.total_seconds() * 1000)
-
-    def today(self) -> date:
-        """See SystemClock.today."""
-        return (datetime.now(UTC) - self.back).date()
 
 
 @dataclass
@@ -72,7 +57,7 @@ class Outcome:
     disk: int
 
 
-async def _prepare(work: Path, clock: Passing) -> None:
+async def _prepare(work: Path, clock: Clock) -> None:
     """Let the three nodes synchronize once, and close them."""
     above = NodeConfig(work / "gestao", "gestao", Role.GESTAO, listen=True)
     above.folder.mkdir()
@@ -93,7 +78,7 @@ async def _prepare(work: Path, clock: Passing) -> None:
                 await _until(lambda: lane.initial_done)
 
 
-def _lane(work: Path, address: str | None, clock: Passing) -> Node:
+def _lane(work: Path, address: str | None, clock: Clock) -> Node:
     folder = work / "caixa1"
     folder.mkdir(exist_ok=True)
     config = NodeConfig(folder, "caixa1", Role.CAIXA, store=STORE, upstream=address)
@@ -106,18 +91,18 @@ async def _until(condition: Any) -> None:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _sell(lane: Node, clock: Passing, sales: int) -> None:
+async def _sell(lane: Node, clock: Clock, sales: int) -> None:
     """Sell one unit a sale, over thirty days, at several tills of one program."""
-    begin, numbers = clock.back, iter(range(sales))
+    begin, numbers = clock.ahead, iter(range(sales))
 
     async def till() -> None:
         for number in numbers:
-            clock.back = begin * (1 - number / sales)
+            clock.ahead = begin * (1 - number / sales)
             product = f"p{number % PRODUCTS}"
             line = SaleLine(product=product, quantity=Decimal(1), unit_price=Decimal(2))
             async with lane.transaction() as tx:
                 payment = Payment(method=PaymentMethod.PIX, amount=line.total)
-                when = datetime.now(UTC) - clock.back
+                when = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
                 tx.create(Sale, id=f"v{number}", sold_at=when, lines=[line], payments=[payment])
                 (await tx.get(StockItem, product)).balance.subtract(1, cause=f"v{number}")
 
@@ -126,13 +111,13 @@ async def _sell(lane: Node, clock: Passing, sales: int) -> None:
 
 async def offline(work: Path, sales: int) -> Outcome:
     """Sell so much without a network, then deliver it."""
-    clock = Passing(timedelta(days=DAYS))
+    clock = Clock(ahead=-timedelta(days=DAYS).total_seconds())
     await _prepare(work, clock)
     began = time.monotonic()
     async with _lane(work, None, clock) as lane:
         await _sell(lane, clock, sales)
     wrote = time.monotonic() - began
-    clock.back = timedelta()
+    clock.ahead = 0.0
     disk = sum(path.stat().st_size for path in (work / "caixa1").iterdir())
     # The Loja of before has no node above here: what comes up from the lane is what is looked at.
     write_config(NodeConfig(work / STORE, STORE, Role.LOJA, store=STORE, listen=True))
@@ -154,13 +139,8 @@ async def offline(work: Path, sales: int) -> Outcome:
 
 
 def _start(folder: Path) -> tuple[subprocess.Popen[str], int]:
-    paths = os.pathsep.join(path for path in sys.path if path)
-    command = [sys.executable, "-m", "crdtsync.cli", "run", str(folder), "--json"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-    )
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())["port"]
+    process, line = started(["-m", "crdtsync.cli", "run", folder, "--json"], folder / "log.txt")
+    return process, json.loads(line)["port"]
 
 
 def _peak(process: psutil.Process) -> int:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import struct
 import subprocess
@@ -29,13 +28,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crdtsync.errors import CrdtsyncError
 from tests.faults.writer import ACKNOWLEDGED, LINE, judge
+from tests.process import end, environment, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECTOR = 512
 RUNS = 4
-RUN_SECONDS = 2.0
+TRANSACTIONS = 300
+"""Acknowledged in each run before it is killed."""
 _HEAD = struct.Struct("=cQQQ")
 
 
@@ -137,7 +138,7 @@ def recording(data: bytes) -> Iterator[Op]:
         at = end
 
 
-def record(work: Path, seed: int) -> list[Op]:
+def record(work: Path, seed: int, transactions: int = TRANSACTIONS) -> list[Op]:
     """Let the writer work under the recorder, killed and started again, and return what it asked of the disk."""
     library, log, folder = work / "recorder.so", work / "log", work / "node"
     folder.mkdir()
@@ -147,16 +148,14 @@ def record(work: Path, seed: int) -> list[Op]:
     subprocess.run(
         [compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl", "-lpthread"], check=True
     )
-    paths = os.pathsep.join(path for path in sys.path if path)
     recorded = {"LD_PRELOAD": str(library), "RECORD_ROOT": str(folder.resolve()), "RECORD_LOG": str(log)}
     for run in range(RUNS):
-        command = [sys.executable, "-m", "tests.faults.writer", str(folder), str(seed + run)]
-        environment = {**os.environ, "PYTHONPATH": paths, **recorded}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline(), "the writer did not start"
-            time.sleep(RUN_SECONDS)
-            process.kill()
+        arguments = ["-m", "tests.faults.writer", folder, seed + run]
+        process, _ = started(arguments, work / "writer.log", environment(**recorded))
+        assert process.stdout is not None
+        for _ in range(transactions):
+            process.stdout.readline()
+        end(process)
     return list(recording(log.read_bytes()))
 
 

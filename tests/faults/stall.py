@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import statistics
 import sys
@@ -23,69 +22,17 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.faults.storm import end, lower_node, start_hub, until_all
+from adapters.demo.relay import Relay
+from tests.faults.storm import lower_node, start_hub, until_all
 from tests.faults.writer import Product
+from tests.process import end
 
 if TYPE_CHECKING:
     from crdtsync.state.document import Change
 
 PRODUCTS = 30_000
 STALLED_AFTER_BYTES = 100_000
-_READ_BYTES = 65_536
 _SAMPLE_SECONDS = 0.5
-
-
-class Stalling:
-    """A relay that carries so many bytes from the hub, and then neither reads nor closes."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.stalled = asyncio.Event()
-        self._over = asyncio.Event()
-        self._carrying: set[asyncio.Task[None]] = set()
-        self._carried = 0
-        self._server: asyncio.Server | None = None
-
-    async def open(self) -> int:
-        """Listen; return the port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def close(self) -> None:
-        """End it all."""
-        assert self._server is not None
-        self._server.close()
-        self._over.set()
-        await asyncio.gather(*self._carrying)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=_READ_BYTES)
-        task = asyncio.current_task()
-        assert task is not None
-        self._carrying.add(task)
-        try:
-            with contextlib.suppress(OSError):
-                await asyncio.gather(
-                    self._pump(reader, far_writer), self._pump(far_reader, writer, counted=True)
-                )
-        finally:
-            self._carrying.discard(task)
-            for end in (writer, far_writer):
-                end.transport.abort()
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False
-    ) -> None:
-        while data := await reader.read(_READ_BYTES):
-            self._carried += len(data) if counted else 0
-            if self._carried > STALLED_AFTER_BYTES:
-                self.stalled.set()
-                await self._over.wait()
-                return
-            writer.write(data)
-            await writer.drain()
-        writer.close()
 
 
 @dataclass
@@ -104,8 +51,9 @@ async def stall(work: Path, seconds: float, products: int) -> Outcome:
     folder.mkdir()
     outcome = Outcome()
     process, port = await asyncio.to_thread(start_hub, folder, 0, products)
-    relay = Stalling(port)
-    quick, slow = lower_node(work, 1, port, 1), lower_node(work, 2, await relay.open(), 1)
+    relay = Relay(port, STALLED_AFTER_BYTES)
+    await relay.start()
+    quick, slow = lower_node(work, 1, port, 1), lower_node(work, 2, relay.port, 1)
     try:
         await quick.open()
         await until_all([quick], lambda node: node.initial_done)
@@ -136,7 +84,7 @@ async def stall(work: Path, seconds: float, products: int) -> Outcome:
         end(process)
         for node in (quick, slow):
             await node.close()
-        await relay.close()
+        await relay.cut()
     return outcome
 
 

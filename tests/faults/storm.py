@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import resource
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,8 +31,10 @@ from crdtsync.node import Node, NodeConfig
 from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
 from tests.faults.writer import SCHEMA, Product, config_of, write
+from tests.process import end, started
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
 PRODUCTS = 100
@@ -69,22 +69,9 @@ async def hub(folder: Path, port: int, products: int) -> None:
 
 def start_hub(folder: Path, port: int, products: int = PRODUCTS) -> tuple[subprocess.Popen[str], int]:
     """Start a hub in a process of its own; return it and its port."""
-    paths = os.pathsep.join(path for path in sys.path if path)
-    command = [sys.executable, "-m", "tests.faults.storm", "--hub", str(folder), "--port", str(port)]
-    command += ["--products", str(products)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-    )
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Kill a process that may have ended already, and let go of its pipe."""
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    arguments = ["-m", "tests.faults.storm", "--hub", folder, "--port", port, "--products", products]
+    process, line = started(arguments, folder / "hub.log")
+    return process, int(line)
 
 
 @dataclass

@@ -42,7 +42,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path)
 def test_nothing_acknowledged_is_lost_when_the_power_goes_and_it_would_be_without_synchronization(
     tmp_path: Path,
 ) -> None:
-    ops = power.record(tmp_path, seed=1)
+    ops = power.record(tmp_path, seed=1, transactions=60)
     root = (tmp_path / "node").resolve()
     outcome = power.cut(ops, root, tmp_path, PREFIXES, seed=1)
     assert outcome.prefixes == PREFIXES

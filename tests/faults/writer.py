@@ -3,7 +3,8 @@
     python -m tests.faults.writer DIR SEED
 
 Each transaction writes to two categories and changes a record of an earlier one. When the node has said that it is
-written, its number goes to ``DIR/acknowledged`` with one `write`, which a killed process does not take back.
+written, its number goes to ``DIR/acknowledged`` with one `write`, which a killed process does not take back, and to whoever
+started it, who kills it after so many.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ async def _write_for_ever(folder: Path, seed: int) -> None:
             while True:
                 number, taken = taken, taken + 1
                 await write(node, number)
-                os.write(log, b"%08d\n" % number)
+                line = b"%08d\n" % number
+                os.write(log, line)
+                os.write(sys.stdout.fileno(), line)
                 if number % COMPACT_EVERY == 0:
                     await node.ledger.compact(dice.choice(sorted(node.ledger.heads)))
                     await node.ledger.storage.checkpoint()

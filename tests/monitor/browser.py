@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
 import threading
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo
 
+from adapters.demo.fleet import free_port
 from adapters.demo.relay import Relay
 from crdtsync.monitor.serve import service
 from crdtsync.monitor.tokens import Level, address_of
 from crdtsync.node import Node, NodeConfig, verbs
-from crdtsync.node.node import SystemClock
 from crdtsync.schema import Role
+from tests.clock import Clock
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -28,40 +26,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 CALL_SECONDS_MAX = 40
 ZONE = ZoneInfo("America/Sao_Paulo")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMIUM_ARGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Clock(SystemClock):
-    """The machine's clock, `ahead` seconds further: what a test adds has passed for the node, and for it alone."""
-
-    def __init__(self) -> None:
-        super().__init__(ZONE)
-        self.ahead = 0.0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + round(self.ahead * 1000)
-
-    def today(self) -> date:
-        return datetime.fromtimestamp(self.now_ms() / 1000, ZONE).date()
-
-    def uptime(self) -> float:
-        return super().uptime() + self.ahead
 
 
 class Loop:
@@ -163,7 +127,7 @@ class Town:
 @contextmanager
 def town_in(folder: Path, **settings: Any) -> Iterator[Town]:
     """Give a town with an open head office; the store is not started, so it knows nothing yet."""
-    loop, clock = Loop(), Clock()
+    loop, clock = Loop(), Clock(ZONE)
     line = Relay(free_port())
     office = NodeConfig(folder / "gestao", "gestao", Role.GESTAO, monitor=free_port(), port=line.target)
     try:

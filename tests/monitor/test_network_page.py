@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from crdtsync.monitor.serve import serve
 from crdtsync.monitor.tokens import Level, address_of
 from crdtsync.node import Node, NodeConfig
 from crdtsync.schema import Role
-from tests.monitor.browser import CHROMIUM, CHROMIUM_ARGS
+from tests.chromium import CHROMIUM, CHROMIUM_ARGS, needs_chromium
 from tests.monitor.house import SCHEMA, add_fleet
-
-async_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-axe = pytest.importorskip(
-    "axe_playwright_python.async_playwright", reason="axe-playwright-python is not installed"
-)
-
-from playwright.async_api import Browser, Page, expect  # noqa: E402 - skipped without it
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    needs_chromium,
     # A browser starts, and the machine may be busy.
     pytest.mark.timeout(180),
 ]
@@ -36,7 +31,7 @@ WAIT_MS = 15_000
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
-    async with async_api.async_playwright() as playwright:
+    async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_ARGS))
         yield launched
         await launched.close()
@@ -50,7 +45,7 @@ async def open_network(page: Page, address: str) -> None:
 
 
 async def assert_clean(page: Page) -> None:
-    found = await axe.Axe().run(page)
+    found = await Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     wider = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wider == 0

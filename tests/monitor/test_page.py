@@ -6,25 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
 
 from crdtsync.monitor.tokens import Level
+from tests.chromium import CHROMIUM, CHROMIUM_ARGS, needs_chromium
 from tests.monitor import attacks, trade
-from tests.monitor.browser import CHROMIUM, CHROMIUM_ARGS, Station, Town, town_in
+from tests.monitor.browser import Station, Town, town_in
 from tests.waiting import wait_for
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
-)
-
-from playwright.sync_api import Browser, Locator, Page, Response, expect  # noqa: E402 - skipped without it
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    needs_chromium,
     # A browser starts, and the machine may be busy.
     pytest.mark.timeout(180),
 ]
@@ -42,7 +38,7 @@ SCREENS = ("sync", "queue", "queue/stock", "history", "pendencies", "network")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_ARGS))
         yield launched
         launched.close()
@@ -111,7 +107,7 @@ def resolve(page: Page, option: str, why: str, person: str = "maria") -> None:
 
 
 def assert_clean(page: Page, where: str) -> None:
-    found = axe.Axe().run(page)
+    found = Axe().run(page)
     assert found.violations_count == 0, f"{where}: {found.generate_report()}"
     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wider == 0, where

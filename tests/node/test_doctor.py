@@ -70,7 +70,7 @@ async def test_a_store_that_another_node_wrote_is_named(config: NodeConfig) -> N
     config.path.unlink()
     state, detail = (await states(replace(config, device="filial")))["store"]
     assert state is State.FAULT
-    assert "written by gestao" in detail
+    assert "device gestao, here filial" in detail
 
 
 async def test_a_port_that_another_program_has_is_named(config: NodeConfig) -> None:

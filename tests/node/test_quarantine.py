@@ -12,6 +12,7 @@ from adapters.products import Product
 from crdtsync.errors import DocumentQuarantined
 from crdtsync.node.repair import repair
 from crdtsync.node.verbs import verify
+from crdtsync.storage.base import Commit
 from tests.node.shop import STORE, Shop, add_product, sell, told, until
 from tests.node.test_recovery import EVERYWHERE, expect, open_all, sales_of
 
@@ -291,3 +292,21 @@ async def test_what_nobody_can_bring_is_given_up_when_a_person_says_so(shop: Sho
     await shop.even()
     assert await shop.nodes[STORE].count(Product) == 3
     assert (await verify(gestao, lambda *_: None))["findings"] == []
+
+
+@pytest.mark.parametrize("damaged", ["salvaged", "quarantine", "takes_back_until"])
+async def test_a_damaged_small_value_stops_no_node_and_forgets_nothing_else(shop: Shop, damaged: str) -> None:
+    await open_all(shop)
+    await shop.even()
+    ids = journal_ids(shop.folder / "caixa1", "products")
+    caixa = await damaged_again(shop, "caixa1", "journal", "products", f"id = {ids[0]}")
+    with pytest.raises(DocumentQuarantined):
+        await caixa.ledger.fold("products")
+    await caixa.ledger.commit(Commit(meta={"salvaged": b"{}", "takes_back_until": b"1"}))
+    await shop.close("caixa1")
+    with closing(sqlite3.connect(shop.folder / "caixa1" / "store.db")) as store, store:
+        assert store.execute("UPDATE meta SET value = X'00' WHERE key = ?", (damaged,)).rowcount == 1
+    caixa = await shop.open("caixa1")
+    assert set(caixa.ledger.quarantine.held) == (set() if damaged == "quarantine" else {"products"})
+    with pytest.raises(DocumentQuarantined):
+        await caixa.ledger.fold("products")

@@ -236,16 +236,22 @@ def test_a_hole_in_a_log_that_no_deletion_explains_is_refused() -> None:
         deliver(b, write_update(holed.runs))
 
 
-def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 1)
+def _compacted(monkeypatch: pytest.MonkeyPatch, rows_per_batch: int) -> tuple[Document, Document, bytes]:
+    """A writer that compacted its three batches into several, a receiver of the three, and the writer's whole log."""
+    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", rows_per_batch)
     a, b = document(1), document(2)
     updates = [write(a, clock, **{f"k{clock}": [Op("write", "name", "a")]}) for clock in range(1, 4)]
     for update in updates:
         deliver(b, update)
     a.log = Log("items", 1, updates)
     encoded, _ = a.compact(9, TX)
+    return a, b, encoded
+
+
+def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a, b, encoded = _compacted(monkeypatch, rows_per_batch=1)
     first, *_ = split_update(read_update(_diff(encoded, {1: 3})), 1)
     deliver(b, write_update(first.runs, first.deleted))
     assert b.unfinished()
@@ -277,13 +283,7 @@ def test_a_writer_deletes_nothing_of_its_log_that_no_compaction_replaces(upto: i
 
 def _two_batch_compaction(monkeypatch: pytest.MonkeyPatch) -> tuple[Document, Update]:
     """A receiver of three batches, and the compaction in two that replaces them."""
-    monkeypatch.setattr("crdtsync.limits.ROWS_PER_BATCH", 2)
-    a, b = document(1), document(2)
-    updates = [write(a, clock, **{f"k{clock}": [Op("write", "name", "a")]}) for clock in range(1, 4)]
-    for update in updates:
-        deliver(b, update)
-    a.log = Log("items", 1, updates)
-    encoded, _ = a.compact(9, TX)
+    _, b, encoded = _compacted(monkeypatch, rows_per_batch=2)
     return b, read_update(_diff(encoded, {1: 3}))
 
 
