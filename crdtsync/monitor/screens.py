@@ -1,9 +1,7 @@
 """The paths of the screens: each asks one verb and answers what it answers, as the command line's ``--json`` does."""
 
 import shutil
-from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -23,7 +21,6 @@ _CURSOR_CHARS_MAX = 1_024
 _ID_CHARS_MAX = 600
 _TEXT_CHARS_MAX = 4_000
 _VALUES_MAX = 50
-_HISTORY_DAYS = 4
 # Below this a commit of the store may not find room for its log.
 _DISK_FREE_BYTES_MIN = 16_000_000
 
@@ -179,20 +176,14 @@ async def queue_records(
 @router.get("/api/history")
 async def history(
     node: NodeHere,
-    days: Annotated[int, Query(ge=1)] = _HISTORY_DAYS,
+    days: Annotated[int | None, Query(ge=1)] = None,
     after: Annotated[int | None, Query(ge=0, le=limits.SEQ_MAX)] = None,
     limit: Limit = None,
 ) -> Told:
-    """*Histórico de sincronizações*; ``after`` is what the page before said as ``after``.
-
-    ``hours`` are the records moved in each hour (``[ms of its beginning, records]``) of all these days, on every page.
-    """
-    page = await tracking.history(node, _said(days=days, before=after, limit=limit))
-    first = date.fromisoformat(page["today"]) - timedelta(days=days - 1)
-    since = datetime.combine(first, time.min, ZoneInfo(page["time_zone"]))
-    hours = await node.ledger.storage.read(lambda view: view.moved_by_hour(round(since.timestamp() * 1000)))
+    """*Histórico de sincronizações*; ``after`` is what the page before said as ``after``."""
+    page = await tracking.history(node, _said(days=days, before=after, limit=limit, hours=True))
     # The verb's word, and the word of all other lists.
-    return {**page, "after": page["before"], "hours": hours}
+    return {**page, "after": page["before"]}
 
 
 @router.post("/api/sync")

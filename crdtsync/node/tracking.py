@@ -98,7 +98,10 @@ async def queue_records(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 
 
 async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
-    """*Histórico de sincronizações*: the runs of the last ``days``, newest first; ``limit`` and ``before`` page it."""
+    """*Histórico de sincronizações*: the runs of the last ``days``, newest first; ``limit`` and ``before`` page it.
+
+    With ``hours`` also the records moved in each hour (``[ms of its beginning, records]``) of all these days, on every page.
+    """
     days = args.get("days", _DAYS)
     if type(days) is not int or not 0 < days <= _DAYS_MAX:
         raise BadRequest(
@@ -109,8 +112,11 @@ async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     first = datetime.combine(now.date() - timedelta(days=days - 1), datetime.min.time(), zone)
     limit, before = page_limit(args, 200), args.get("before")
     since_ms = round(first.timestamp() * 1000)
-    rows = await node.ledger.storage.read(
-        lambda view: view.runs(since_ms=since_ms, before=before, limit=limit + 1)
+    rows, hours = await node.ledger.storage.read(
+        lambda view: (
+            view.runs(since_ms=since_ms, before=before, limit=limit + 1),
+            {"hours": view.moved_by_hour(since_ms)} if args.get("hours") else {},
+        )
     )
     page = rows[:limit]
     return {
@@ -118,6 +124,7 @@ async def history(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         "today": now.date().isoformat(),
         "runs": [_run(node, row) for row in page],
         "before": page[-1].id if len(rows) > limit else None,
+        **hours,
     }
 
 
