@@ -46,7 +46,9 @@ class FinalState:
 
     def digest(self) -> str:
         """Return 64 hexadecimal digits that only this state has."""
-        text = f"{self.sales};" + ",".join(f"{product}:{left}" for product, left in sorted(self.stock.items()))
+        text = f"{self.sales};" + ",".join(
+            f"{product}:{left}" for product, left in sorted(self.stock.items())
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
 

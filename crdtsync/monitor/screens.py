@@ -111,10 +111,10 @@ def _said(**args: Any) -> dict[str, Any]:
 @router.get("/api/status")
 async def status(node: NodeHere) -> Told:
     """What the verb ``status`` answers, and whether a lane can sell now."""
-    return {**await verbs.status(node, {}), **await sells(node)}
+    return {**await verbs.status(node, {}), **sells(node)}
 
 
-async def sells(node: Node) -> dict[str, Any]:
+def sells(node: Node) -> dict[str, Any]:
     """Tell whether sales can be written here now, and why (not); a network is never needed for it.
 
     ``why`` is ``online`` or ``offline``, as the link is; else ``initial``: the catalogue is not all here yet, and
@@ -125,8 +125,7 @@ async def sells(node: Node) -> dict[str, Any]:
     if node.config.role is Role.GESTAO:
         why, detail = "role", say("nobody sells at a head office")
     elif node.config.upstream is not None and not node.initial_done:
-        coming = [one for one in await node.agenda.entries() if one.direction == "download" and one.records]
-        missing = [one.category for one in coming]
+        missing = node.agenda.coming()
         titles = [node.schema.shape(name).title for name in missing]
         why, detail = "initial", say("the initial synchronization is not over")
         if titles:

@@ -243,6 +243,13 @@ class Agenda:
                 )
         return found
 
+    def coming(self) -> list[str]:
+        """Return the categories that are known to be still on their way here, in order; no store is read."""
+        running = self._parts("download")
+        known = {name for name, (count, _) in self._uplink.memory.to_receive.items() if count}
+        found = (known - running.keys()) | {name for name, part in running.items() if part.left}
+        return [name for name in self._schema.order("download", self._uplink.memory.first) if name in found]
+
     def _parts(self, direction: Direction) -> dict[str, Moved]:
         run = self._uplink.run_now
         if run is None:

@@ -1,5 +1,6 @@
 // The node's HTTP interface: same origin, the session in a cookie, one token against forged requests.
 
+import { early } from "./first.js";
 import { currentLanguage } from "./words.js";
 
 const SECONDS_MAX = 20;
@@ -41,13 +42,9 @@ async function ask(path, options) {
   let response;
   let body;
   try {
-    response = await fetch(path, {
-      ...options,
-      headers: { "Accept-Language": currentLanguage(), ...options.headers },
-      credentials: "same-origin",
-      cache: "no-store",
-      signal: AbortSignal.timeout(SECONDS_MAX * 1000),
-    });
+    const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
+    const headers = { "Accept-Language": currentLanguage(), ...options.headers };
+    response = await (early(path) ?? fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store", signal }));
     body = await response.text();
   } catch (error) {
     throw new Unreachable(error.message);

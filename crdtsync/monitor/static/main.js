@@ -3,6 +3,7 @@
 import { Refused, Unreachable, get, post, useToken } from "./api.js";
 import { closeQuestion } from "./ask.js";
 import { h, show } from "./dom.js";
+import { token as shown } from "./first.js";
 import { now as nowButton, running, total } from "./now.js";
 import { address, badge, dotted, heading, icon } from "./parts.js";
 import * as sync from "./sync.js";
@@ -39,7 +40,7 @@ const page = {
   heardAt: null,
   entry: null,
 };
-let token = null;
+let token = shown;
 let retrying = null;
 let nextTold = "";
 let source = null;
@@ -52,7 +53,6 @@ const element = (id) => document.getElementById(id);
 
 async function start() {
   if (location.pathname === "/enter") {
-    token = location.hash.slice(1) || null;
     window.history.replaceState(null, "", "/");
   }
   await identify();

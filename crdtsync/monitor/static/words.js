@@ -1,23 +1,14 @@
 // What a person reads: texts of the chosen language, numbers, dates of the node's time zone.
 
-const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import("./texts.en.js") };
-const REMEMBERED = "crdtsync.language";
+import { language as chosenBefore, remember } from "./first.js";
 
-let language = remembered() ?? "pt-BR";
+const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import("./texts.en.js") };
+
+let language = chosenBefore in CATALOGUES ? chosenBefore : "pt-BR";
 let texts = (await CATALOGUES[language]()).default;
 let zone = "America/Sao_Paulo";
 let ahead = 0;
 const formatters = new Map();
-
-function remembered() {
-  try {
-    const said = localStorage.getItem(REMEMBERED);
-    return said in CATALOGUES ? said : null;
-  } catch {
-    // A browser may forbid it; the page works without.
-    return null;
-  }
-}
 
 /** A formatter of the browser, made once: making one takes longer than all that a screen does with it. */
 function made(Kind, locale, options = {}) {
@@ -45,11 +36,7 @@ export function otherLanguage() {
 export async function chooseLanguage(chosen) {
   texts = (await CATALOGUES[chosen]()).default;
   language = chosen;
-  try {
-    localStorage.setItem(REMEMBERED, chosen);
-  } catch {
-    // Not remembered, then.
-  }
+  remember(chosen);
 }
 
 /** Use the node's clock and time zone, not those of the machine that shows the page. */
