@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults import power
 from tests.faults.amounts import differences
+from tests.faults.disk import disk_faults
 from tests.faults.kill import kill
 from tests.faults.offline import offline
 from tests.faults.stall import stall
@@ -49,6 +50,14 @@ def test_nothing_acknowledged_is_lost_when_the_power_goes_and_it_would_be_withou
     assert outcome.wrong == []
     careless = [op for op in ops if op.kind != "s"]
     assert power.cut(careless, root, tmp_path, PREFIXES // 4, seed=1).lost > 0
+
+
+@recorded
+async def test_a_disk_that_refuses_is_told_of_loses_nothing_and_needs_no_restart(tmp_path: Path) -> None:
+    outcome = await disk_faults(tmp_path, rounds=1, seed=1)
+    assert outcome.acknowledged
+    assert set(outcome.seconds) == {"full", "read-only", "failing", "over quota", "locked", "descriptors"}
+    assert (outcome.lost, outcome.wrong) == (0, [])
 
 
 async def test_money_and_quantities_come_through_two_nodes_as_they_are(tmp_path: Path) -> None:
