@@ -17,7 +17,6 @@ import asyncio
 import errno
 import json
 import mmap
-import re
 import resource
 import shutil
 import socket
@@ -46,7 +45,7 @@ from crdtsync.node.verbs import verify
 from crdtsync.storage import MemoryStorage
 from tests.faults.storm import until_all
 from tests.faults.writer import SCHEMA, Product, write
-from tests.process import end, environment, started
+from tests.process import end, environment, started, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,16 +204,11 @@ async def disk_faults(work: Path, rounds: int, seed: int) -> Outcome:
             await asyncio.wait([writes])
             await asyncio.to_thread(end, process)
         await _judge(folder, gestao, outcome)
-    outcome.wrong += _unhandled((folder / "victim.log").read_text(encoding="utf-8"))
+    # asyncio's own loop says so of each call that it cannot accept, and tries again after a second.
+    known = "OSError: [Errno 24] Too many open files"
+    found = traces((folder / "victim.log").read_text(encoding="utf-8"))
+    outcome.wrong += [line for line in found if line != known]
     return outcome
-
-
-def _unhandled(log: str) -> list[str]:
-    """Return the last line of every trace, but for those of asyncio's own loop, which tries to accept again."""
-    traces = log.split("Traceback (most recent call last):\n")
-    last = [re.search(r"^\S.*", trace, re.MULTILINE) for trace in traces[1:]]
-    found = [line[0] for line in last if line is not None]
-    return [line for line in found if line != "OSError: [Errno 24] Too many open files"]
 
 
 async def _write_above(gestao: Node) -> None:
