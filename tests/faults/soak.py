@@ -40,16 +40,21 @@ if TYPE_CHECKING:
 RECORDS = 200
 STORE = "loja1"
 _SAMPLE_SECONDS = 1.0
-_TELL_SECONDS = 0.5
 _EVEN_SECONDS_MAX = 300.0
 _STOP_SECONDS_MAX = 60.0
 
 
 async def _node(folder: Path, role: Role, upstream: str | None) -> None:
-    """Run one node; a lane writes until SIGUSR1. After that say every half second what is held, until SIGTERM."""
-    loop, stop, quiet = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGUSR1, quiet.set)
+    """Run one node; a lane writes until the first SIGUSR1. Say at each what is held, until SIGTERM."""
+    loop, stopping, asked = asyncio.get_running_loop(), False, asyncio.Event()
+
+    def stop() -> None:
+        nonlocal stopping
+        stopping = True
+        asked.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGUSR1, asked.set)
     config = NodeConfig(
         folder,
         folder.name,
@@ -67,9 +72,10 @@ async def _node(folder: Path, role: Role, upstream: str | None) -> None:
         print(json.dumps({"port": node.server.port if node.server is not None else 0}), flush=True)
         if role is Role.CAIXA:
             await until_all([node], lambda one: one.initial_done)
-            moved = await _sell(node, quiet)
-        await quiet.wait()
-        while not stop.is_set():
+            moved = await _sell(node, asked)
+        await asked.wait()
+        while not stopping:
+            asked.clear()
             heads = sorted((doc, sorted(logs.items())) for doc, logs in node.ledger.heads.items())
             units = sum([item.balance for item in await node.find(Stock)])
             told = {
@@ -78,7 +84,7 @@ async def _node(folder: Path, role: Role, upstream: str | None) -> None:
                 "moved": moved,
             }
             print(json.dumps(told), flush=True)
-            await asyncio.sleep(_TELL_SECONDS)
+            await asked.wait()
         report = await verify(node, lambda _done, _all: None)
         print(json.dumps({"findings": [str(finding) for finding in report["findings"]]}), flush=True)
 
@@ -132,8 +138,6 @@ def soak(work: Path, seconds: float, lanes: int) -> Outcome:
         for lane in range(1, lanes + 1):
             _start(work, f"caixa{lane}", above, processes)
         _watch(work, seconds, processes, outcome)
-        for process in processes.values():
-            process.send_signal(signal.SIGUSR1)
         _even(processes, outcome)
         for name, process in processes.items():
             process.terminate()
@@ -170,10 +174,12 @@ def _watch(work: Path, seconds: float, processes: dict[str, subprocess.Popen[str
 
 
 def _even(processes: dict[str, subprocess.Popen[str]], outcome: Outcome) -> None:
-    """Wait until all say the same."""
+    """Ask until all say the same; a lane stops writing when it is asked first."""
     deadline = time.monotonic() + _EVEN_SECONDS_MAX
     while True:
         said: dict[str, Any] = {}
+        for process in processes.values():
+            process.send_signal(signal.SIGUSR1)
         for name, process in processes.items():
             assert process.stdout is not None
             said[name] = json.loads(process.stdout.readline())
