@@ -8,6 +8,7 @@
     │   ├── StoreMismatch               the tables and what is asked of them differ
     │   ├── StoreForeign                the store of another node
     │   ├── StoreUnavailable            the disk refused
+    │   │   └── StoreBusy               another program has locked the file
     │   └── StoreCorrupt                the file is damaged or is not a crdtsync store
     │       └── JournalCorrupt          one journal row
     ├── StateError                      what could not be merged
@@ -173,6 +174,23 @@ class StoreUnavailable(StorageError):
             say(
                 "{path}: the disk refused ({detail}); check that the folder exists, is writable and has "
                 "free space",
+                path=path,
+                detail=detail,
+            ),
+        )
+        self.detail = detail
+
+
+class StoreBusy(StoreUnavailable):
+    """Another program has locked the store's file for longer than a write waits. Nothing was written."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        StorageError.__init__(
+            self,
+            path,
+            say(
+                "{path}: another program has locked this file ({detail}); end that program: a tool that looks into "
+                "the store, a backup, an antivirus",
                 path=path,
                 detail=detail,
             ),

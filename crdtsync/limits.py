@@ -14,6 +14,18 @@ STORE_CHECKPOINT_ROWS = 1_500
 STORE_STATEMENTS_CACHED = 512
 """Prepared statements kept by a store's connection: every statement of every category stays prepared."""
 
+STORE_LOCK_SECONDS_MAX = 2.0
+"""How long a write waits for another program's lock on the file before it is refused, seconds; reads wait behind it."""
+
+STORE_RETRY_SECONDS = 5.0
+"""How often a node whose store refused a write tries again by itself, seconds."""
+
+DESCRIPTORS_MAX = 8_192
+"""File descriptors that a node asks the system for."""
+
+DESCRIPTORS_PERCENT_MAX = 90
+"""Use of the process's file descriptors from which on it is an alert, percent of the limit."""
+
 STORE_COPY_PAGES = 4_096
 """Pages (4 KiB each) that a backup copies between two reports of how far it is."""
 

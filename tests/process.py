@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -49,3 +50,10 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
+
+
+def traces(log: str) -> list[str]:
+    """Return the last line of each trace in a log: what was raised."""
+    parts = log.split("Traceback (most recent call last):\n")[1:]
+    last = [re.search(r"^\S.*", part, re.MULTILINE) for part in parts]
+    return [line[0] for line in last if line is not None]

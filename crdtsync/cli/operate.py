@@ -31,6 +31,7 @@ from crdtsync.node import Node, NodeConfig, load_config
 from crdtsync.node.config import write_config
 from crdtsync.node.control import call
 from crdtsync.node.credentials import Credentials, check_code
+from crdtsync.node.descriptors import raise_limit
 from crdtsync.node.runner import Service, run_node
 from crdtsync.said import said_of, say
 from crdtsync.schema import Role
@@ -118,6 +119,7 @@ def run(folder: Path, log_file: Path | None, *, verbose: bool, as_json: bool) ->
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     config = load_config(folder)
+    raise_limit()
 
     def ready(node: Node) -> None:
         port = node.server.port if node.server else None

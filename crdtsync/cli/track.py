@@ -108,6 +108,8 @@ ALERTS = {
     "claims_own_log": N_("A device holds more of this node's writes than it has"),
     "waiting_device": N_("A device waits to be approved"),
     "quarantine": N_("Something stored cannot be read"),
+    "store_refused": N_("The store takes no writes"),
+    "descriptors": N_("Too many files and connections are open"),
 }
 
 

@@ -118,12 +118,16 @@ def sells(node: Node) -> dict[str, Any]:
     """Tell whether sales can be written here now, and why (not); a network is never needed for it.
 
     ``why`` is ``online`` or ``offline``, as the link is; else ``initial``: the catalogue is not all here yet, and
-    ``missing`` names the categories that are known to be still on their way; ``disk_full``; ``role``: nobody sells at a
-    head office. ``why_detail`` says it in words.
+    ``missing`` names the categories that are known to be still on their way; ``store_refused``: the disk refused the last
+    write; ``disk_full``; ``role``: nobody sells at a head office. ``why_detail`` says it in words.
     """
-    why, detail, missing = "online" if node.connected else "offline", None, []
+    why: str = "online" if node.connected else "offline"
+    detail: str | None = None
+    missing: list[str] = []
     if node.config.role is Role.GESTAO:
         why, detail = "role", say("nobody sells at a head office")
+    elif (refusal := node.ledger.storage.refusal) is not None:
+        why, detail = "store_refused", refusal.why
     elif node.config.upstream is not None and not node.initial_done:
         missing = node.agenda.coming()
         titles = [node.schema.shape(name).title for name in missing]

@@ -36,6 +36,8 @@ class AlertCode(StrEnum):
     CLAIMS_OWN_LOG = "claims_own_log"
     WAITING_DEVICE = "waiting_device"
     QUARANTINE = "quarantine"
+    STORE_REFUSED = "store_refused"
+    DESCRIPTORS = "descriptors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Known:
         quarantined: document -> why it is set apart, since when.
         salvaged: document -> how many batches wait for the node above since its repair.
         broken: what is wrong with the store's file as a whole.
+        store_refused: why the disk refuses writes now, since when; None when it takes them.
+        descriptors: open file descriptors of this process and how many it may have; None when the system does not say.
     """
 
     folder: str
@@ -101,6 +105,8 @@ class Known:
     quarantined: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     salvaged: Mapping[str, int] = field(default_factory=dict)
     broken: str | None = None
+    store_refused: tuple[str, int] | None = None
+    descriptors: tuple[int, int] | None = None
 
 
 def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float) -> list[Alert]:
@@ -116,6 +122,18 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         detail, low = disk_state(known.disk_free, known.disk_total)
         if low:
             found.append(Alert(AlertCode.DISK_FULL, "B", known.folder, None, detail))
+    if known.store_refused is not None:
+        why, since = known.store_refused
+        found.append(Alert(AlertCode.STORE_REFUSED, "B", known.folder, since, why))
+    if known.descriptors is not None:
+        used, most = known.descriptors
+        if 100 * used >= limits.DESCRIPTORS_PERCENT_MAX * most:
+            detail = say(
+                "{used} of {most} file descriptors are in use; more connections are refused; selling goes on",
+                used=used,
+                most=most,
+            )
+            found.append(Alert(AlertCode.DESCRIPTORS, "A", known.folder, None, detail))
     for category, since in sorted(known.outbox_since.items()):
         age = now_ms - since
         if age > old_hours * _HOUR_MS:

@@ -135,8 +135,8 @@ class Ledger:
         self.identity = identity
         self.schema = schema
         self.quarantine = DocumentQuarantine(self, beside or Nowhere())
-        self.storage: Storage = WatchedStorage(storage, self.quarantine.tripped)
         self.clock = clock
+        self.storage = WatchedStorage(storage, self.quarantine.tripped, clock.now_ms)
         self.nonce = nonce
         self.rule_book = RuleBook(schema, identity.role)
         self.hlc = HybridClock()
@@ -174,6 +174,8 @@ class Ledger:
         self._slices = Slices(lambda: asyncio.get_running_loop().time())
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
+        # What is in memory is not what is durable: the store that refused a commit could not be read again either.
+        self._stale: StorageError | None = None
         # Held by a transaction while its entities complete it (`Entity.before_write`).
         self.completing = asyncio.Lock()
 
@@ -946,6 +948,14 @@ class Ledger:
         if due:
             await self._submit(self._local, nothing, due=due)
 
+    async def try_store(self) -> bool:
+        """Write a small value, to find out whether a disk that refused takes writes again; tell whether it does."""
+        try:
+            await self.storage.commit(Commit(meta={"tried": self.clock.now_ms().to_bytes(8, "big")}))
+        except StorageError:
+            return False
+        return True
+
     async def commit(self, commit: Commit) -> None:
         """Write rows that no document is concerned with: acknowledgements, registry, history, small values."""
         await self.storage.commit(commit)
@@ -1058,7 +1068,7 @@ class Ledger:
             else:
                 job, self._passed_over = self._remote.popleft(), None
             try:
-                job.changes = await job.prepare(commit)
+                job.changes = await self._prepare(job, commit)
             except RecordExists as error:
                 # Raised before anything was touched: the group goes on without this one. Its caller hears it when the
                 # record that stands in the way, maybe of this group, is durable.
@@ -1074,12 +1084,19 @@ class Ledger:
             if not local or job.alone:
                 break
         await self._finish(commit, group)
-        if failed:
+        if failed and self._stale is None:
             # What the failed step touched in memory cannot be told apart from the rest: go back to what is durable.
-            await self.reload()
+            await self._go_back()
         for job, reason in refused:
             if not job.done.done():
                 job.done.set_exception(reason)
+
+    async def _prepare(self, job: _Job, commit: Commit) -> list[Change]:
+        if self._stale is not None:
+            await self._go_back()
+        if self._stale is not None:
+            raise self._stale
+        return await job.prepare(commit)
 
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc
@@ -1112,7 +1129,7 @@ class Ledger:
             try:
                 await self.storage.commit(commit)
             except Exception as error:  # noqa: BLE001 - it goes to every job's caller
-                await self.reload()
+                await self._go_back()
                 for job in group:
                     if not job.done.done():
                         job.done.set_exception(error)
@@ -1165,6 +1182,16 @@ class Ledger:
                 self._documents.pop(change.doc)
         while len(self._documents) > limits.DOCUMENTS_LOADED_MAX:
             self._documents.pop(next(iter(self._documents)))
+
+    async def _go_back(self) -> None:
+        """Go back to what is durable, or at the next write when the store that refused a commit cannot be read either."""
+        try:
+            await self.reload()
+        except StorageError as error:
+            log.warning("%s: the store cannot be read: %s", self.identity.device, error)
+            self._stale = error
+        else:
+            self._stale = None
 
     async def reload(self) -> None:
         """Go back to what is durable: heads and parked batches from the store, no document in memory."""

@@ -140,6 +140,7 @@ class Node:
         self.agenda = Agenda(self.uplink)
         self.network = Network(self.uplink, lambda: list(self.downstream), self.admission.revoked)
         self._tidier: asyncio.Task[None] | None = None
+        self._prober: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
 
     @property
@@ -199,10 +200,12 @@ class Node:
             await self.ledger.close()
             raise
         self._tidier = asyncio.create_task(self._tidy_routinely(), name="tidy")
+        self._prober = asyncio.create_task(self._try_refused_store(), name="try store")
 
     async def close(self) -> None:
         """End links, finish what is queued, close the store."""
         await stop_task(self._tidier)
+        await stop_task(self._prober)
         await self.uplink.close()
         if self.server is not None:
             await self.server.close()
@@ -422,6 +425,21 @@ class Node:
             except CrdtsyncError:
                 # Nothing is lost: the store holds what it held, and the next round tries again.
                 log.exception("%s: tidying failed", self.config.device)
+
+    async def _try_refused_store(self) -> None:
+        """While the disk refuses nobody may sell, so nobody would notice that it takes writes again: this does."""
+        store = self.ledger.storage
+        while True:
+            await store.refused.wait()
+            assert store.refusal is not None
+            log.error("%s: %s", self.config.device, store.refusal.why)
+            while store.refused.is_set():
+                await asyncio.sleep(limits.STORE_RETRY_SECONDS)
+                if store.refused.is_set():
+                    await self.ledger.try_store()
+            log.warning("%s: the store takes writes again", self.config.device)
+            # What was refused from the node above waits for its next call.
+            self.uplink.request()
 
     def _changed(self, changes: list[Change]) -> None:
         """A live link synchronizes at every change; changes close to each other go together."""

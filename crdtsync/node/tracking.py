@@ -16,6 +16,7 @@ from crdtsync.errors import BadRequest
 from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
+from crdtsync.node.descriptors import descriptors
 from crdtsync.node.page import page_limit
 from crdtsync.said import say, to_form
 
@@ -197,6 +198,8 @@ def _known(node: Node) -> Known:
             for doc, logs in node.ledger.quarantine.salvaged.items()
         },
         broken=node.ledger.quarantine.broken,
+        store_refused=node.ledger.storage.refusal,
+        descriptors=descriptors(),
     )
 
 

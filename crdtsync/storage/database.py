@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgpack
 
 from crdtsync import limits
-from crdtsync.errors import StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
+from crdtsync.errors import StoreBusy, StoreCorrupt, StoreMismatch, StoreTooNew, StoreUnavailable
 from crdtsync.said import say
 from crdtsync.storage.base import DeviceRow, Filing, PendencyRow
 from crdtsync.storage.tables import (
@@ -50,13 +50,12 @@ _subject = attrgetter("category", "rule", "doc", "key")
 
 _TABLES_KEY = "storage/tables"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _REFUSED = frozenset(
     {
-        sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_PROTOCOL,
@@ -78,6 +77,8 @@ def translated(path: str) -> Iterator[None]:
             raise StoreCorrupt(
                 path, say("the file is damaged or is not a store ({error})", error=error)
             ) from error
+        if code in _LOCKED:
+            raise StoreBusy(path, str(error)) from error
         if code in _REFUSED:
             raise StoreUnavailable(path, str(error)) from error
         raise

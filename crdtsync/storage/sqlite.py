@@ -148,7 +148,10 @@ class SqliteStorage:
         try:
             with translated(self.path):
                 connection = sqlite3.connect(
-                    self.path, isolation_level=None, cached_statements=limits.STORE_STATEMENTS_CACHED
+                    self.path,
+                    timeout=limits.STORE_LOCK_SECONDS_MAX,
+                    isolation_level=None,
+                    cached_statements=limits.STORE_STATEMENTS_CACHED,
                 )
             self._database = Database(connection, self._specs, self.path)
         except BaseException as error:  # noqa: BLE001 - raised by _open

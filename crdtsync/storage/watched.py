@@ -1,10 +1,15 @@
-"""A store that tells when a read or a commit trips over a damaged row. It changes nothing of what the store does."""
+"""A store that tells when a read or a commit trips over a damaged row, and whether the disk refuses.
+
+It changes nothing of what the store does.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
-from crdtsync.errors import StoreCorrupt
+from crdtsync.errors import StoreCorrupt, StoreUnavailable
+from crdtsync.said import said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,12 +19,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class WatchedStorage:
-    """`Storage` over another one; `tripped` is called with the error before the caller hears of it."""
+class Refusal(NamedTuple):
+    """What the disk refuses, and since when, ms since 1970."""
 
-    def __init__(self, storage: Storage, tripped: Callable[[StoreCorrupt], None]) -> None:
+    why: str
+    since_ms: int
+
+
+class WatchedStorage:
+    """`Storage` over another one; `tripped` is called with the error before the caller hears of it.
+
+    ``refusal`` says that the disk refused, until a commit succeeds; ``refused`` is set meanwhile.
+    """
+
+    def __init__(
+        self, storage: Storage, tripped: Callable[[StoreCorrupt], None], now_ms: Callable[[], int]
+    ) -> None:
         self._storage = storage
         self._tripped = tripped
+        self._now_ms = now_ms
+        self.refusal: Refusal | None = None
+        self.refused = asyncio.Event()
+
+    def _refuse(self, error: StoreUnavailable) -> None:
+        since_ms = self.refusal.since_ms if self.refusal is not None else self._now_ms()
+        self.refusal = Refusal(said_of(error), since_ms)
+        self.refused.set()
 
     async def open(self) -> None:
         """See Storage.open."""
@@ -32,10 +57,16 @@ class WatchedStorage:
     async def commit(self, commit: Commit) -> int:
         """See Storage.commit."""
         try:
-            return await self._storage.commit(commit)
+            last = await self._storage.commit(commit)
         except StoreCorrupt as error:
             self._tripped(error)
             raise
+        except StoreUnavailable as error:
+            self._refuse(error)
+            raise
+        self.refusal = None
+        self.refused.clear()
+        return last
 
     async def read(self, fn: Callable[[View], T]) -> T:
         """See Storage.read."""
@@ -43,6 +74,9 @@ class WatchedStorage:
             return await self._storage.read(fn)
         except StoreCorrupt as error:
             self._tripped(error)
+            raise
+        except StoreUnavailable as error:
+            self._refuse(error)
             raise
 
     @property

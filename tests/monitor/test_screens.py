@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from crdtsync.errors import StoreBusy
 from crdtsync.node import NodeConfig
+from crdtsync.node.alerts import AlertCode
+from crdtsync.node.tracking import alerts_of
 from crdtsync.node.verbs import BUILT_IN
 from crdtsync.schema import Role
 from crdtsync.storage.base import Commit, RunCategoryRow, RunRow
@@ -15,8 +23,6 @@ from tests.monitor.house import config_of, create, house_in, move, problem
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from tests.monitor.house import House
 
@@ -94,6 +100,26 @@ async def test_nobody_sells_at_a_head_office_before_the_catalogue_is_there_or_on
     assert await why(config_of(tmp_path / "b", upstream="ws://127.0.0.1:1")) == "initial"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1, total=10**9))
     assert await why(config_of(tmp_path / "c")) == "disk_full"
+
+
+async def test_nobody_sells_while_another_program_holds_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crdtsync.limits.STORE_LOCK_SECONDS_MAX", 0.0)
+    monkeypatch.setattr("crdtsync.limits.STORE_RETRY_SECONDS", 0.01)
+    async with house_in(tmp_path) as house:
+        with closing(sqlite3.connect(house.node.config.store_path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreBusy):
+                await house.node.ledger.commit(Commit(meta={"x": b"1"}))
+            said = (await house.resolver.get("/api/status")).json()
+            assert (said["can_sell"], said["why"]) == (False, "store_refused")
+            assert "another program has locked this file" in said["why_detail"]
+            assert any(alert.code is AlertCode.STORE_REFUSED for alert in alerts_of(house.node))
+        # It notices by itself.
+        async with asyncio.timeout(10):
+            while not (await house.resolver.get("/api/status")).json()["can_sell"]:
+                pass
 
 
 async def test_a_lane_that_is_not_filled_yet_says_what_is_still_to_come(tmp_path: Path) -> None:

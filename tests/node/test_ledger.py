@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -22,9 +22,11 @@ from crdtsync.state.update import append_update, read_update, split_update, writ
 from crdtsync.storage import Commit, MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from crdtsync.storage import View
+
+T = TypeVar("T")
 
 
 class Item(Entity, category="items", writers=set(Role)):
@@ -484,5 +486,39 @@ async def test_a_store_that_cannot_be_checkpointed_goes_on_and_says_so(
     await asyncio.sleep(0.01)
     assert storage.checkpoints
     assert "could not be checkpointed" in caplog.text
+    assert [row[-3] for row in await rows(ledger)] == [2]
+    await ledger.close()
+
+
+class Refusing(MemoryStorage):
+    """A store whose disk refuses, reads too, while ``refuses`` is set."""
+
+    refuses = False
+
+    async def commit(self, commit: Commit) -> int:
+        if self.refuses:
+            raise StoreUnavailable(":memory:", "disk I/O error")
+        return await super().commit(commit)
+
+    async def read(self, fn: Callable[[View], T]) -> T:
+        if self.refuses:
+            raise StoreUnavailable(":memory:", "disk I/O error")
+        return await super().read(fn)
+
+
+async def test_a_disk_that_refuses_writes_and_reads_for_a_while_costs_no_restart() -> None:
+    storage = Refusing(table_specs(SCHEMA))
+    ledger = await opened(storage)
+    await move(ledger, 1)
+    storage.refuses = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await move(ledger, 1)
+    assert ledger.storage.refused.is_set()
+    assert not await ledger.try_store()
+    storage.refuses = False
+    assert await ledger.try_store()
+    assert not ledger.storage.refused.is_set()
+    await move(ledger, 1)
     assert [row[-3] for row in await rows(ledger)] == [2]
     await ledger.close()

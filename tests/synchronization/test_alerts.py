@@ -56,6 +56,9 @@ def codes(known: Known) -> list[tuple[str, str, str]]:
         (replace(CALM, disk_free=4 * 10**8), [("disk_full", "B", "loja1")]),
         (replace(CALM, disk_free=10**9, disk_total=10**12), [("disk_full", "B", "loja1")]),
         (replace(CALM, disk_free=None, disk_total=None), []),
+        (replace(CALM, store_refused=("full", NOW_MS)), [("store_refused", "B", "loja1")]),
+        (replace(CALM, descriptors=(899, 1000)), []),
+        (replace(CALM, descriptors=(900, 1000)), [("descriptors", "A", "loja1")]),
     ],
 )
 def test_each_situation_has_its_alert(known: Known, found: list[tuple[str, str, str]]) -> None:

@@ -52,6 +52,7 @@ function sentence(queue, status) {
   const { link, running: run } = queue;
   if (link.state === "failed") return { kind: "trouble", said: t("sync.failed"), more: link.detail };
   if (status.why === "disk_full") return { kind: "trouble", said: t("sync.disk_full"), more: t("sync.disk_full_more") };
+  if (status.why === "store_refused") return { kind: "trouble", said: t("sync.store_refused"), more: status.why_detail };
   if (run !== null) {
     if (isInitial(queue)) return { kind: "moving", said: t("sync.initial"), more: notYet(status) };
     return { kind: "moving", said: t("sync.running"), more: t("sync.background") };
