@@ -78,7 +78,7 @@ async def victim(folder: Path, port: int) -> None:
                 await write(node, number)
             except StoreUnavailable as error:
                 refused = str(error)
-            said = await sells(node)
+            said = sells(node)
             codes = [alert.code.value for alert in alerts_of(node)]
             row = {"number": number, "refused": refused, "alerts": codes, "connected": node.connected, **said}
             print(json.dumps(row), flush=True)
