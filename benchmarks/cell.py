@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import merge
+from benchmarks import merge, store_day
 from benchmarks.cells import Result, System
 from benchmarks.workload import FinalState, expected
 from crdtsync import __version__
@@ -21,6 +21,9 @@ Answer = tuple[float, FinalState, dict[str, float]]
 
 CELLS: dict[str, Callable[[int, Path], Answer]] = {
     "merge": lambda size, _folder: merge.cell(size),
+    "offline_day": partial(store_day.offline_day, scope="everywhere"),
+    "offline_day_retail": partial(store_day.offline_day, scope="retail"),
+    "live": store_day.live,
 }
 NAME = "crdtsync"
 

@@ -19,7 +19,8 @@ from benchmarks.shop import RETAIL, STOCK_DOC, STORE, opened, sale_ops, sold_at,
 from benchmarks.workload import LANES, PRODUCTS, FinalState, sales
 from crdtsync import limits
 from crdtsync.node.runner import seldom_collected
-from crdtsync.protocol.frames import Kind, decode_frame, encode_frame
+from crdtsync.protocol.frames import decode_frame, encode_frame
+from crdtsync.protocol.table import Kind
 from crdtsync.state.document import Document
 from crdtsync.state.update import append_update, read_update, root_name
 
@@ -148,7 +149,7 @@ def _yrs(logs: list[tuple[str, int, list[bytes]]]) -> float:
     updates = [(doc, replica, append_update(replica, 0, batches)) for doc, replica, batches in logs]
     begun = perf_counter()
     docs: dict[str, Doc[Array[bytes]]] = {}
-    for doc, replica, update in updates:
+    for doc, _, update in updates:
         held = docs.setdefault(doc, Doc(client_id=HUB))
         held.apply_update(update)
     for doc, replica, _ in updates:
