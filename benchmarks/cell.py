@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import merge, store_day
+from benchmarks import download, merge, store_day
+from benchmarks.catalogue import products
 from benchmarks.cells import Result, System
 from benchmarks.workload import FinalState, expected
 from crdtsync import __version__
@@ -24,6 +25,7 @@ CELLS: dict[str, Callable[[int, Path], Answer]] = {
     "offline_day": partial(store_day.offline_day, scope="everywhere"),
     "offline_day_retail": partial(store_day.offline_day, scope="retail"),
     "live": store_day.live,
+    "catalogue": download.catalogue,
 }
 NAME = "crdtsync"
 
@@ -38,7 +40,10 @@ OURS = System(NAME, tuple(CELLS), partial(_command, NAME), lambda: None)
 def run(cell: str, size: int, folder: Path) -> Result:
     """Run a cell in this process."""
     seconds, state, details = CELLS[cell](size, folder)
-    must_be = expected(cell, size)
+    prices = None
+    if cell == "catalogue":
+        prices = {number: values["price"] for number, (_, values) in enumerate(products(size))}
+    must_be = expected(cell, size, prices)
     digest = state.digest()
     return Result(
         NAME, __version__, cell, size, seconds, details, state.sales, digest, digest == must_be.digest()

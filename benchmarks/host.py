@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from adapters.products import Product
 from benchmarks.catalogue import SCHEMA
-from benchmarks.shop import SCOPES, STORE, Shelf, record
+from benchmarks.measure import status_bytes
+from benchmarks.shop import SALES, SCOPES, STORE, Shelf, record
 from benchmarks.workload import OPENING_BALANCE, PRODUCTS, sales
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.runner import seldom_collected
@@ -73,7 +74,7 @@ class Host:
     def __init__(self, node: Node, schema: str, tally: Tally) -> None:
         self.node = node
         self.tally = tally
-        self._entity = SCOPES[schema].entities["sales"] if schema in SCOPES else None
+        self._entity = SALES.get(schema)
 
     async def open_stock(self) -> None:
         """Give every product its opening balance."""
@@ -116,10 +117,17 @@ class Host:
 
     async def usage(self) -> dict[str, float]:
         """Return the process's own processor seconds, memory now and its peak (bytes)."""
-        status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        now = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return {"cpu": time.process_time(), "memory": now * 1024.0, "peak": used.ru_maxrss * 1024.0}
+        return {
+            "cpu": time.process_time(),
+            "memory": float(status_bytes("VmRSS")),
+            "peak": float(status_bytes("VmHWM")),
+        }
+
+    async def find(self, key: str) -> float:
+        """Look a product up by its key; return when it was there."""
+        if await self.node.get(Product, key) is None:
+            raise AssertionError(f"product {key} is not here")
+        return time.monotonic()
 
 
 async def _serve(said: dict[str, Any]) -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import gc
 import statistics
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+KIB = 1024
+
+
+def status_bytes(label: str) -> int:
+    """Return a size of this process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * KIB for line in lines if line.startswith(label))
 
 
 @dataclass(frozen=True, slots=True)

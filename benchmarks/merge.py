@@ -7,7 +7,6 @@ fold. It ends with the rows of all documents. Beside it: the same batches throug
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 from pycrdt import Array, Doc
 
+from benchmarks.measure import status_bytes
 from benchmarks.shop import RETAIL, STOCK_DOC, STORE, opened, sale_ops, sold_at, stock_ops
 from benchmarks.workload import LANES, PRODUCTS, FinalState, sales
 from crdtsync import limits
@@ -170,7 +170,7 @@ def _unpacked(logs: list[tuple[str, int, list[bytes]]]) -> float:
 def cell(size: int) -> tuple[float, FinalState, dict[str, float]]:
     """Return the seconds of one merge, the state read back, and details with the limits beside it."""
     made = work(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = status_bytes("VmRSS")
     with seldom_collected():
         begun = perf_counter()
         rows = merged(made.frames)
@@ -178,7 +178,7 @@ def cell(size: int) -> tuple[float, FinalState, dict[str, float]]:
     details = {
         "per_second": 2 * LANES * size / seconds,
         "wire_bytes": float(sum(map(len, made.frames))),
-        "memory_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024.0,
+        "memory_bytes": float(status_bytes("VmHWM") - before),
         "limit_yrs_seconds": _yrs(made.logs),
         "limit_msgpack_seconds": _unpacked(made.logs),
     }

@@ -60,6 +60,7 @@ class Shelf(Entity, category="stock", writers=_WRITERS, partition=by_store):
 RETAIL = Schema([Sold, Shelf])
 EVERYWHERE = Schema([SoldEverywhere, Shelf])
 SCOPES = {"retail": RETAIL, "everywhere": EVERYWHERE}
+SALES: dict[str, type[Sold | SoldEverywhere]] = {"retail": Sold, "everywhere": SoldEverywhere}
 STOCK_DOC = f"stock/{STORE}"
 
 

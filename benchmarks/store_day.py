@@ -57,9 +57,9 @@ class Shop:
         assert self.network is not None
         await self.network.cut()
 
-    async def all_lanes(self, do: str, /, **args: int) -> list[object]:
+    async def all_lanes(self, do: str, /, **args: int) -> None:
         """Let all lanes do something at once."""
-        return await asyncio.gather(*(lane.ask(do, **args) for lane in self.lanes))
+        await asyncio.gather(*(lane.ask(do, **args) for lane in self.lanes))
 
     async def even(self, state: FinalState, own_sales: int) -> float:
         """Wait until the store holds a state, and the lanes its stock and so many sales; return when it was so."""
