@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import download, merge, store_day
+from benchmarks import download, many_updates, merge, store_day
 from benchmarks.catalogue import products
 from benchmarks.cells import Result, System
 from benchmarks.workload import FinalState, expected
@@ -26,6 +26,7 @@ CELLS: dict[str, Callable[[int, Path], Answer]] = {
     "offline_day_retail": partial(store_day.offline_day, scope="retail"),
     "live": store_day.live,
     "catalogue": download.catalogue,
+    "growth": many_updates.growth,
 }
 NAME = "crdtsync"
 

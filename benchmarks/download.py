@@ -33,7 +33,12 @@ async def _download(size: int, folder: Path) -> tuple[float, FinalState, dict[st
     async with Hosted(above, "gestao", Role.GESTAO, "catalogue", listen=True) as hub:
         network = Relay(hub.port)
         await network.start()
-        below: dict[str, Any] = {"folder": folder / STORE, "device": STORE, "role": Role.LOJA, "schema": "catalogue"}
+        below: dict[str, Any] = {
+            "folder": folder / STORE,
+            "device": STORE,
+            "role": Role.LOJA,
+            "schema": "catalogue",
+        }
         url = f"ws://127.0.0.1:{network.port}"
         async with Hosted(**below, upstream=url) as fresh:
             ended = await fresh.ask("reached", products=size)

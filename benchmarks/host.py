@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from adapters.products import Product
 from benchmarks.catalogue import SCHEMA
 from benchmarks.measure import status_bytes
-from benchmarks.shop import SALES, SCOPES, STORE, Shelf, record
+from benchmarks.shop import SALES, SCOPES, STORE, Shelf, record, store_bytes
 from benchmarks.workload import OPENING_BALANCE, PRODUCTS, sales
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.runner import seldom_collected
@@ -204,7 +204,7 @@ class Hosted:
 
     def disk_bytes(self) -> int:
         """Return the size of the node's store with its log."""
-        return sum(file.stat().st_size for file in self.folder.glob("store.db*"))
+        return store_bytes(self.folder)
 
 
 if __name__ == "__main__":

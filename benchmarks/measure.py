@@ -32,6 +32,9 @@ class Sizes:
         operations: of the small and of the large document.
         samples: operations timed in each of the two.
         pendencies, runs: open pendencies and rows of history behind the page.
+        cells: the cells of this project, with the size of each.
+        peer_cells: those in which it is compared with the others, which get the same sizes.
+        cell_repetitions: of each cell.
     """
 
     products: int = 100_000
@@ -41,6 +44,23 @@ class Sizes:
     samples: int = 1_000
     pendencies: int = 10_000
     runs: int = 100_000
+    cells: tuple[tuple[str, int], ...] = (
+        ("merge", 20_000),
+        ("offline_day_retail", 10_000),
+        ("offline_day", 10_000),
+        ("catalogue", 50_000),
+        ("live", 2_000),
+        ("growth", 10_000),
+        ("growth", 100_000),
+    )
+    peer_cells: tuple[tuple[str, int], ...] = (
+        ("merge", 2_000),
+        ("offline_day", 1_000),
+        ("catalogue", 10_000),
+        ("live", 500),
+        ("growth", 20_000),
+    )
+    cell_repetitions: int = 3
 
 
 FULL = Sizes()
@@ -52,6 +72,23 @@ QUICK = Sizes(
     samples=300,
     pendencies=2_000,
     runs=20_000,
+    cells=(
+        ("merge", 1_000),
+        ("offline_day_retail", 300),
+        ("offline_day", 300),
+        ("catalogue", 5_000),
+        ("live", 100),
+        ("growth", 2_000),
+        ("growth", 10_000),
+    ),
+    peer_cells=(
+        ("merge", 200),
+        ("offline_day", 100),
+        ("catalogue", 1_000),
+        ("live", 50),
+        ("growth", 1_000),
+    ),
+    cell_repetitions=1,
 )
 
 

@@ -113,3 +113,8 @@ def state_of(store: Path) -> FinalState:
 def opened(moved: dict[int, int]) -> dict[int, int]:
     """Return balances of products from movements alone: the opening balance is added."""
     return {product: OPENING_BALANCE + units for product, units in moved.items()}
+
+
+def store_bytes(folder: Path) -> int:
+    """Return the size of a node's store with its write-ahead log."""
+    return sum(file.stat().st_size for file in folder.glob("store.db*"))
