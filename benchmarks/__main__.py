@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import api, check, fold, growth, latency, memory, page, store, transaction
+from benchmarks import api, check, crowd, fold, growth, latency, local, memory, page, store, transaction
 from benchmarks.catalogue import Sent, sent
 from benchmarks.cell import OURS
 from benchmarks.cells import SECONDS_MAX, peers, run_cells
@@ -24,10 +24,12 @@ MEASURES: dict[str, Callable[[Sizes, Sent], list[Figure]]] = {
     "fold": fold.measure,
     "store": store.measure,
     "transaction": lambda sizes, _: transaction.measure(sizes),
+    "local": lambda sizes, _: local.measure(sizes),
     "api": lambda sizes, _: api.measure(sizes),
     "memory": memory.measure,
     "growth": lambda sizes, _: growth.measure(sizes),
     "check": check.measure,
+    "crowd": lambda sizes, _: crowd.measure(sizes),
     "latency": latency.measure,
     "page": lambda sizes, _: page.measure(sizes),
 }

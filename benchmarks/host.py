@@ -1,4 +1,4 @@
-"""One node of a benchmark as a process: a JSON line in, a JSON line out. Also the side that starts it and asks.
+"""One node of a benchmark as a process that is asked by lines of JSON. Also the side that starts it and asks.
 
     python -m benchmarks.host '{"folder": ..., "device": ..., "role": ..., "schema": ...}'
 
@@ -11,12 +11,13 @@ import asyncio
 import json
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from adapters.products import Product
 from benchmarks.catalogue import SCHEMA
-from benchmarks.measure import status_bytes
+from benchmarks.child import Child, answer_lines, usage
 from benchmarks.shop import SALES, SCOPES, STORE, Shelf, record, store_bytes
 from benchmarks.workload import OPENING_BALANCE, PRODUCTS, sales
 from crdtsync.node import Node, NodeConfig
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from crdtsync.state.document import Change
 
 SCHEMAS = {**SCOPES, "catalogue": SCHEMA}
-_LINE_BYTES_MAX = 1 << 28
 _PER_TRANSACTION = 128
-_ANSWER_SECONDS_MAX = 400
 
 
 class Tally:
@@ -116,12 +115,21 @@ class Host:
         return self.node.request_check()
 
     async def usage(self) -> dict[str, float]:
-        """Return the process's own processor seconds, memory now and its peak (bytes)."""
-        return {
-            "cpu": time.process_time(),
-            "memory": float(status_bytes("VmRSS")),
-            "peak": float(status_bytes("VmHWM")),
-        }
+        """See child.usage."""
+        return usage()
+
+    async def loaded(self) -> int:
+        """Let go of the documents in memory once; return how many there were."""
+        count = len(self.node.ledger.loaded())
+        self.node.ledger.unload()
+        return count
+
+    async def reprice(self, key: str, price: str) -> float:
+        """Change the price of a product; return when that began."""
+        begun = time.monotonic()
+        async with self.node.transaction() as tx:
+            (await tx.get(Product, key)).price = Decimal(price)
+        return begun
 
     async def find(self, key: str) -> float:
         """Look a product up by its key; return when it was there."""
@@ -136,71 +144,33 @@ async def _serve(said: dict[str, Any]) -> None:
     node = Node(config, schema=SCHEMAS[name])
     tally = Tally()
     node.ledger.on_change.append(tally.note)
-    lines = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     begun = time.monotonic()
     async with node:
         opened = time.monotonic()
-        host = Host(node, name, tally)
         port = node.server.port if node.server else 0
-        _say({"port": port, "begun": begun, "opened": opened})
-        while line := await lines.readline():
-            asked = json.loads(line)
-            _say(await getattr(host, asked.pop("do"))(**asked))
+        await answer_lines(Host(node, name, tally), {"port": port, "begun": begun, "opened": opened})
 
 
-def _say(answer: object) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-
-
-class Hosted:
+class Hosted(Child):
     """A node that runs as a process of its own, as who started it sees it."""
 
     def __init__(self, folder: Path, device: str, role: Role, schema: str, **more: Any) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         more.setdefault("store", None if role is Role.GESTAO else STORE)
-        self._said = {"folder": str(folder), "device": device, "role": role.value, "schema": schema, **more}
-        self._process: asyncio.subprocess.Process | None = None
-        self.port = 0
-        self.begun = self.opened = 0.0
+        super().__init__(
+            "benchmarks.host", folder=str(folder), device=device, role=role.value, schema=schema, **more
+        )
 
-    async def __aenter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.host", json.dumps(self._said),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_BYTES_MAX,
-        )  # fmt: skip
-        ready = await self._answer()
-        self.port, self.begun, self.opened = ready["port"], ready["begun"], ready["opened"]
-        return self
+    @property
+    def port(self) -> int:
+        """Where nodes below connect."""
+        return int(self.ready["port"])
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), 30)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-
-    async def ask(self, do: str, /, **args: Any) -> Any:
-        """Let the node do something; return its answer."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **args}).encode() + b"\n")
-        await self._process.stdin.drain()
-        return await self._answer()
-
-    async def _answer(self) -> Any:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async with asyncio.timeout(_ANSWER_SECONDS_MAX):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the node in {self.folder} ended")
-        return json.loads(line)
+    @property
+    def begun(self) -> float:
+        """When the node began to open, its program being loaded."""
+        return float(self.ready["begun"])
 
     def disk_bytes(self) -> int:
         """Return the size of the node's store with its log."""

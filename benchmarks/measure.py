@@ -32,6 +32,8 @@ class Sizes:
         operations: of the small and of the large document.
         samples: operations timed in each of the two.
         pendencies, runs: open pendencies and rows of history behind the page.
+        idle_nodes: nodes below one hub that have nothing to do.
+        fan_out_nodes: numbers of nodes that hear of one change.
         cells: the cells of this project, with the size of each.
         peer_cells: those in which it is compared with the others, which get the same sizes.
         cell_repetitions: of each cell.
@@ -44,6 +46,8 @@ class Sizes:
     samples: int = 1_000
     pendencies: int = 10_000
     runs: int = 100_000
+    idle_nodes: int = 1_000
+    fan_out_nodes: tuple[int, ...] = (8, 100)
     cells: tuple[tuple[str, int], ...] = (
         ("merge", 20_000),
         ("offline_day_retail", 10_000),
@@ -72,6 +76,8 @@ QUICK = Sizes(
     samples=300,
     pendencies=2_000,
     runs=20_000,
+    idle_nodes=100,
+    fan_out_nodes=(8, 20),
     cells=(
         ("merge", 1_000),
         ("offline_day_retail", 300),

@@ -66,6 +66,14 @@ def open_bare(path: Path) -> tuple[sqlite3.Connection, str]:
     return connection, upsert
 
 
+def commit_bare(connection: sqlite3.Connection, upsert: str, number: int) -> None:
+    """Commit one row of the bare table."""
+    row = (DOC, f"p{number}", f"ARROZ {number}", *(None,) * (len(SHAPE.fields) - 1), 0, None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(upsert, row)
+    connection.execute("COMMIT")
+
+
 def bare_seconds(pages: list[list[Any]]) -> float:
     """Return the seconds of a bare upsert of rows, a transaction for each page of them."""
     with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from adapters.demo.relay import Relay
+from benchmarks import bare
 from benchmarks.host import Hosted
 from benchmarks.measure import percentile
 from benchmarks.shop import STORE, state_of
@@ -106,6 +107,9 @@ async def _offline_day(size: int, folder: Path, scope: str) -> tuple[float, Fina
     return ended - begun, shop.read(state, own_sales), details
 
 
+_LIMIT_SAMPLES = 200
+
+
 async def _live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
     paced = _PACED_PER_SECOND * _PACED_SECONDS // LANES
     details: dict[str, float] = {}
@@ -153,5 +157,8 @@ def offline_day(size: int, folder: Path, scope: str) -> tuple[float, FinalState,
 
 
 def live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
-    """Return seconds, state and details of live sales."""
-    return asyncio.run(_live(size, folder))
+    """Return seconds, state and details of live sales; the limit of the wait is an echo on a websocket and a bare commit."""
+    seconds, state, details = asyncio.run(_live(size, folder))
+    limits = {"echo": bare.echoes(_LIMIT_SAMPLES), "commit": bare.commits(_LIMIT_SAMPLES)}
+    details |= {f"limit_{name}_ms": percentile(values, 0.5) for name, values in limits.items()}
+    return seconds, state, details
