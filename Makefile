@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := $(wildcard crdtsync adapters tests benchmarks docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format simulate bench-quick clean
+.PHONY: help demo test lint format simulate bench bench-peers bench-quick clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ format: .venv/installed ## Write the code the way lint wants it
 
 simulate: .venv/installed ## Run 500 simulated clusters over the retail adapters
 	$(BIN)/crdtsync simulate --schedules 500 --seed 1
+
+bench: .venv/installed ## Measure how fast and how small, in less than 20 minutes
+	$(BIN)/python -m benchmarks --json build/bench.json --markdown build/bench.md
+
+bench-peers: .venv/installed ## Measure beside other systems, 60 seconds a cell
+	$(BIN)/python -m benchmarks --peers --json build/bench-peers.json --markdown build/bench-peers.md
 
 bench-quick: .venv/installed ## Measure how fast and how small, with small sizes
 	$(BIN)/python -m benchmarks --quick

@@ -113,9 +113,9 @@ def sent(count: int) -> Sent:
     return Sent(batches, updates)
 
 
-def ledger(folder: Path, identity: Identity = GESTAO) -> Ledger:
+def ledger(folder: Path, identity: Identity = GESTAO, schema: Schema = SCHEMA) -> Ledger:
     """Return a ledger over a SQLite store in `folder`, not opened."""
-    return Ledger(identity, SCHEMA, SqliteStorage(folder / STORE_NAME, table_specs(SCHEMA)), SystemClock())
+    return Ledger(identity, schema, SqliteStorage(folder / STORE_NAME, table_specs(schema)), SystemClock())
 
 
 async def fill_references(target: Ledger) -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import gc
 import statistics
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+KIB = 1024
+
+
+def status_bytes(label: str) -> int:
+    """Return a size of this process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * KIB for line in lines if line.startswith(label))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,11 @@ class Sizes:
         operations: of the small and of the large document.
         samples: operations timed in each of the two.
         pendencies, runs: open pendencies and rows of history behind the page.
+        idle_nodes: nodes below one hub that have nothing to do.
+        fan_out_nodes: numbers of nodes that hear of one change.
+        cells: the cells of this project, with the size of each.
+        peer_cells: those in which it is compared with the others, which get the same sizes.
+        cell_repetitions: of each cell.
     """
 
     products: int = 100_000
@@ -31,6 +46,25 @@ class Sizes:
     samples: int = 1_000
     pendencies: int = 10_000
     runs: int = 100_000
+    idle_nodes: int = 1_000
+    fan_out_nodes: tuple[int, ...] = (8, 100)
+    cells: tuple[tuple[str, int], ...] = (
+        ("merge", 20_000),
+        ("offline_day_retail", 10_000),
+        ("offline_day", 10_000),
+        ("catalogue", 50_000),
+        ("live", 2_000),
+        ("growth", 10_000),
+        ("growth", 100_000),
+    )
+    peer_cells: tuple[tuple[str, int], ...] = (
+        ("merge", 2_000),
+        ("offline_day", 1_000),
+        ("catalogue", 10_000),
+        ("live", 500),
+        ("growth", 20_000),
+    )
+    cell_repetitions: int = 3
 
 
 FULL = Sizes()
@@ -42,6 +76,25 @@ QUICK = Sizes(
     samples=300,
     pendencies=2_000,
     runs=20_000,
+    idle_nodes=100,
+    fan_out_nodes=(8, 20),
+    cells=(
+        ("merge", 1_000),
+        ("offline_day_retail", 300),
+        ("offline_day", 300),
+        ("catalogue", 5_000),
+        ("live", 100),
+        ("growth", 2_000),
+        ("growth", 10_000),
+    ),
+    peer_cells=(
+        ("merge", 200),
+        ("offline_day", 100),
+        ("catalogue", 1_000),
+        ("live", 50),
+        ("growth", 1_000),
+    ),
+    cell_repetitions=1,
 )
 
 

@@ -16,37 +16,30 @@ import tracemalloc
 from pathlib import Path
 
 from benchmarks.catalogue import DOC, Sent, fill, ledger
-from benchmarks.measure import Figure, Sizes
+from benchmarks.measure import KIB, Figure, Sizes, status_bytes
 
 TARGET_MB = 60.0
-_KIB = 1024
 _MB = 1_000_000
 _BARE = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
 
 
-def _status(label: str) -> int:
-    """A size of this process, bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * _KIB for line in lines if line.startswith(label))
-
-
 async def _load(folder: Path, *, trace: bool) -> dict[str, float]:
-    found: dict[str, float] = {"imported": _status("VmRSS")}
+    found: dict[str, float] = {"imported": status_bytes("VmRSS")}
     target = ledger(folder)
     await target.open()
     gc.collect()
-    found["opened"] = _status("VmRSS")
+    found["opened"] = status_bytes("VmRSS")
     if trace:
         tracemalloc.start()
     document = await target.document(DOC)
     gc.collect()
     found["records"] = len(document.fold)
     found["traced"] = tracemalloc.get_traced_memory()[0]
-    found["loaded"] = _status("VmRSS")
-    found["peak"] = _status("VmHWM")
+    found["loaded"] = status_bytes("VmRSS")
+    found["peak"] = status_bytes("VmHWM")
     await target.pieces(DOC, target.vectors([DOC])[DOC])
     gc.collect()
-    found["with log"] = _status("VmRSS")
+    found["with log"] = status_bytes("VmRSS")
     await target.close()
     return found
 
@@ -64,7 +57,7 @@ def measure(sizes: Sizes, catalogue: Sent) -> list[Figure]:
         asyncio.run(fill(Path(folder), catalogue.updates))
         plain, traced = _child(Path(folder)), _child(Path(folder), "--trace")
     bare = subprocess.run([sys.executable, "-c", _BARE], check=True, capture_output=True, text=True)
-    interpreter = int(bare.stdout) * _KIB
+    interpreter = int(bare.stdout) * KIB
     if plain["records"] != sizes.products:
         raise AssertionError(f"{plain['records']} of {sizes.products} records are loaded")
     details = {

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.cells import Outcome
     from benchmarks.measure import Figure
 
 _PACKAGES = ("pycrdt", "msgpack", "aiosqlite", "websockets")
@@ -54,3 +57,33 @@ def markdown(figures: list[Figure], where: dict[str, Any]) -> str:
         lines.append(f"- {figure.name}: {details}.")
     lines += ["", "Measured on: " + "; ".join(f"{name} {value}" for name, value in where.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+def cell_table(outcomes: Iterable[Outcome], ours: str) -> str:
+    """Return the table of cells: how many times as long as ours each system takes first, then medians and their spread.
+
+    A system that lost or changed data has no ratio.
+    """
+    done = list(outcomes)
+    own = {(one.cell, one.size): one.median() for one in done if one.system == ours and one.correct}
+    lines = [
+        "| cell | size | system | time, ours = 1 | seconds (least to most) | memory MB | disk MB | wire MB | p50 ms | p99 ms | state |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in done:
+        plain = one.plain()
+        seconds, least, most = plain["seconds"], plain["seconds_min"], plain["seconds_max"]
+        base = own.get((one.cell, one.size))
+        ratio = f"{seconds / base:.2f}x" if base and seconds is not None and one.correct else ""
+        time = f"{seconds:.3g} ({least:.3g} to {most:.3g})" if seconds is not None else ""
+        state = one.trouble or ("right" if one.correct else "**wrong**")
+        details = plain["details"]
+        sizes = [_megabytes(details.get(f"{name}_bytes")) for name in ("memory", "disk", "wire")]
+        waits = [_number(details[name]) if name in details else "" for name in ("p50_ms", "p99_ms")]
+        row = [one.cell, f"{one.size:,}", one.system, ratio, time, *sizes, *waits, state.replace("|", "/")]
+        lines.append(f"| {' | '.join(' '.join(part.split()) for part in row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _megabytes(size: float | None) -> str:
+    return "" if size is None else f"{size / 1e6:.3g}"

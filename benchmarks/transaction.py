@@ -21,7 +21,7 @@ import aiosqlite
 from adapters.products import Product
 from benchmarks.catalogue import SCHEMA, SHAPE
 from benchmarks.measure import Figure, Sizes
-from benchmarks.store import open_bare
+from benchmarks.store import commit_bare, open_bare
 from crdtsync.node import Node, NodeConfig
 from crdtsync.schema import Role
 
@@ -66,9 +66,7 @@ async def _samples(count: int) -> _Times:
             times.edited.append(perf_counter() - begun)
             row = ("products", key, f"ARROZ {number}", *(None,) * (len(SHAPE.fields) - 1), 0, None)
             begun = perf_counter()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(upsert, row)
-            connection.execute("COMMIT")
+            commit_bare(connection, upsert, number)
             times.bare.append(perf_counter() - begun)
             begun = perf_counter()
             await through.execute("BEGIN IMMEDIATE")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SEED = 20_261_127
 OPENING_BALANCE = 1_000_000
+LANES = 5
+PRODUCTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,17 @@ def final_state(done: Iterable[Sale], products: int) -> FinalState:
         stock[sale.product] -= sale.quantity
         count += 1
     return FinalState(count, stock)
+
+
+def expected(cell: str, size: int, prices: Mapping[int, int] | None = None) -> FinalState:
+    """Return the state at the end of a cell.
+
+    After updates of the stock alone there are no sales; a catalogue is told by the number of its products and the price of each.
+    """
+    if prices is not None:
+        return FinalState(size, prices)
+    if cell == "growth":
+        return FinalState(0, final_state(sales(1, size, PRODUCTS), PRODUCTS).stock)
+    return final_state(
+        (sale for lane in range(1, LANES + 1) for sale in sales(lane, size, PRODUCTS)), PRODUCTS
+    )

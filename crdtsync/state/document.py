@@ -547,7 +547,7 @@ class Document:
                 if (replica, batch.seq) in self._parked:
                     continue
                 shown = self._fold(replica, batch, data)
-                if len(shown.groups) == 1 and len(shown.groups[0].rows) > 1:
+                if len(shown.groups) == 1 and (len(shown.groups[0].rows) > 1 or self.fold.reads_off(shown)):
                     fast += self.fold.rows_of(shown)
                 else:
                     keys.update(dict.fromkeys(shown.keys()))

@@ -327,6 +327,10 @@ class Fold:
                 result += self.rows(dict.fromkeys(row[0] for row in group.rows))
         return result
 
+    def reads_off(self, batch: Batch) -> bool:
+        """Tell whether the rows of a batch, already joined, are in it as they are: nothing is to be looked up or joined."""
+        return all(group.fields == self._row_fields and self._all_packed(group) for group in batch.groups)
+
     def _all_packed(self, group: Group) -> bool:
         # A record of the group may have been touched by an earlier write; those in cells are read the long way.
         return not self._cells or self._cells.keys().isdisjoint([row[0] for row in group.rows])

@@ -10,6 +10,7 @@ import pytest
 
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
+from crdtsync.state import fold as fold_module
 from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch
 from crdtsync.state.document import Change, Document, Head, Op
 from crdtsync.state.log import Log
@@ -27,6 +28,14 @@ class Item(Entity, category="items", writers=set(Role)):
     note = Register(str, optional=True)
     balance = Counter()
     tags = Set(str)
+
+
+class Plain(Entity, category="plain", writers=set(Role)):
+    """Registers alone: a whole row of it is a row of the read model."""
+
+    id = Key()
+    name = Register(str)
+    note = Register(str, optional=True)
 
 
 TX = b"t" * 16
@@ -73,6 +82,39 @@ def test_the_same_update_twice_changes_nothing() -> None:
     again = deliver(b, update)
     assert not again.journal
     assert not again.rows
+
+
+def test_records_that_came_one_to_a_batch_are_read_off_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = (Document("plain", Plain.__shape__, replica, {}) for replica in (1, 2))
+    count = 300
+    for number in range(count):
+        ops = [Op("write", "name", f"n{number}"), Op("write", "note", None)]
+        target.receive(write(source, number + 1, **{f"p{number}": ops}), anyone)
+    monkeypatch.setattr(fold_module, "decode_batch", lambda _data: pytest.fail("a batch is read again"))
+    change = Change("plain", "plain")
+    target.show(1, target.showable(1, always, None), change)
+    assert change.rows == [("plain", f"p{number}", f"n{number}", None, 0, None) for number in range(count)]
+
+
+def test_the_last_row_of_a_record_written_again_is_the_one_that_stands() -> None:
+    source, target = (Document("plain", Plain.__shape__, replica, {}) for replica in (1, 2))
+    whole = [Op("write", "name", "a"), Op("write", "note", None)]
+    written = (
+        ("edited", whole),
+        ("deleted", whole),
+        ("whole again", whole),
+        ("edited", [Op("write", "note", "new")]),
+        ("deleted", [Op("write", "~", 1)]),
+        ("whole again", [Op("write", "name", "b"), Op("write", "note", "new")]),
+    )
+    for clock, (key, ops) in enumerate(written, 1):
+        target.receive(write(source, clock, **{key: ops}), anyone)
+    change = Change("plain", "plain")
+    target.show(1, target.showable(1, always, None), change)
+    stands = {row[1]: row for row in change.rows}
+    assert list(stands.values()) == target.fold.rows(stands)
+    assert stands["edited"][3] == "new"
+    assert stands["whole again"][2] == "b"
 
 
 def test_an_update_with_a_gap_is_refused_before_anything_changes() -> None:

@@ -1,0 +1,88 @@
+"""B5: many updates of the stock of 10,000 products, each a transaction of one movement, at a store.
+
+Batch, fold and journal as the ledger makes them, thousands to a commit so that the disk does not dilute the figure; the log is compacted
+whenever the node would do it. Then the node starts again, and writes and loads what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.catalogue import STORE_NAME, ledger
+from benchmarks.measure import status_bytes
+from benchmarks.shop import RETAIL, STOCK_DOC, STORE, state_of, stock_ops, store_bytes
+from benchmarks.workload import OPENING_BALANCE, PRODUCTS, FinalState, sales
+from crdtsync.node.runner import seldom_collected
+from crdtsync.schema import Identity, Role
+from crdtsync.state.document import Op
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crdtsync.node.ledger import Ledger
+
+LOJA = Identity(STORE, Role.LOJA, "main", STORE)
+_AT_ONCE = 256
+
+
+async def _fill(target: Ledger, size: int) -> list[float]:
+    """Write the updates, those of a tenth after the other; return the seconds of each tenth."""
+    for first in range(0, PRODUCTS, _AT_ONCE):
+        block = range(first, min(first + _AT_ONCE, PRODUCTS))
+        opening = {str(product): [Op("add", "balance", OPENING_BALANCE, "")] for product in block}
+        await target.write({STOCK_DOC: opening})
+    tenths = [0.0] * 10
+    waiting: list[Any] = []
+    begun = perf_counter()
+    for number, sale in enumerate(sales(1, size, PRODUCTS), 1):
+        waiting.append(target.write({STOCK_DOC: {str(sale.product): stock_ops(sale)}}))
+        if len(waiting) == _AT_ONCE or number == size:
+            await asyncio.gather(*waiting)
+            waiting.clear()
+            if (await target.document(STOCK_DOC)).wants_compaction():
+                await target.compact(STOCK_DOC)
+            now = perf_counter()
+            tenths[min(9, (number - 1) * 10 // size)] += now - begun
+            begun = now
+    return tenths
+
+
+async def _growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
+    target = ledger(folder, LOJA, RETAIL)
+    await target.open()
+    tenths = await _fill(target, size)
+    memory = status_bytes("VmRSS")
+    await target.tidy()
+    stored = await target.stored(STOCK_DOC)
+    await target.close()
+    disk = store_bytes(folder)
+    again = ledger(folder, LOJA, RETAIL)
+    begun = perf_counter()
+    await again.open()
+    opened = perf_counter() - begun
+    await again.document(STOCK_DOC)
+    loaded = perf_counter() - begun
+    await again.close()
+    seconds = sum(tenths)
+    details = {
+        "us_per_update": seconds / size * 1e6,
+        "us_per_update_first_tenth": tenths[0] / (size // 10) * 1e6,
+        "us_per_update_last_tenth": tenths[-1] / (size // 10) * 1e6,
+        "us_per_update_median_tenth": statistics.median(tenths) / (size // 10) * 1e6,
+        "document_bytes": float(sum(map(len, stored))),
+        "disk_bytes": float(disk),
+        "memory_bytes": float(memory),
+        "memory_peak_bytes": float(status_bytes("VmHWM")),
+        "restart_ms": loaded * 1e3,
+        "open_ms": opened * 1e3,
+    }
+    return seconds, state_of(folder / STORE_NAME), details
+
+
+def growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
+    """Return seconds, state and details of that many updates."""
+    with seldom_collected():
+        return asyncio.run(_growth(size, folder))

@@ -1,0 +1,164 @@
+"""B2 and B4: a store with five lanes, each node a process with its own SQLite file, over real sockets.
+
+An offline day: the lanes hold the opening stock, lose the network, sell, and all come back at once. Timed: from the network's return
+until the store and every lane hold the final state, durably. In the retail scope a lane holds its own sales and the stock of all;
+everywhere is every sale at every lane. Live: the lanes sell at full speed while connected, and then at 20 sales a second together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from adapters.demo.relay import Relay
+from benchmarks import bare
+from benchmarks.host import Hosted
+from benchmarks.measure import percentile
+from benchmarks.shop import STORE, state_of
+from benchmarks.workload import LANES, OPENING_BALANCE, PRODUCTS, FinalState, expected
+from crdtsync.node.config import STORE_NAME
+from crdtsync.schema import Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+_PACED_PER_SECOND = 20
+_PACED_SECONDS = 10
+
+
+class Shop:
+    """A store, its lanes and the network between them."""
+
+    def __init__(self, folder: Path, scope: str) -> None:
+        self._stack = AsyncExitStack()
+        more = {"live": True}
+        self.hub = Hosted(folder / STORE, STORE, Role.LOJA, scope, listen=True, **more)
+        self._folder, self._scope, self._more = folder, scope, more
+        self.lanes: list[Hosted] = []
+        self.network: Relay | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.hub)
+        await self.hub.ask("open_stock")
+        self.network = Relay(self.hub.port)
+        await self.network.start()
+        url = f"ws://127.0.0.1:{self.network.port}"
+        for number in range(1, LANES + 1):
+            name = f"caixa{number}"
+            lane = Hosted(self._folder / name, name, Role.CAIXA, self._scope, upstream=url, **self._more)
+            self.lanes.append(await self._stack.enter_async_context(lane))
+        await self.all_lanes("reached", stock=PRODUCTS, units=PRODUCTS * OPENING_BALANCE)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+        assert self.network is not None
+        await self.network.cut()
+
+    async def all_lanes(self, do: str, /, **args: int) -> None:
+        """Let all lanes do something at once."""
+        await asyncio.gather(*(lane.ask(do, **args) for lane in self.lanes))
+
+    async def even(self, state: FinalState, own_sales: int) -> float:
+        """Wait until the store holds a state, and the lanes its stock and so many sales; return when it was so."""
+        units = sum(state.stock.values())
+        times = await asyncio.gather(
+            self.hub.ask("reached", sales=state.sales, units=units),
+            *(lane.ask("reached", sales=own_sales, units=units) for lane in self.lanes),
+        )
+        return float(max(times))
+
+    def read(self, state: FinalState, own_sales: int) -> FinalState:
+        """Return what the store's file shows; a wrong lane makes it wrong too."""
+        for lane in self.lanes:
+            found = state_of(lane.folder / STORE_NAME)
+            if (found.sales, found.stock) != (own_sales, state.stock):
+                return found
+        return state_of(self.hub.folder / STORE_NAME)
+
+
+async def _offline_day(size: int, folder: Path, scope: str) -> tuple[float, FinalState, dict[str, float]]:
+    state = expected("offline_day", size)
+    own_sales = size if scope == "retail" else state.sales
+    async with Shop(folder, scope) as shop:
+        assert shop.network is not None
+        await shop.network.cut()
+        sold = await asyncio.gather(
+            *(lane.ask("sell", lane=number, count=size) for number, lane in enumerate(shop.lanes, 1))
+        )
+        carried = shop.network.carried
+        before = await shop.hub.ask("usage")
+        await shop.network.start()
+        begun = time.monotonic()
+        await shop.all_lanes("check")
+        ended = await shop.even(state, own_sales)
+        after = await shop.hub.ask("usage")
+        details = {
+            "memory_bytes": after["peak"],
+            "memory_before_bytes": before["memory"],
+            "hub_cpu_seconds": after["cpu"] - before["cpu"],
+            "disk_bytes": float(shop.hub.disk_bytes()),
+            "wire_bytes": float(shop.network.carried - carried),
+            "offline_sales_per_second": LANES * size / max(one["seconds"] for one in sold),
+        }
+    return ended - begun, shop.read(state, own_sales), details
+
+
+_LIMIT_SAMPLES = 200
+
+
+async def _live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
+    paced = _PACED_PER_SECOND * _PACED_SECONDS // LANES
+    details: dict[str, float] = {}
+    async with Shop(folder, "everywhere") as shop:
+        begun = time.monotonic()
+        sold = await asyncio.gather(
+            *(lane.ask("sell", lane=number, count=size) for number, lane in enumerate(shop.lanes, 1))
+        )
+        seconds = time.monotonic() - begun
+        state = expected("live", size)
+        details["even_seconds"] = await shop.even(state, state.sales) - begun
+        details["per_second"] = LANES * size / seconds
+        took = [value for one in sold for value in one["took"]]
+        details |= {"sale_p50_ms": percentile(took, 0.5), "sale_p99_ms": percentile(took, 0.99)}
+        details |= await _propagation(shop, [one["began"] for one in sold], "")
+        details["memory_bytes"] = (await shop.hub.ask("usage"))["peak"]
+        final = shop.read(state, state.sales)
+        every = LANES / _PACED_PER_SECOND
+        slow = await asyncio.gather(
+            *(
+                lane.ask("sell", lane=number, count=size + paced, first=size, every=every)
+                for number, lane in enumerate(shop.lanes, 1)
+            )
+        )
+        state = expected("live", size + paced)
+        await shop.even(state, state.sales)
+        details |= await _propagation(shop, [one["began"] for one in slow], "paced_")
+    return seconds, final, details
+
+
+async def _propagation(shop: Shop, began: list[dict[str, float]], prefix: str) -> dict[str, float]:
+    """Return percentiles from a sale's begin at one lane until it is durable and readable at another."""
+    waited: list[float] = []
+    for number, lane in enumerate(shop.lanes):
+        came = await lane.ask("came", category="sales")
+        for other, sold in enumerate(began):
+            if other != number:
+                waited += [came[key] - at for key, at in sold.items()]
+    return {f"{prefix}p50_ms": percentile(waited, 0.5), f"{prefix}p99_ms": percentile(waited, 0.99)}
+
+
+def offline_day(size: int, folder: Path, scope: str) -> tuple[float, FinalState, dict[str, float]]:
+    """Return seconds, state and details of an offline day."""
+    return asyncio.run(_offline_day(size, folder, scope))
+
+
+def live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
+    """Return seconds, state and details of live sales; the limit of the wait is an echo on a websocket and a bare commit."""
+    seconds, state, details = asyncio.run(_live(size, folder))
+    limits = {"echo": bare.echoes(_LIMIT_SAMPLES), "commit": bare.commits(_LIMIT_SAMPLES)}
+    details |= {f"limit_{name}_ms": percentile(values, 0.5) for name, values in limits.items()}
+    return seconds, state, details
