@@ -19,6 +19,7 @@ restarted process), the program included; bytes on the wire are both directions 
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import subprocess
 import time
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 120.0
 _NS = 1e9
 _KIB = 1024
+_PIECE_BYTES = 65_536
 
 
 class Failed(Exception):  # noqa: N818 - a result, told to whoever asked for the cell
@@ -93,7 +95,7 @@ class Process:
                 waiting.register(self._process.stdout, selectors.EVENT_READ)
                 if not waiting.select(max(0.0, self._deadline - time.monotonic())):
                     raise Failed(f"{self._role} had not finished when the time was over")
-            piece = self._process.stdout.read1()
+            piece = os.read(self._process.stdout.fileno(), _PIECE_BYTES)
             if not piece:
                 raise Failed(f"{self._role} ended with exit code {self._process.wait()}")
             self._rest += piece
