@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDER = Path(__file__).parent / "node"
+# Hocuspocus and y-websocket carry documents of Yjs, which has their cells in process.
+_NETWORK = ("offline_day", "catalogue", "live")
 # Name of the script, then the name as its makers write it, the main package, and the cells.
 SCRIPTS = {
     "yjs": ("Yjs", "yjs", ("merge", "growth")),
-    "automerge-repo": ("automerge-repo", "@automerge/automerge-repo", ("merge", "growth")),
+    "hocuspocus": ("Hocuspocus", "@hocuspocus/server", _NETWORK),
+    "y-websocket": ("y-websocket", "y-websocket", _NETWORK),
+    "automerge-repo": (
+        "automerge-repo",
+        "@automerge/automerge-repo",
+        ("merge", "offline_day", "live", "growth"),
+    ),
     "tinybase": ("TinyBase", "tinybase", ("merge", "growth")),
     "pouchdb": ("PouchDB", "pouchdb", ("merge", "growth")),
 }
@@ -44,9 +52,16 @@ def missing() -> str | None:
     return None
 
 
+def _version(package: str) -> str:
+    """Return the version of an installed package, or nothing."""
+    file = FOLDER / "node_modules" / package / "package.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["version"]) if file.exists() else ""
+
+
 def install() -> None:
     """Install the packages, unless they are there."""
-    if not (FOLDER / "node_modules" / ".package-lock.json").exists():
+    wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    if any(_version(package) != named for package, named in wanted.items()):
         subprocess.run(_INSTALL, cwd=FOLDER, check=True, stdout=sys.stderr)
 
 
@@ -74,12 +89,6 @@ def write_workload(cell: str, size: int, folder: Path) -> None:
             _write_lines(folder / f"lane{lane}.ndjson", map(asdict, lane_sales(lane, size)))
 
 
-def version(package: str) -> str:
-    """Return the version of an installed package."""
-    described = (FOLDER / "node_modules" / package / "package.json").read_text(encoding="utf-8")
-    return str(json.loads(described)["version"])
-
-
 def peer(script: str) -> Peer:
     """Return a system as the cells see it."""
     name, package, _ = SCRIPTS[script]
@@ -88,7 +97,7 @@ def peer(script: str) -> Peer:
         file = str(FOLDER / f"{script}.mjs")
         return ["node", "--expose-gc", "--max-old-space-size=8192", file, *of.arguments()]
 
-    return Peer(name, partial(version, package), command, write_workload)
+    return Peer(name, partial(_version, package), command, write_workload)
 
 
 SYSTEMS = tuple(
