@@ -38,7 +38,7 @@ SCRIPTS = {
         "@automerge/automerge-repo",
         ("merge", "offline_day", "live", "growth"),
     ),
-    "tinybase": ("TinyBase", "tinybase", ("merge", "growth")),
+    "tinybase": ("TinyBase", "tinybase", ("merge", *_NETWORK, "growth")),
     "pouchdb": ("PouchDB", "pouchdb", ("merge", "growth")),
 }
 _INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--legacy-peer-deps")

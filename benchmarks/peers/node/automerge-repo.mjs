@@ -15,10 +15,11 @@ import * as network from './network.mjs'
 
 const bucketOf = product => String(Math.floor(product / 100))
 
+// The same bytes in every process: its actor and its time are given.
 const base = () => {
   const stock = {}
   fullStock().forEach((left, product) => { (stock[bucketOf(product)] ??= {})[product] = new A.Counter(left) })
-  return A.save(A.from({ sales: {}, stock }, { actor: '00' }))
+  return A.save(A.change(A.init({ actor: '00' }), { time: 0 }, document => Object.assign(document, { sales: {}, stock })))
 }
 
 const take = (document, product, quantity) => document.stock[bucketOf(product)][product].decrement(quantity)
@@ -68,7 +69,6 @@ const watched = (repo, handle) => {
 const openRepo = (config = {}) => {
   const repo = new Repo({ network: [], ...config })
   const handle = repo.import(base(), { docId: documentId })
-  handle.doneLoading?.()
   return watched(repo, handle)
 }
 

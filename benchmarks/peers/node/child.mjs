@@ -28,6 +28,9 @@ export const told = {
 const workload = dirname(told.folder)
 const { products, opening } = JSON.parse(readFileSync(join(workload, 'workload.json')))
 
+// Standard output is for what is said here; what a system tells people goes to standard error.
+for (const level of ['log', 'info', 'debug']) console[level] = console.error
+
 export const say = message => process.stdout.write(JSON.stringify(message) + '\n')
 
 const words = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
