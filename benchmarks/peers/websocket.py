@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic_ns, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,7 @@ class _Counted(Plain):
 
 
 def _store(folder: Path) -> Any:
-    """Return the store of the hub's room, in its own file, with a count of the writes that have ended."""
+    """Return the store of the hub's room, in its own file."""
     from pycrdt.store import SQLiteYStore  # noqa: PLC0415 - as in loro_doc.py
 
     class Store(SQLiteYStore):  # type: ignore[misc, unused-ignore]
@@ -107,10 +107,8 @@ async def _opened(folder: Path) -> AsyncIterator[tuple[Any, pycrdt.Doc[Any]]]:
 
     document: pycrdt.Doc[Any] = pycrdt.Doc()
     async with _store(folder) as store:
-        try:
+        with suppress(YDocNotFound):
             await store.apply_updates(document)
-        except YDocNotFound:
-            pass
         yield store, document
 
 
@@ -159,7 +157,7 @@ async def _connected(document: pycrdt.Doc[Any], port: int) -> AsyncIterator[Call
     """Connect a document; give what counts its bytes."""
     async with websockets.connect(f"ws://{HOST}:{port}{_PATH}", max_size=None) as connection:
         raw = connection.transport.get_extra_info("socket")
-        async with pycrdt.Provider(document, _Socket(connection, _PATH)) as provider:  # type: ignore[arg-type]
+        async with pycrdt.Provider(document, _Socket(connection, _PATH)) as provider:
             await provider.synced.wait()
             yield lambda: connection_bytes(raw)
 

@@ -1,6 +1,6 @@
 // TinyBase's MergeableStore: a table of sales, and a table of stock with a row for each product and a cell for each lane, the sum that it has
 // taken: cells merge one by one, and only the lane writes its own. Each sale is one transaction. On the disk by its file persister, which writes
-// the whole file at each change that it sees. A synchronizer waits a second for an answer by default, a minute here.
+// the whole file at each change that it sees.
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,8 +33,6 @@ const stateOf = store => {
 
 const file = () => join(told.folder, 'store.json')
 
-const TIMEOUT_SECONDS = 60
-
 const watched = (store = createMergeableStore()) => ({
   store,
   count: () => store.getRowCount('sales'),
@@ -43,7 +41,7 @@ const watched = (store = createMergeableStore()) => ({
 })
 
 const connect = async ({ store }) => {
-  const synchronizer = await createWsSynchronizer(store, new WebSocket(`ws://${HOST}:${told.port}/${ROOM}`), TIMEOUT_SECONDS)
+  const synchronizer = await createWsSynchronizer(store, new WebSocket(`ws://${HOST}:${told.port}/${ROOM}`))
   await synchronizer.startSync()
 }
 
