@@ -1,6 +1,6 @@
 """The systems with Node: their packages, the workload as they read it, and how they are started.
 
-The packages are installed at first use, into a folder beside `package.json` that is not part of the project.
+`python -m benchmarks.peers install` installs the packages into a folder beside `package.json` that is not part of the project.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SCRIPTS = {
         "@automerge/automerge-repo",
         ("merge", "offline_day", "live", "growth"),
     ),
-    "tinybase": ("TinyBase", "tinybase", ("merge", *_NETWORK, "growth")),
-    "pouchdb": ("PouchDB", "pouchdb", ("merge", "growth")),
+    "tinybase": ("TinyBase", "tinybase", ("merge", "offline_day", "catalogue", "growth")),
+    "pouchdb": ("PouchDB", "pouchdb", ("merge", "catalogue", "growth")),
 }
 _INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--legacy-peer-deps")
 
@@ -49,6 +49,9 @@ def missing() -> str | None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
+    wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    if any(_version(package) != named for package, named in wanted.items()):
+        return "its packages are not installed: python -m benchmarks.peers install"
     return None
 
 
@@ -59,10 +62,8 @@ def _version(package: str) -> str:
 
 
 def install() -> None:
-    """Install the packages, unless they are there."""
-    wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    if any(_version(package) != named for package, named in wanted.items()):
-        subprocess.run(_INSTALL, cwd=FOLDER, check=True, stdout=sys.stderr)
+    """Install the packages; a few minutes the first time, since some are compiled."""
+    subprocess.run(_INSTALL, cwd=FOLDER, check=True, stdout=sys.stderr)
 
 
 def _write_lines(file: Path, lines: Iterable[object]) -> None:
@@ -107,5 +108,4 @@ SYSTEMS = tuple(
 
 def main(script: str, arguments: list[str]) -> None:
     """Run one cell of one system."""
-    install()
     run.run_cell(peer(script), arguments)

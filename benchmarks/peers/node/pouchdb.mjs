@@ -1,9 +1,13 @@
 // PouchDB: a sale is a document that names the product and the quantity, and the stock is the sum of the sales, as CouchDB's guide to accounting
 // by a ledger advises: a document with a running number would be a conflict. Databases are LevelDB, PouchDB's own choice in Node.
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import express from 'express'
+import expressPouchDB from 'express-pouchdb'
 import PouchDB from 'pouchdb'
-import { diskBytes, fullStock, merge, play, growth, restart, told } from './child.mjs'
+import { HOST, ROOM, catalogue, diskBytes, fullStock, growth, hear, merge, play, restart, say, told } from './child.mjs'
+import * as network from './network.mjs'
 
 const database = name => new PouchDB(join(told.folder, name), { auto_compaction: true, revs_limit: 1 })
 const BATCH = { batch_size: 1000, batches_limit: 10 }
@@ -17,6 +21,45 @@ const stateOf = async hub => {
     stock[doc.product] -= doc.quantity
   }
   return { sales, stock }
+}
+
+const url = () => `http://${HOST}:${told.port}/${ROOM}`
+
+const watched = database => {
+  const feed = database.changes({ since: 'now', live: true })
+  return {
+    database,
+    feed,
+    count: async () => (await database.info()).doc_count,
+    state: () => stateOf(database),
+    watch: changed => feed.on('change', changed),
+  }
+}
+
+const put = ({ database }, { key, ...sale }) => database.put({ _id: key, ...sale })
+
+const connect = ({ database }) => { database.sync(url(), { live: true, retry: true, ...BATCH }) }
+
+let served
+const hub = {
+  start: async () => {
+    const Served = PouchDB.defaults({ prefix: `${told.folder}/`, auto_compaction: true, revs_limit: 1 })
+    served = watched(new Served(ROOM))
+    await served.database.info()
+    const app = express()
+    app.use(expressPouchDB(Served, {
+      mode: 'minimumForPouchDB', inMemoryConfig: true, logPath: join(told.folder, 'log.txt'),
+    }))
+    await new Promise(resolve => app.listen(told.port, HOST, resolve))
+  },
+  // A write that LevelDB has taken is with the operating system, which PouchDB does not ask to flush it.
+  durable: () => network.settled(served),
+}
+
+const productsState = async database => {
+  const stock = fullStock()
+  for (const { key, number } of catalogue()) stock[number] = (await database.get(key)).price
+  return { sales: (await database.info()).doc_count, stock }
 }
 
 await play({
@@ -43,5 +86,27 @@ await play({
       return diskBytes(join(told.folder, 'hub'))
     })
   },
-  state: () => restart(() => stateOf(database('hub'))),
+  state: () => restart(() => stateOf(database(existsSync(join(told.folder, ROOM)) ? ROOM : 'hub'))),
+  hub: () => network.hub(hub),
+  lane: () => network.lane({ open: () => watched(database('lane')), sell: put, connect }),
+  live: () => network.live({
+    open: () => watched(database('lane')),
+    connect,
+    sold: put,
+    seen: ({ feed }, call) => feed.on('change', ({ id }) => call(id)),
+  }),
+  fill: async () => {
+    await database(ROOM).bulkDocs(catalogue().map(({ key, number, ...values }) => ({ _id: key, ...values })))
+    say({ filled: true })
+    await hear()
+  },
+  fresh: () => network.fresh({
+    open: () => database(ROOM),
+    connect: open => open.replicate.from(url(), BATCH),
+    watch: () => {},
+    count: async open => (await open.info()).doc_count,
+    get: (open, key) => open.get(key),
+    keep: () => {},
+  }),
+  products: () => restart(() => productsState(database(ROOM))),
 })
