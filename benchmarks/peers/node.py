@@ -38,8 +38,8 @@ SCRIPTS = {
         "@automerge/automerge-repo",
         ("merge", "offline_day", "live", "growth"),
     ),
-    "tinybase": ("TinyBase", "tinybase", ("merge", "offline_day", "catalogue", "growth")),
-    "pouchdb": ("PouchDB", "pouchdb", ("merge", "catalogue", "growth")),
+    "tinybase": ("TinyBase", "tinybase", ("merge", *_NETWORK, "growth")),
+    "pouchdb": ("PouchDB", "pouchdb", ("merge", *_NETWORK, "growth")),
 }
 _INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--legacy-peer-deps")
 

@@ -40,6 +40,14 @@ const put = ({ database }, { key, ...sale }) => database.put({ _id: key, ...sale
 
 const connect = ({ database }) => { database.sync(url(), { live: true, retry: true, ...BATCH }) }
 
+// One synchronization after the other until everything is there: live ones wait for a heartbeat between.
+const connectOnce = store => {
+  let over = false
+  network.settled(store).then(() => { over = true })
+  const again = async () => { while (!over) await store.database.sync(url(), BATCH) }
+  again()
+}
+
 let served
 const hub = {
   start: async () => {
@@ -88,7 +96,7 @@ await play({
   },
   state: () => restart(() => stateOf(database(existsSync(join(told.folder, ROOM)) ? ROOM : 'hub'))),
   hub: () => network.hub(hub),
-  lane: () => network.lane({ open: () => watched(database('lane')), sell: put, connect }),
+  lane: () => network.lane({ open: () => watched(database('lane')), sell: put, connect: connectOnce }),
   live: () => network.live({
     open: () => watched(database('lane')),
     connect,
