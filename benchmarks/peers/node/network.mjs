@@ -6,16 +6,21 @@ import { LANES, catalogue, hear, isExpected, laneSales, now, say, sayState, told
 
 const ALL = LANES.length * told.size
 
-// Call `check` now and at every change until it returns a state; changes of the same turn of the loop are looked at once.
+// Call `check` now and at every change until it returns a state; changes that come while it looks are looked at once, afterwards.
 const until = (watch, check) => new Promise(resolve => {
-  let waiting = false
+  let looking = false
+  let again = false
   let found = false
   const look = async () => {
-    waiting = false
-    const state = found ? null : await check()
-    if (state && !found) { found = true; resolve(state) }
+    again = false
+    const state = await check()
+    looking = false
+    if (state) { found = true; resolve(state) } else if (again) changed()
   }
-  const changed = () => { if (!waiting && !found) { waiting = true; setImmediate(look) } }
+  const changed = () => {
+    again = true
+    if (!looking && !found) { looking = true; setImmediate(look) }
+  }
   watch(changed)
   changed()
 })
