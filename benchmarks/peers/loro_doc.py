@@ -1,0 +1,81 @@
+"""Loro. Sales are plain values of a Map: they never change. Stock is one of its Counters for each product, which merge by adding.
+
+Each sale is one commit. Merging uses `import_batch`, which its documentation recommends for many updates at once. Loro leaves the network to
+those who use it, so it has only the cells in process.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks import workload
+from benchmarks.peers import layout
+from benchmarks.peers.child import PRODUCTS
+from benchmarks.peers.run import PythonSystem
+
+
+class Counters:
+    """Sales as plain values, stock as Counters."""
+
+    def __init__(self) -> None:
+        # Optional: whoever only asks which systems there are needs none of them.
+        import loro  # noqa: PLC0415
+
+        self._loro: Any = loro
+        self._doc: Any = loro.LoroDoc()
+        self._sales: Any = self._doc.get_map("sales")
+        self._stock: dict[int, Any] = {}
+
+    def _of(self, product: int) -> Any:
+        found = self._stock.get(product)
+        if found is None:
+            found = self._stock[product] = self._doc.get_counter(f"stock.{product}")
+        return found
+
+    def sell(self, sale: workload.Sale, lane: int) -> None:  # noqa: ARG002 - other layouts need the lane
+        """Write a sale and what it takes from the stock."""
+        record = {
+            "product": sale.product,
+            "quantity": sale.quantity,
+            "total": sale.total,
+            "at_ms": sale.at_ms,
+        }
+        self._sales.insert(sale.key, record)
+        self._of(sale.product).decrement(sale.quantity)
+        self._doc.commit()
+
+    def take(self, product: int, quantity: int, lane: int) -> None:  # noqa: ARG002 - as above
+        """Take from the stock of a product."""
+        self._of(product).decrement(quantity)
+        self._doc.commit()
+
+    def export(self) -> bytes:
+        """Return the whole document as a snapshot."""
+        return bytes(self._doc.export(self._loro.ExportMode.Snapshot()))
+
+    def merge(self, updates: list[bytes]) -> None:
+        """Import what other replicas exported."""
+        self._doc.import_batch(updates)
+
+    def state(self) -> workload.FinalState:
+        """Read every sale and every stock."""
+        everything: dict[str, Any] = self._doc.get_deep_value()
+        sales = sum(1 for sale in everything.get("sales", {}).values() if sale["total"] > 0)
+        stock = {
+            product: workload.OPENING_BALANCE + int(everything.get(f"stock.{product}", 0))
+            for product in range(PRODUCTS)
+        }
+        return workload.FinalState(sales, stock)
+
+
+SYSTEM = PythonSystem(
+    "Loro",
+    "loro",
+    ("merge", "growth"),
+    {
+        "merge": partial(layout.merge, Counters),
+        "growth": partial(layout.growth, Counters),
+        "state": partial(layout.restart, Counters),
+    },
+)
