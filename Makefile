@@ -35,7 +35,9 @@ simulate: .venv/installed ## Run 500 simulated clusters over the retail adapters
 bench: .venv/installed ## Measure how fast and how small, in less than 20 minutes
 	$(BIN)/python -m benchmarks --json build/bench.json --markdown build/bench.md
 
-bench-peers: .venv/installed ## Measure beside other systems, 60 seconds a cell
+bench-peers: .venv/installed ## Measure beside other systems, 60 seconds a cell; installs them first
+	$(BIN)/python -m pip install --quiet --editable '.[dev,peers]'
+	$(BIN)/python -m benchmarks.peers install
 	$(BIN)/python -m benchmarks --peers --json build/bench-peers.json --markdown build/bench-peers.md
 
 bench-quick: .venv/installed ## Measure how fast and how small, with small sizes

@@ -68,9 +68,9 @@ def run(sizes: Sizes, names: list[str]) -> list[Figure]:
 
 
 def main() -> int:
-    """Run from the command line; 1 when a target is missed."""
+    """Run from the command line; 1 when a state of ours is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, about half a minute")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, under three minutes")
     parser.add_argument(
         "--only", nargs="+", choices=list(MEASURES), default=list(MEASURES), help="these figures"
     )
@@ -92,6 +92,8 @@ def main() -> int:
     if outcomes:
         text = f"{cell_table(outcomes, OURS.name)}\n{text}"
     print(text, end="")
+    for path in filter(None, (arguments.markdown, arguments.json)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.markdown:
         arguments.markdown.write_text(text, encoding="utf-8")
     if arguments.json:
@@ -101,9 +103,8 @@ def main() -> int:
             "cells": [outcome.plain() for outcome in outcomes],
         }
         arguments.json.write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    # A time that is missed is no failure of the suite; a wrong state of ours is.
-    wrong = any(one.system == OURS.name and not one.correct for one in outcomes)
-    return 0 if all(figure.met for figure in figures) and not wrong else 1
+    # A target that is missed is no failure of the suite; a wrong state of ours is.
+    return 1 if any(one.system == OURS.name and not one.correct for one in outcomes) else 0
 
 
 if __name__ == "__main__":

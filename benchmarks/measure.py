@@ -32,6 +32,7 @@ class Sizes:
         operations: of the small and of the large document.
         samples: operations timed in each of the two.
         pendencies, runs: open pendencies and rows of history behind the page.
+        page_loads: how often the page is opened.
         idle_nodes: nodes below one hub that have nothing to do.
         fan_out_nodes: numbers of nodes that hear of one change.
         cells: the cells of this project, with the size of each.
@@ -46,6 +47,7 @@ class Sizes:
     samples: int = 1_000
     pendencies: int = 10_000
     runs: int = 100_000
+    page_loads: int = 10
     idle_nodes: int = 1_000
     fan_out_nodes: tuple[int, ...] = (8, 100)
     cells: tuple[tuple[str, int], ...] = (
@@ -76,6 +78,7 @@ QUICK = Sizes(
     samples=300,
     pendencies=2_000,
     runs=20_000,
+    page_loads=3,
     idle_nodes=100,
     fan_out_nodes=(8, 20),
     cells=(

@@ -21,8 +21,6 @@ from benchmarks import workload
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LANES = 5
-PRODUCTS = 10_000
 HOST = "127.0.0.1"
 ROOM = "store"
 EXPECTED_NAME = "expected.json"
@@ -91,18 +89,18 @@ async def heard() -> str:
 
 def lane_sales(lane: int, size: int) -> list[workload.Sale]:
     """Return what a lane sells, oldest first."""
-    return list(workload.sales(lane, size, PRODUCTS))
+    return list(workload.sales(lane, size, workload.PRODUCTS))
 
 
 def all_sales(size: int) -> Iterable[workload.Sale]:
     """Yield what all lanes sell."""
-    for lane in range(1, LANES + 1):
-        yield from workload.sales(lane, size, PRODUCTS)
+    for lane in range(1, workload.LANES + 1):
+        yield from workload.sales(lane, size, workload.PRODUCTS)
 
 
 def stock_of(taken: Iterable[tuple[int, int]]) -> dict[int, int]:
     """Return the stock of every product after what was taken of each, by whichever lane."""
-    stock = dict.fromkeys(range(PRODUCTS), workload.OPENING_BALANCE)
+    stock = dict.fromkeys(range(workload.PRODUCTS), workload.OPENING_BALANCE)
     for product, quantity in taken:
         stock[product] -= quantity
     return stock

@@ -13,8 +13,9 @@ import pycrdt
 
 from benchmarks import workload
 from benchmarks.peers import layout
-from benchmarks.peers.child import LANES, stock_of
+from benchmarks.peers.child import stock_of
 from benchmarks.peers.run import PythonSystem
+from benchmarks.workload import LANES
 
 
 class Nested:

@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks import workload
-from benchmarks.peers.child import LANES, PRODUCTS, Told, hear, lane_sales, say, say_state
+from benchmarks.peers.child import Told, hear, lane_sales, say, say_state
+from benchmarks.workload import LANES, PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks import workload
 from benchmarks.peers import layout
-from benchmarks.peers.child import PRODUCTS
 from benchmarks.peers.run import PythonSystem
+from benchmarks.workload import PRODUCTS
 
 
 class Counters:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks import workload
 from benchmarks.catalogue import products
+from benchmarks.cells import System
 from benchmarks.peers import run
-from benchmarks.peers.child import LANES, PRODUCTS, Told, lane_sales
+from benchmarks.peers.child import Told, lane_sales
 from benchmarks.peers.stage import Peer
-from benchmarks.peers.system import System
+from benchmarks.workload import LANES, PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,10 @@ def _version(package: str) -> str:
 
 
 def install() -> None:
-    """Install the packages; a few minutes the first time, since some are compiled."""
+    """Install the packages; a few minutes the first time, since some are compiled. Say so where there is no npm."""
+    if shutil.which("npm") is None:
+        print("npm is not installed: the systems with Node are left out", file=sys.stderr)
+        return
     subprocess.run(_INSTALL, cwd=FOLDER, check=True, stdout=sys.stderr)
 
 

@@ -31,7 +31,8 @@ from adapters.demo.fleet import free_port
 from benchmarks import workload
 from benchmarks.catalogue import products
 from benchmarks.measure import percentile
-from benchmarks.peers.child import LANES, PRODUCTS, Told, all_sales
+from benchmarks.peers.child import Told, all_sales
+from benchmarks.workload import LANES, PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,7 +20,6 @@ from benchmarks import workload
 from benchmarks.catalogue import products
 from benchmarks.peers.child import (
     HOST,
-    LANES,
     ROOM,
     Told,
     connection_bytes,
@@ -32,6 +31,7 @@ from benchmarks.peers.child import (
 )
 from benchmarks.peers.idiomatic import Plain
 from benchmarks.peers.run import PythonSystem
+from benchmarks.workload import LANES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks import workload
 from benchmarks.peers import SYSTEMS
-from benchmarks.peers.child import PRODUCTS, all_sales
+from benchmarks.peers.child import all_sales
 from benchmarks.peers.idiomatic import Nested, Plain
 from benchmarks.peers.stage import CELLS
+from benchmarks.workload import PRODUCTS
 from tests.process import environment
 
 if TYPE_CHECKING:
