@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks import workload
 from benchmarks.catalogue import products
+from benchmarks.cells import System
 from benchmarks.peers import run
 from benchmarks.peers.child import LANES, PRODUCTS, Told, lane_sales
 from benchmarks.peers.stage import Peer
-from benchmarks.peers.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

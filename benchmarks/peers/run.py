@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cells import System
 from benchmarks.peers.child import Told, say, told
 from benchmarks.peers.stage import CELLS, LIMIT_SECONDS, Peer, result
-from benchmarks.peers.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
