@@ -66,6 +66,20 @@ class Result:
         return json.dumps({name: getattr(self, name) for name in self.__slots__})
 
 
+def outcomes_of(plain: Iterable[Mapping[str, Any]]) -> list[Outcome]:
+    """Read back what `Outcome.plain` wrote."""
+    return [
+        Outcome(
+            one["system"],
+            one["cell"],
+            one["size"],
+            [Result(**repetition) for repetition in one["repetitions"]],
+            one["trouble"],
+        )
+        for one in plain
+    ]
+
+
 @dataclass
 class Outcome:
     """The repetitions of one cell of one system; `trouble` says why there are none, or fewer."""
@@ -136,24 +150,23 @@ def run_cell(system: System, cell: str, size: int, seconds_max: float = SECONDS_
 
 
 def run_cells(
-    work: Iterable[tuple[System, str, int]],
-    repetitions: int,
+    work: Iterable[tuple[System, str, int, int]],
     seconds_max: float,
     told: Callable[[str], None] = lambda _text: None,
 ) -> list[Outcome]:
-    """Run cells `repetitions` times each and return what came of each, in the order given.
+    """Run cells (system, cell, size, repetitions) and return what came of each, in the order given.
 
     They take turns: a slow moment of the machine falls on all of them alike. One that failed is not tried again.
     """
     all_work = list(work)
-    outcomes = [Outcome(system.name, cell, size) for system, cell, size in all_work]
-    missing = {system.name: system.missing() for system, _, _ in all_work}
-    for turn in range(repetitions):
-        for (system, cell, size), outcome in zip(all_work, outcomes, strict=True):
+    outcomes = [Outcome(system.name, cell, size) for system, cell, size, _ in all_work]
+    missing = {system.name: system.missing() for system in dict.fromkeys(system for system, *_ in all_work)}
+    for turn in range(max((times for *_, times in all_work), default=0)):
+        for (system, cell, size, times), outcome in zip(all_work, outcomes, strict=True):
             outcome.trouble = outcome.trouble or missing[system.name]
-            if outcome.trouble:
+            if outcome.trouble or turn >= times:
                 continue
-            told(f"{cell} {size:,}: {system.name}, {turn + 1} of {repetitions}")
+            told(f"{cell} {size:,}: {system.name}, {turn + 1} of {times}")
             result = run_cell(system, cell, size, seconds_max)
             if isinstance(result, str) or result.failure:
                 outcome.trouble = result if isinstance(result, str) else result.failure

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = {**SCOPES, "catalogue": SCHEMA}
 _PER_TRANSACTION = 128
+_LOOK_SECONDS = 0.1
 
 
 class Tally:
@@ -109,6 +110,11 @@ class Host:
     async def came(self, category: str) -> dict[str, float]:
         """Return when each record was durable here."""
         return self.tally.came.get(category, {})
+
+    async def rested(self) -> None:
+        """Wait until nobody was at work at the node for a while, as after closing time: then nothing is held back for people."""
+        while self.node.ledger.at_work:  # noqa: ASYNC110 - time alone changes it
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def check(self) -> bool:
         """Connect, or compare heads, now."""

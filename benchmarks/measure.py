@@ -35,9 +35,9 @@ class Sizes:
         page_loads: how often the page is opened.
         idle_nodes: nodes below one hub that have nothing to do.
         fan_out_nodes: numbers of nodes that hear of one change.
-        cells: the cells of this project, with the size of each.
+        cells: the cells of this project, with the size and the repetitions of each.
         peer_cells: those in which it is compared with the others, which get the same sizes.
-        cell_repetitions: of each cell.
+        peer_repetitions: of each of these, for every system.
     """
 
     products: int = 100_000
@@ -50,14 +50,16 @@ class Sizes:
     page_loads: int = 10
     idle_nodes: int = 1_000
     fan_out_nodes: tuple[int, ...] = (8, 100)
-    cells: tuple[tuple[str, int], ...] = (
-        ("merge", 20_000),
-        ("offline_day_retail", 10_000),
-        ("offline_day", 10_000),
-        ("catalogue", 50_000),
-        ("live", 2_000),
-        ("growth", 10_000),
-        ("growth", 100_000),
+    cells: tuple[tuple[str, int, int], ...] = (
+        ("merge", 20_000, 3),
+        ("offline_day_retail", 10_000, 2),
+        ("offline_day", 10_000, 2),
+        ("catalogue", 50_000, 3),
+        ("catalogue", 500_000, 1),
+        ("live", 1_000, 2),
+        ("growth", 10_000, 3),
+        ("growth", 100_000, 2),
+        ("growth", 1_000_000, 1),
     )
     peer_cells: tuple[tuple[str, int], ...] = (
         ("merge", 2_000),
@@ -66,7 +68,7 @@ class Sizes:
         ("live", 500),
         ("growth", 20_000),
     )
-    cell_repetitions: int = 3
+    peer_repetitions: int = 2
 
 
 FULL = Sizes()
@@ -82,13 +84,13 @@ QUICK = Sizes(
     idle_nodes=100,
     fan_out_nodes=(8, 20),
     cells=(
-        ("merge", 1_000),
-        ("offline_day_retail", 300),
-        ("offline_day", 300),
-        ("catalogue", 5_000),
-        ("live", 100),
-        ("growth", 2_000),
-        ("growth", 10_000),
+        ("merge", 1_000, 1),
+        ("offline_day_retail", 200, 1),
+        ("offline_day", 200, 1),
+        ("catalogue", 5_000, 1),
+        ("live", 50, 1),
+        ("growth", 2_000, 1),
+        ("growth", 10_000, 1),
     ),
     peer_cells=(
         ("merge", 200),
@@ -97,7 +99,7 @@ QUICK = Sizes(
         ("live", 50),
         ("growth", 1_000),
     ),
-    cell_repetitions=1,
+    peer_repetitions=1,
 )
 
 

@@ -1,6 +1,7 @@
 """B2 and B4: a store with five lanes, each node a process with its own SQLite file, over real sockets.
 
-An offline day: the lanes hold the opening stock, lose the network, sell, and all come back at once. Timed: from the network's return
+An offline day: the lanes hold the opening stock, lose the network, sell, and all come back at once after
+closing time, when nobody has been at work for a quarter of a minute (until then a node holds back what arrives in favour of sales). Timed: from the network's return
 until the store and every lane hold the final state, durably. In the retail scope a lane holds its own sales and the stock of all;
 everywhere is every sale at every lane. Live: the lanes sell at full speed while connected, and then at 20 sales a second together.
 """
@@ -80,7 +81,9 @@ class Shop:
         return state_of(self.hub.folder / STORE_NAME)
 
 
-async def _offline_day(size: int, folder: Path, scope: str) -> tuple[float, FinalState, dict[str, float]]:
+async def _offline_day(
+    size: int, folder: Path, scope: str, *, closed: bool
+) -> tuple[float, FinalState, dict[str, float]]:
     state = expected("offline_day", size)
     own_sales = size if scope == "retail" else state.sales
     async with Shop(folder, scope) as shop:
@@ -89,6 +92,8 @@ async def _offline_day(size: int, folder: Path, scope: str) -> tuple[float, Fina
         sold = await asyncio.gather(
             *(lane.ask("sell", lane=number, count=size) for number, lane in enumerate(shop.lanes, 1))
         )
+        if closed:
+            await asyncio.gather(shop.hub.ask("rested"), shop.all_lanes("rested"))
         carried = shop.network.carried
         before = await shop.hub.ask("usage")
         await shop.network.start()
@@ -151,9 +156,11 @@ async def _propagation(shop: Shop, began: list[dict[str, float]], prefix: str) -
     return {f"{prefix}p50_ms": percentile(waited, 0.5), f"{prefix}p99_ms": percentile(waited, 0.99)}
 
 
-def offline_day(size: int, folder: Path, scope: str) -> tuple[float, FinalState, dict[str, float]]:
-    """Return seconds, state and details of an offline day."""
-    return asyncio.run(_offline_day(size, folder, scope))
+def offline_day(
+    size: int, folder: Path, scope: str, *, closed: bool = True
+) -> tuple[float, FinalState, dict[str, float]]:
+    """Return seconds, state and details of an offline day; with ``closed`` false the network returns right after the last sale."""
+    return asyncio.run(_offline_day(size, folder, scope, closed=closed))
 
 
 def live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:

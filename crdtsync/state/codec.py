@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 
@@ -147,6 +147,30 @@ def _group(value: Any, batch_seq: int) -> Group:
     return Group(fields, rows, _pairs(seen, int, "seen"), seq, hlc)
 
 
+def _unpack(data: bytes) -> tuple[Any, ...]:
+    try:
+        raw = msgpack.unpackb(data, use_list=False, strict_map_key=False, ext_hook=_refuse_ext)
+    except BatchInvalid:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise BatchInvalid(f"not msgpack: {error}") from error
+    _expect(type(raw) is tuple and len(raw) == 9, "a batch is not a list of nine")
+    return cast("tuple[Any, ...]", raw)
+
+
+def keys_in(data: bytes) -> list[str]:
+    """Return the key of every row of a batch that ``decode_batch`` accepted before: nothing else of it is looked at.
+
+    Raises:
+        BatchInvalid: it is not such a batch.
+    """
+    groups = _unpack(data)[7]
+    try:
+        return [row[0] for _, _, _, _, rows in groups for row in rows]
+    except (TypeError, ValueError, IndexError) as error:
+        raise BatchInvalid(f"the rows of a batch cannot be read: {error}") from error
+
+
 def decode_batch(data: bytes) -> Batch:
     """Read a batch.
 
@@ -155,13 +179,7 @@ def decode_batch(data: bytes) -> Batch:
     """
     if len(data) > limits.BATCH_READ_BYTES_MAX:
         raise BatchInvalid(f"a batch of {len(data)} bytes exceeds the limit of {limits.BATCH_READ_BYTES_MAX}")
-    try:
-        raw = msgpack.unpackb(data, use_list=False, strict_map_key=False, ext_hook=_refuse_ext)
-    except BatchInvalid:
-        raise
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise BatchInvalid(f"not msgpack: {error}") from error
-    _expect(type(raw) is tuple and len(raw) == 9, "a batch is not a list of nine")
+    raw = _unpack(data)
     form, seq, hlc, prev, txid, parts, actor, groups, compaction = raw
     if form != FORMAT or type(form) is not int:
         raise BatchInvalid(f"batch format {form!r} is not {FORMAT}")

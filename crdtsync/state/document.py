@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.state import cells as lattice
-from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
+from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch, keys_in
 from crdtsync.state.fold import Fold, ReadRow, check_batch
 from crdtsync.state.log import Log
 from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
@@ -109,7 +109,7 @@ def pieces(update: bytes, size_max: int) -> Iterator[tuple[bytes, int]]:
         for runs in piece.runs.values():
             for run in runs:
                 for element in run.elements:
-                    named.update(decode_batch(element).keys())
+                    named.update(keys_in(element))
         yield write_update(piece.runs, piece.deleted), len(named) - before
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
+from crdtsync.state import document as document_module
 from crdtsync.state import fold as fold_module
-from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch
-from crdtsync.state.document import Change, Document, Head, Op
+from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch, keys_in
+from crdtsync.state.document import Change, Document, Head, Op, pieces
 from crdtsync.state.log import Log
 from crdtsync.state.update import Update, append_update, read_update, split_update, write_update
 
@@ -373,6 +374,24 @@ def test_a_document_loads_to_the_state_it_had() -> None:
     again = Document("items", Item.__shape__, 1, a.heads)
     again.load(updates)
     assert again.fold.digest() == a.fold.digest()
+
+
+def test_pieces_name_each_record_once_and_read_nothing_but_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = document(1)
+    log = Log("items", 1)
+    for clock, key in enumerate(("a", "b", "a", "c"), 1):
+        log.apply(write(source, clock, **{key: [Op("write", "name", f"n{clock}")]}))
+    for element in log.elements(1):
+        assert tuple(keys_in(element)) == decode_batch(element).keys()
+    monkeypatch.setattr(document_module, "decode_batch", lambda _data: pytest.fail("a batch is judged again"))
+    assert [count for _, count in pieces(log.encode(), 1)] == [1, 1, 0, 1]
+    assert [count for _, count in pieces(log.encode(), 1 << 20)] == [3]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x99" + b"\xc0" * 9, b"text"])
+def test_keys_of_what_is_no_batch_are_refused(data: bytes) -> None:
+    with pytest.raises(BatchInvalid):
+        keys_in(data)
 
 
 def test_a_batch_of_another_format_is_refused() -> None:
