@@ -44,7 +44,8 @@ async def _download(size: int, folder: Path) -> tuple[float, FinalState, dict[st
             ended = await fresh.ask("reached", products=size)
             usage = await fresh.ask("usage")
             details = {
-                "memory_bytes": usage["peak"],
+                "memory_bytes": usage["memory"],
+                "memory_peak_bytes": usage["peak"],
                 "cpu_seconds": usage["cpu"],
                 "wire_bytes": float(network.carried),
                 "hub_memory_bytes": (await hub.ask("usage"))["peak"],

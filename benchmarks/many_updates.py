@@ -1,7 +1,8 @@
 """B5: many updates of the stock of 10,000 products, each a transaction of one movement, at a store.
 
 Batch, fold and journal as the ledger makes them, thousands to a commit so that the disk does not dilute the figure; the log is compacted
-whenever the node would do it. Then the node starts again, and writes and loads what it has.
+whenever the node would do it. Then the store is opened again: `restart` is until every stock was read,
+`loaded` until the document is in memory for the next write.
 """
 
 from __future__ import annotations
@@ -63,8 +64,11 @@ async def _growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str,
     begun = perf_counter()
     await again.open()
     opened = perf_counter() - begun
+    rows = await again.storage.read(lambda view: view.select("stock"))
+    read = perf_counter() - begun
     await again.document(STOCK_DOC)
     loaded = perf_counter() - begun
+    assert len(rows) == PRODUCTS
     await again.close()
     seconds = sum(tenths)
     details = {
@@ -76,8 +80,9 @@ async def _growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str,
         "disk_bytes": float(disk),
         "memory_bytes": float(memory),
         "memory_peak_bytes": float(status_bytes("VmHWM")),
-        "restart_ms": loaded * 1e3,
+        "restart_ms": read * 1e3,
         "open_ms": opened * 1e3,
+        "loaded_ms": loaded * 1e3,
     }
     return seconds, state_of(folder / STORE_NAME), details
 

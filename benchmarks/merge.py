@@ -175,7 +175,9 @@ def cell(size: int) -> tuple[float, FinalState, dict[str, float]]:
         "cpu_seconds": cpu,
         "per_second": 2 * LANES * size / seconds,
         "wire_bytes": float(sum(map(len, made.frames))),
-        "memory_bytes": float(status_bytes("VmHWM") - before),
+        "memory_bytes": float(status_bytes("VmRSS")),
+        "memory_peak_bytes": float(status_bytes("VmHWM")),
+        "memory_added_bytes": float(status_bytes("VmRSS") - before),
         "limit_yrs_seconds": _yrs(made.frames),
         "limit_msgpack_seconds": _unpacked(made.logs),
     }
