@@ -73,15 +73,15 @@ class Sizes:
 
 FULL = Sizes()
 QUICK = Sizes(
-    products=20_000,
+    products=5_000,
     repetitions=3,
-    transactions=100,
-    operations=(2_000, 50_000),
-    samples=300,
-    pendencies=2_000,
-    runs=20_000,
+    transactions=50,
+    operations=(1_000, 10_000),
+    samples=100,
+    pendencies=500,
+    runs=5_000,
     page_loads=3,
-    idle_nodes=100,
+    idle_nodes=30,
     fan_out_nodes=(8, 20),
     cells=(
         ("merge", 1_000, 1),
