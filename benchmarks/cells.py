@@ -137,7 +137,7 @@ def run_cell(system: System, cell: str, size: int, seconds_max: float = SECONDS_
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
-            return f"not done after {seconds_max:.0f} s"
+            return f"not done after {seconds_max:g} s"
         except OSError as error:
             return f"could not be started: {error}"
     if done.returncode:

@@ -1,9 +1,7 @@
 // The node's HTTP interface: same origin, the session in a cookie, one token against forged requests.
 
-import { early } from "./first.js";
+import { early, request } from "./first.js";
 import { currentLanguage } from "./words.js";
-
-const SECONDS_MAX = 20;
 
 let csrf = "";
 
@@ -42,9 +40,8 @@ async function ask(path, options) {
   let response;
   let body;
   try {
-    const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
     const headers = { "Accept-Language": currentLanguage(), ...options.headers };
-    response = await (early(path) ?? fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store", signal }));
+    response = await (early(path) ?? request(path, { ...options, headers }));
     body = await response.text();
   } catch (error) {
     throw new Unreachable(error.message);

@@ -3,6 +3,7 @@
 const LANGUAGE = "crdtsync.language";
 /** Since the page was opened: who was away from the node for longer asks again. */
 const FRESH_MS = 10_000;
+const SECONDS_MAX = 20;
 const entering = location.pathname === "/enter";
 
 /** What the address says behind the #: only the page ever sees it. */
@@ -36,9 +37,14 @@ export function early(path) {
   return answer;
 }
 
+/** Ask the node, and no longer than a person would wait. */
+export function request(path, options = {}) {
+  return fetch(path, { ...options, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(SECONDS_MAX * 1000) });
+}
+
 function ask(path, options = {}) {
   const headers = { "Accept-Language": language === "en" ? "en" : "pt-BR", ...options.headers };
-  const answer = fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
+  const answer = request(path, { ...options, headers });
   // Who takes the answer hears of a failure; until then nobody does.
   answer.catch(() => {});
   asked.set(path, answer);
