@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
-from time import perf_counter, process_time
-from typing import TYPE_CHECKING, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 from adapters.products import Product
-from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
-from adapters.till_operations import TillOperation, TillOperationKind
 from benchmarks.catalogue import DOC, Sent, fill_references, products
 from benchmarks.measure import Figure, Sizes, percentile
+from benchmarks.sale import Sold, sell
 from crdtsync import load_installed
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.runner import seldom_collected
@@ -30,20 +27,10 @@ if TYPE_CHECKING:
     from crdtsync.node.run import Run
 
 P99_MS_MAX = 10.0
-
-
-class Sold(NamedTuple):
-    """What a sale took: seconds that the cashier waited, and seconds of work of this process meanwhile."""
-
-    wall: float
-    work: float
-
-
 _STORE = "loja1"
 _EVERY_SECONDS = 0.01
 _QUIET_SALES = 300
 _WAIT_SECONDS = 600
-_WHEN = datetime(2026, 11, 24, 13, tzinfo=UTC)
 
 
 def _loja(folder: Path, *, listen: bool) -> Node:
@@ -87,28 +74,6 @@ async def _until_done(node: Node) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _sell(node: Node, number: int, keys: list[str]) -> Sold:
-    """One sale of one unit, whole: sale, till operation, stock. By its records, a minute after the one before."""
-    key = keys[number % len(keys)]
-    when = _WHEN + timedelta(minutes=number)
-    line = SaleLine(product=key, quantity=Decimal(1), unit_price=Decimal("9.90"))
-    begun, worked = perf_counter(), process_time()
-    async with node.transaction() as tx:
-        payment = Payment(method=PaymentMethod.PIX, amount=line.total)
-        tx.create(Sale, id=f"v{number}", sold_at=when, lines=[line], payments=[payment])
-        tx.create(
-            TillOperation,
-            id=f"o{number}",
-            kind=TillOperationKind.VENDA,
-            happened_at=when,
-            shift="t1",
-            amount=line.total,
-            sale=f"v{number}",
-        )
-        (await tx.get(StockItem, key)).balance.subtract(1, cause=f"v{number}")
-    return Sold(perf_counter() - begun, process_time() - worked)
-
-
 async def _samples(catalogue: Sent) -> tuple[list[Sold], list[Sold], float]:
     """Return the seconds of sales during the download and without one, and how long the download took."""
     with tempfile.TemporaryDirectory() as above, tempfile.TemporaryDirectory() as below:
@@ -146,13 +111,13 @@ async def _measure(caixa: Node, keys: list[str], batches: int) -> tuple[list[Sol
         # A catalogue of one piece is there already: then the first check is all there is.
         while not ended and not caixa.uplink.heard:
             over = bool(ended)
-            took = await _sell(caixa, number, keys)
+            took = await sell(caixa, number, keys[number % len(keys)])
             number += 1
             if began and not over:
                 busy.append(took)
             await asyncio.sleep(_EVERY_SECONDS)
         for _ in range(_QUIET_SALES):
-            quiet.append(await _sell(caixa, number, keys))
+            quiet.append(await sell(caixa, number, keys[number % len(keys)]))
             number += 1
             await asyncio.sleep(_EVERY_SECONDS)
         if await caixa.count(Product) < batches:

@@ -10,16 +10,13 @@ import asyncio
 import statistics
 import tempfile
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 
-from adapters.receivables import Receivable
-from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
+from adapters.sales import Sale
 from adapters.stock import StockItem
-from adapters.till_operations import TillOperation, TillOperationKind
 from benchmarks.measure import Figure, Sizes, percentile
+from benchmarks.sale import sell
 from benchmarks.store import commit_bare, open_bare
 from crdtsync import load_installed
 from crdtsync.node import Node, NodeConfig
@@ -30,39 +27,11 @@ TARGET = 2.0
 WRITERS = 10
 SHARED_TARGET = 5.0
 _KEYS = 200
-_WHEN = datetime(2026, 11, 24, 13, tzinfo=UTC)
 
 
 async def _sell(node: Node, number: int) -> float:
     """Make a sale on credit; return the seconds that it took."""
-    when = _WHEN + timedelta(minutes=number)
-    product = str(number % _KEYS)
-    line = SaleLine(product=product, quantity=Decimal(1), unit_price=Decimal("9.90"))
-    begun = perf_counter()
-    async with node.transaction() as tx:
-        payment = Payment(method=PaymentMethod.CREDIARIO, amount=line.total)
-        tx.create(Sale, id=f"v{number}", sold_at=when, lines=[line], payments=[payment], customer="c1")
-        tx.create(
-            TillOperation,
-            id=f"o{number}",
-            kind=TillOperationKind.VENDA,
-            happened_at=when,
-            shift="t1",
-            amount=line.total,
-            sale=f"v{number}",
-        )
-        tx.create(
-            Receivable,
-            id=f"r{number}",
-            number=f"{number}/1",
-            customer="c1",
-            sale=f"v{number}",
-            issued_on=when.date(),
-            due_on=when.date(),
-            value=line.total,
-        )
-        (await tx.get(StockItem, product)).balance.subtract(1, cause=f"v{number}")
-    return perf_counter() - begun
+    return (await sell(node, number, str(number % _KEYS), credit=True)).wall
 
 
 async def _samples(count: int) -> tuple[list[float], list[float], float, float]:
@@ -86,19 +55,15 @@ async def _samples(count: int) -> tuple[list[float], list[float], float, float]:
                 one = await _rate(node, count, 1, count)
                 ten = await _rate(node, count, WRITERS, 2 * count)
                 found = await node.count(Sale)
-    made = count + _each(count, 1) + _each(count, WRITERS) * WRITERS
+    made = count + count + count // WRITERS * WRITERS
     if found != made:
         raise AssertionError(f"{found} of {made} sales are there")
     return sold, bare, one, ten
 
 
-def _each(count: int, writers: int) -> int:
-    return count // writers
-
-
 async def _rate(node: Node, count: int, writers: int, first: int) -> float:
     """Return sales a second of so many writers that each make the next when theirs is durable."""
-    each = _each(count, writers)
+    each = count // writers
 
     async def write(begin: int) -> None:
         for number in range(begin, begin + each):
