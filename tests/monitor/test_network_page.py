@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from crdtsync.monitor.serve import serve
 from crdtsync.monitor.tokens import Level, address_of
@@ -98,6 +99,33 @@ async def test_a_fleet_is_paged_sorted_filtered_and_readable_everywhere(
         await open_network(looking, address_of(tmp_path, port, Level.READER))
         await expect(looking.locator("tbody tr")).to_have_count(50)
         await expect(looking.get_by_role("main").get_by_role("button")).to_have_count(0)
+
+
+async def test_who_is_quicker_than_the_node_chooses_from_what_was_chosen_last(
+    browser: Browser, tmp_path: Path
+) -> None:
+    config = NodeConfig(tmp_path, "gestao", Role.GESTAO)
+    async with Node(config, schema=SCHEMA) as node, serve(node) as port:
+        await add_fleet(node, 60)
+        page = await browser.new_page()
+        await open_network(page, address_of(tmp_path, port))
+        rows = page.locator("tbody tr")
+        await page.get_by_label("Nome ou loja").fill("loja007")
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(1)
+        answered = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await answered.wait()
+            await route.continue_()
+
+        await page.route("**/api/network?*", hold)
+        await page.get_by_role("link", name="Limpar filtros").click()
+        # What is shown is still what was found by name.
+        await page.get_by_label("Ordem").select_option("pendencies")
+        answered.set()
+        await expect(rows).to_have_count(50)
+        await expect(page.get_by_label("Nome ou loja")).to_have_value("")
 
 
 async def test_a_store_is_paused_resumed_and_revoked_and_both_pages_say_so_as_it_happens(

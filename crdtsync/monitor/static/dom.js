@@ -68,6 +68,8 @@ function update(old, fresh) {
     // Whether a row is open is the person's, not the data's.
     if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
   }
+  // A field in which a person wrote listens to its attribute no more; what is being written there stays until something else is so.
+  if (old.nodeName === "INPUT" && old.defaultValue !== fresh.defaultValue) old.value = fresh.defaultValue;
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   for (const name of HANDLERS) if (old[name] !== fresh[name]) old[name] = fresh[name];
   if (old.nodeName === "PROGRESS" && old.value !== fresh.value) old.value = fresh.value;

@@ -68,7 +68,8 @@ function counts(network, params) {
 }
 
 function filters(params, context) {
-  const choose = (chosen) => context.go(address("network", null, { ...params, ...chosen, after: null }));
+  // What is chosen now, not when this was drawn: a person may be quicker than the node.
+  const choose = (chosen) => context.go(address("network", null, { ...context.place.params, ...chosen, after: null }));
   const name = h("input", {
     id: "network-name",
     type: "search",
