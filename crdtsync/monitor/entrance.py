@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import mimetypes
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +22,9 @@ from crdtsync.said import say
 
 STATIC = Path(__file__).parent / "static"
 _TOKEN_CHARS_MAX = 256
+_DAY_MS = 86_400_000
+# History goes four days back; most of what is open is younger than this. The browser itself knows the rest, more slowly.
+_OFFSET_DAYS_MAX = 60
 # It takes no token.
 _OPEN: dict[str, Any] = {"security": []}
 router = APIRouter()
@@ -65,7 +70,7 @@ async def me(request: Request, node: NodeHere) -> dict[str, Any]:
 
 
 def _told(caller: Caller, node: Node) -> dict[str, Any]:
-    config = node.config
+    config, now_ms = node.config, node.ledger.clock.now_ms()
     return {
         "role": caller.level.value,
         "csrf": caller.csrf,
@@ -75,8 +80,26 @@ def _told(caller: Caller, node: Node) -> dict[str, Any]:
         "account": config.account,
         "version": version("crdtsync"),
         "time_zone": config.time_zone,
-        "now_ms": node.ledger.clock.now_ms(),
+        "utc_offset": utc_offset(ZoneInfo(config.time_zone), now_ms),
+        "now_ms": now_ms,
     }
+
+
+def utc_offset(zone: ZoneInfo, now_ms: int) -> dict[str, int]:
+    """How far a zone is ahead of UTC, in seconds, and between which moments, at most some weeks away, it surely stays so."""
+
+    def seconds_at(at_ms: int) -> int:
+        offset = datetime.fromtimestamp(at_ms / 1000, zone).utcoffset()
+        assert offset is not None
+        return int(offset.total_seconds())
+
+    seconds, from_ms, until_ms = seconds_at(now_ms), now_ms, now_ms
+    for _ in range(_OFFSET_DAYS_MAX):
+        if seconds_at(from_ms - _DAY_MS) == seconds:
+            from_ms -= _DAY_MS
+        if seconds_at(until_ms + _DAY_MS) == seconds:
+            until_ms += _DAY_MS
+    return {"seconds": seconds, "from_ms": from_ms, "until_ms": until_ms}
 
 
 @router.get("/health/live", openapi_extra=_OPEN)

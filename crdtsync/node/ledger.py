@@ -155,6 +155,8 @@ class Ledger:
         self.opened_at: dict[tuple[str, int], int] | None = None
         """Heads when the store was opened, until something is sent to the node above: (document, replica) -> sequence."""
         self._by_category: tuple[int, dict[str, list[str]]] = (0, {})
+        # Keys that a peer lacked when they were last counted: document -> (from where to where in each log, how many).
+        self._counted: dict[str, tuple[dict[int, tuple[int, int, bytes]], int]] = {}
         self._documents: dict[str, Document] = {}
         self._journal_rows: dict[str, int] = {}
         self._used: set[str] = set()
@@ -390,8 +392,20 @@ class Ledger:
             category = doc.partition("/")[0]
             after = self.behind(doc, vectors.get(doc, {}), replicas)
             if after:
-                counts[category] = counts.get(category, 0) + len(await self.changed_keys(doc, after))
+                counts[category] = counts.get(category, 0) + await self._count_changed(doc, after)
         return counts
+
+    async def _count_changed(self, doc: str, after: Mapping[int, int]) -> int:
+        """Count the keys that batches after these touched. It is asked again and again while nothing moves: reading is for news."""
+        heads = self.heads[doc]
+        between = {
+            replica: (known, heads[replica].seq, heads[replica].hash) for replica, known in after.items()
+        }
+        counted = self._counted.get(doc)
+        if counted is None or counted[0] != between:
+            counted = (between, len(await self.changed_keys(doc, after)))
+            self._counted[doc] = counted
+        return counted[1]
 
     def behind(
         self, doc: str, theirs: Mapping[int, tuple[int, bytes]], replicas: Collection[int] | None = None
@@ -1209,6 +1223,7 @@ class Ledger:
     ) -> None:
         self._removals = removals
         self._by_category = (0, {})
+        self._counted.clear()
         for known in (self.heads, self._working):
             known.clear()
             _install(known, rows)

@@ -6,12 +6,15 @@ import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from crdtsync.errors import StoreBusy
+from crdtsync.monitor.entrance import utc_offset
 from crdtsync.node import NodeConfig
 from crdtsync.node.alerts import AlertCode
 from crdtsync.node.tracking import alerts_of
@@ -52,6 +55,9 @@ async def test_me_says_who_asks_and_who_answers(house: House) -> None:
         "loja1",
     )
     assert {"account", "version", "time_zone", "now_ms"} <= said.keys()
+    spell = said["utc_offset"]
+    assert spell["seconds"] == -3 * 3600
+    assert spell["from_ms"] < said["now_ms"] < spell["until_ms"]
     browser = await house.browser(house.tokens.reader)
     assert len((await browser.get("/api/me")).json()["csrf"]) == 64
 
@@ -311,3 +317,22 @@ async def test_the_network_names_the_nodes_below(tmp_path: Path) -> None:
         assert (one["device"], one["role"], one["store"]) == ("caixa1", "caixa", "loja1")
         assert (one["connected"], one["waiting"]) == (True, 0)
         assert one["heard_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "seconds", "spell"),
+    [
+        ("America/Sao_Paulo", "2026-11-27", -10_800, ("2026-09-28", "2027-01-26")),
+        # Between the ends of summer time in April and its beginning in October.
+        ("Australia/Lord_Howe", "2026-04-20", 37_800, ("2026-04-05", "2026-06-19")),
+    ],
+)
+def test_a_time_zone_is_known_for_some_weeks_and_never_beyond_a_change(
+    zone: str, now: str, seconds: int, spell: tuple[str, str]
+) -> None:
+    at_ms = int(datetime.fromisoformat(now).replace(tzinfo=UTC).timestamp() * 1000)
+    found = utc_offset(ZoneInfo(zone), at_ms)
+    ends = tuple(
+        datetime.fromtimestamp(found[name] / 1000, UTC).date().isoformat() for name in ("from_ms", "until_ms")
+    )
+    assert (found["seconds"], ends) == (seconds, spell)

@@ -10,8 +10,8 @@ const ROWS = 1000;
 
 const dialog = document.getElementById("ask");
 
-export function closeQuestion() {
-  if (dialog.open) dialog.close();
+function closeQuestion() {
+  dialog.close();
 }
 
 /** Who does it, and the PIN of who has one: at the end of every question. */

@@ -1,7 +1,6 @@
 // The page: who is asking, which screen, and keeping it up to date while the node answers.
 
 import { Refused, Unreachable, get, post, useToken } from "./api.js";
-import { closeQuestion } from "./ask.js";
 import { h, show } from "./dom.js";
 import { token as shown } from "./first.js";
 import { now as nowButton, running, total } from "./now.js";
@@ -88,7 +87,8 @@ async function identify() {
   }
   page.entry = null;
   useToken(page.me.csrf);
-  words.useClock(page.me.now_ms, page.me.time_zone);
+  words.useClock(page.me.now_ms);
+  words.useZone(page.me.time_zone, page.me.utc_offset);
   find();
   // Listening brings a first event at once: what it would ask for is asked for here.
   await (page.place === null ? navigate() : refresh());
@@ -170,7 +170,7 @@ async function navigate() {
   const filters = Boolean(document.activeElement?.closest(".filters"));
   page.place = placeOf(location.hash);
   page.problem = null;
-  closeQuestion();
+  element("ask").close();
   if (!first) tell(nextTold);
   nextTold = "";
   if (!filters || first) page.data = null;
@@ -214,10 +214,7 @@ async function load() {
   if (page.me === null || page.place === null) return;
   const place = page.place;
   try {
-    // Asked for before anything is drawn: the node works while the browser does.
-    const asked = Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
-    words.warm();
-    const [status, queue, [module, data]] = await asked;
+    const [status, queue, [module, data]] = await Promise.all([get("/api/status"), get("/api/queue"), loadView(place)]);
     if (place !== page.place) return;
     words.useClock(queue.now_ms);
     Object.assign(page, { status, queue, data, view: module.view, problem: null, heardAt: words.now() });

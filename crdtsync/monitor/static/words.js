@@ -7,22 +7,34 @@ const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import
 let language = chosenBefore in CATALOGUES ? chosenBefore : "pt-BR";
 let texts = (await CATALOGUES[language]()).default;
 let zone = "America/Sao_Paulo";
+let offset = { seconds: 0, from_ms: 0, until_ms: 0 };
 let ahead = 0;
 const formatters = new Map();
+
+const two = (number) => String(number).padStart(2, "0");
+
+/**
+ * How each language writes what every screen shows. The browser could do all of it, but it reads its tables of a language
+ * first, which takes it longer than all the rest of the first view; it does what few screens need.
+ */
+const WRITING = {
+  "pt-BR": {
+    isOne: (number) => number < 2,
+    thousands: ".",
+    date: (at) => `${two(at.getUTCDate())}/${two(at.getUTCMonth() + 1)}/${at.getUTCFullYear()}`,
+  },
+  en: {
+    isOne: (number) => number === 1,
+    thousands: ",",
+    date: (at) => `${at.getUTCMonth() + 1}/${at.getUTCDate()}/${two(at.getUTCFullYear() % 100)}`,
+  },
+};
 
 /** A formatter of the browser, made once: making one takes longer than all that a screen does with it. */
 function made(Kind, locale, options = {}) {
   const key = `${Kind.name} ${locale} ${JSON.stringify(options)}`;
   if (!formatters.has(key)) formatters.set(key, new Kind(locale, options));
   return formatters.get(key);
-}
-
-/** Make what the first screen writes with while the browser waits for the node anyway. */
-export function warm() {
-  clock(now());
-  moment(now(), true);
-  n("records", 1);
-  percent(0);
 }
 
 export function currentLanguage() {
@@ -39,10 +51,15 @@ export async function chooseLanguage(chosen) {
   remember(chosen);
 }
 
-/** Use the node's clock and time zone, not those of the machine that shows the page. */
-export function useClock(nowMs, timeZone) {
-  if (nowMs) ahead = nowMs - Date.now();
-  if (timeZone) zone = timeZone;
+/** Use the node's clock, not that of the machine that shows the page. */
+export function useClock(nowMs) {
+  ahead = nowMs - Date.now();
+}
+
+/** Use the node's time zone too; `utcOffset` is what it is from UTC, and between which moments the node knows it to stay so. */
+export function useZone(timeZone, utcOffset) {
+  zone = timeZone;
+  offset = utcOffset;
 }
 
 export function now() {
@@ -57,7 +74,7 @@ export function t(key, values = {}) {
 /** The text for a number. */
 export function n(key, number, values = {}) {
   const forms = texts[key];
-  const form = forms[made(Intl.PluralRules, language).select(number)] ?? forms.other;
+  const form = WRITING[language].isOne(number) ? forms.one : forms.other;
   return filled(form, { n: count(number), ...values });
 }
 
@@ -84,8 +101,9 @@ export function listed(titles) {
   return made(Intl.ListFormat, language, { type: "conjunction" }).format(titles.map(inside));
 }
 
+/** A whole number, not negative. */
 export function count(number) {
-  return made(Intl.NumberFormat, language).format(number);
+  return String(number).replace(/\B(?=(\d{3})+$)/g, WRITING[language].thousands);
 }
 
 /** An exact decimal, given as text, in the writing of the language. */
@@ -106,7 +124,7 @@ export function taxId(text) {
 }
 
 export function percent(number) {
-  return made(Intl.NumberFormat, language, { style: "percent" }).format(number / 100);
+  return `${Math.round(number)}%`;
 }
 
 export function size(bytes) {
@@ -115,12 +133,14 @@ export function size(bytes) {
 }
 
 export function clock(atMs) {
-  return format(atMs, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const at = local(atMs);
+  return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
 }
 
 /** The time alone when it is today, else with the date. */
 export function moment(atMs, withDate = false) {
-  return !withDate && dayOf(atMs) === dayOf(now()) ? clock(atMs) : format(atMs, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+  if (!withDate && dayOf(atMs) === dayOf(now())) return clock(atMs);
+  return `${WRITING[language].date(local(atMs))}, ${clock(atMs)}`;
 }
 
 /** A calendar day, given as ISO text. */
@@ -130,11 +150,25 @@ export function date(text) {
 
 /** The day of a moment in the node's time zone, as ISO text. */
 export function dayOf(atMs) {
-  return made(Intl.DateTimeFormat, "en-CA", { timeZone: zone }).format(atMs);
+  return local(atMs).toISOString().slice(0, 10);
 }
 
 export function hourOf(atMs) {
-  return Number(made(Intl.DateTimeFormat, "en-GB", { timeZone: zone, hour: "2-digit" }).format(atMs));
+  return local(atMs).getUTCHours();
+}
+
+/** A date whose UTC is what the clocks beside the node show. */
+function local(atMs) {
+  const seconds = atMs >= offset.from_ms && atMs < offset.until_ms ? offset.seconds : secondsAhead(atMs);
+  return new Date(atMs + seconds * 1000);
+}
+
+/** How far the node's time zone is ahead of UTC at a moment far from now, asked of the browser. */
+function secondsAhead(atMs) {
+  const fields = { year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
+  const parts = made(Intl.DateTimeFormat, "en-GB", { timeZone: zone, hourCycle: "h23", ...fields }).formatToParts(atMs);
+  const { year, month, day: date, hour, minute, second } = Object.fromEntries(parts.map(({ type, value }) => [type, Number(value)]));
+  return Date.UTC(year, month - 1, date, hour, minute, second) / 1000 - Math.floor(atMs / 1000);
 }
 
 /** A day, given as ISO text, as people say it. */
@@ -156,10 +190,6 @@ export function shortDay(text, today) {
     : made(Intl.DateTimeFormat, language, { timeZone: "UTC", weekday: "short", day: "numeric" }).format(Date.parse(text));
 }
 
-function format(atMs, options) {
-  return made(Intl.DateTimeFormat, language, { timeZone: zone, ...options }).format(atMs);
-}
-
 /** How long ago: "há 3 minutos". */
 export function ago(atMs) {
   const seconds = Math.max(0, (now() - atMs) / 1000);
@@ -170,13 +200,12 @@ export function ago(atMs) {
     ["minute", 60],
     ["second", 1],
   ].find(([, length]) => seconds >= length);
-  return made(Intl.RelativeTimeFormat, language, { numeric: "always" }).format(-Math.floor(seconds / one), unit);
+  return n(`ago.${unit}`, Math.floor(seconds / one));
 }
 
 /** Minutes and seconds, or hours, minutes and seconds: 4:32, 1:02:03. */
 export function countdown(seconds) {
   const left = Math.max(0, Math.round(seconds));
-  const two = (number) => String(number).padStart(2, "0");
   const [hours, minutes] = [Math.floor(left / 3600), Math.floor(left / 60) % 60];
   return hours ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
 }
