@@ -1,8 +1,7 @@
 // The page: who is asking, which screen, and keeping it up to date while the node answers.
 
-import { Refused, Unreachable, get, post, useToken } from "./api.js";
+import { Refused, Unreachable, get, post, token as shown, useToken } from "./api.js";
 import { h, show } from "./dom.js";
-import { token as shown } from "./first.js";
 import { now as nowButton, running, total } from "./now.js";
 import { address, badge, dotted, heading, icon } from "./parts.js";
 import * as sync from "./sync.js";

@@ -1,10 +1,9 @@
 // What a person reads: texts of the chosen language, numbers, dates of the node's time zone.
 
-import { language as chosenBefore, remember } from "./first.js";
+import { language, useLanguage } from "./api.js";
 
 const CATALOGUES = { "pt-BR": () => import("./texts.pt-BR.js"), en: () => import("./texts.en.js") };
 
-let language = chosenBefore in CATALOGUES ? chosenBefore : "pt-BR";
 let texts = (await CATALOGUES[language]()).default;
 let zone = "America/Sao_Paulo";
 let offset = { seconds: 0, from_ms: 0, until_ms: 0 };
@@ -47,8 +46,7 @@ export function otherLanguage() {
 
 export async function chooseLanguage(chosen) {
   texts = (await CATALOGUES[chosen]()).default;
-  language = chosen;
-  remember(chosen);
+  useLanguage(chosen);
 }
 
 /** Use the node's clock, not that of the machine that shows the page. */
