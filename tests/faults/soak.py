@@ -31,7 +31,7 @@ from crdtsync import Role
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.verbs import verify
 from tests.faults.storm import until_all
-from tests.faults.writer import SCHEMA, Product, Stock, write
+from tests.faults.writer import SCHEMA, Stock, move, write
 from tests.process import end, started, traces
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ async def _sell(node: Node, quiet: asyncio.Event) -> int:
     """Move one unit and edit one product a time until told to be quiet; return how many times."""
     dice, moved = Random(node.config.device), 0
     while not quiet.is_set():
-        key = f"p{dice.randrange(RECORDS)}"
-        async with node.transaction() as tx:
-            (await tx.get(Stock, key)).balance.add(1)
-            (await tx.get(Product, key)).shelf = moved
+        await move(node, f"p{dice.randrange(RECORDS)}")
         moved += 1
     return moved
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from crdtsync import Role
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
-from tests.faults.writer import SCHEMA, Product, config_of, write
+from tests.faults.writer import SCHEMA, Product, Stock, config_of, move
 from tests.process import end, started
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRODUCTS = 100
+MOVED = 100
+"""Records of stock that the hub moves, one after the other."""
 _WRITE_EVERY = 0.1
 _SECONDS_MAX = 300.0
 _POLL_SECONDS = 0.01
@@ -51,18 +54,19 @@ async def hub(folder: Path, port: int, products: int) -> None:
     took: list[float] = []
     config = NodeConfig(folder, config_of(folder).device, Role.GESTAO, port=port, listen=True)
     async with Node(config, schema=SCHEMA) as node:
-        number = await node.count(Product)
-        await node.load(
-            Product, ({"id": f"p{at}", "name": f"product {at}"} for at in range(number, products))
-        )
-        number = max(number, products)
+        there, moved = await node.count(Product), await node.count(Stock)
+        wanted = range(there, max(products, MOVED))
+        await node.load(Product, ({"id": f"p{at}", "name": f"product {at}"} for at in wanted))
+        await node.load(Stock, ({"id": f"p{at}"} for at in range(moved, MOVED)))
         assert node.server is not None
         print(node.server.port, flush=True)
-        while not stop.is_set():
+        # As many records for ever: what a hub takes more is not what it wrote.
+        for key in cycle([f"p{at}" for at in range(MOVED)]):
+            if stop.is_set():
+                break
             began = time.perf_counter()
-            await write(node, number)
+            await move(node, key)
             took.append(time.perf_counter() - began)
-            number += 1
             await asyncio.sleep(_WRITE_EVERY)
     print(json.dumps(took))
 

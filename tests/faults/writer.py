@@ -71,6 +71,14 @@ async def write(node: Node, number: int) -> None:
             earlier.shelf = number
 
 
+async def move(node: Node, key: str) -> None:
+    """Move a unit of a stock that is there, and edit its product: what is alive stays as much as it is."""
+    async with node.transaction() as tx:
+        stock = await tx.get(Stock, key)
+        (await tx.get(Product, key)).shelf = int(stock.balance) + 1
+        stock.balance.add(1)
+
+
 async def _write_for_ever(folder: Path, seed: int) -> None:
     dice = Random(seed)
     log = os.open(folder / ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
