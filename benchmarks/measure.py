@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 KIB = 1024
@@ -122,6 +122,11 @@ class Figure:
     def plain(self) -> dict[str, Any]:
         """The figure as JSON takes it."""
         return {**asdict(self), "met": self.met}
+
+
+def figures_of(plain: Iterable[Mapping[str, Any]]) -> list[Figure]:
+    """Read back what `Figure.plain` wrote."""
+    return [Figure(**{name: value for name, value in one.items() if name != "met"}) for one in plain]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from benchmarks.cells import outcomes_of
-from benchmarks.report import cell_table
+from benchmarks.measure import figures_of
+from benchmarks.report import cell_table, markdown
 
 if TYPE_CHECKING:
     from benchmarks.cells import Outcome
@@ -25,11 +26,11 @@ _LINE, _LEFT, _WIDE, _RIGHT = 18, 260, 420, 80
 
 
 def section(runs: list[dict[str, Any]]) -> str:
-    """Return the tables of runs, each with where it was measured."""
-    parts: list[str] = []
-    for run in runs:
-        where = "; ".join(f"{name} {value}" for name, value in run["environment"].items())
-        parts.append(f"{cell_table(outcomes_of(run['cells']), OURS)}\nMeasured on: {where}.\n")
+    """Return the tables of runs: cells, figures, and where each was measured."""
+    parts = [
+        f"{cell_table(outcomes_of(run['cells']), OURS)}\n{markdown(figures_of(run['figures']), run['environment'])}"
+        for run in runs
+    ]
     return "\n".join(parts)
 
 

@@ -44,8 +44,8 @@ def _number(value: float) -> str:
 
 
 def markdown(figures: list[Figure], where: dict[str, Any]) -> str:
-    """Return the table, the details under it, and where it was measured."""
-    lines = ["| figure | measured | target | met | against |", "|---|---|---|---|---|"]
+    """Return the table, if there is any figure, the details under it, and where it was measured."""
+    lines = ["| figure | measured | target | met | against |", "|---|---|---|---|---|"] if figures else []
     for figure in figures:
         unit = figure.unit if figure.unit == "x" else f" {figure.unit}"
         met = "yes" if figure.met else "**no**"

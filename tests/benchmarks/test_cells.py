@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.cell import run
 from benchmarks.cells import Outcome, Result, System, outcomes_of, run_cell, run_cells
+from benchmarks.measure import Figure, figures_of
 from benchmarks.merge import merged, state_read, work
 from benchmarks.plot import BEGIN, END, PAGE, picture, replaced, section
 from benchmarks.report import cell_table
@@ -54,7 +55,9 @@ def _system(name: str, program: str) -> System:
 def test_a_system_that_fails_stalls_or_says_nothing_is_reported_so() -> None:
     crashed = run_cell(_system("crashes", "raise SystemExit('no disk')"), "merge", 1)
     assert crashed == "ended with code 1: no disk"
-    assert run_cell(_system("stalls", "import time; time.sleep(60)"), "merge", 1, 0.2) == "not done after 0.2 s"
+    assert (
+        run_cell(_system("stalls", "import time; time.sleep(60)"), "merge", 1, 0.2) == "not done after 0.2 s"
+    )
     silent = run_cell(_system("silent", "print('done')"), "merge", 1)
     assert isinstance(silent, str)
     assert silent.startswith("said no result")
@@ -86,11 +89,15 @@ def test_the_page_is_made_from_what_a_run_wrote() -> None:
         other,
         Outcome("third", "merge", 10, trouble="not done after 60 s"),
     ]
-    written = json.loads(json.dumps({"environment": {"cores": 2}, "cells": [one.plain() for one in done]}))
+    figure = Figure("bytes of a check", 77.0, 1000.0, "bytes", "both ways", {"loads": 3})
+    told = {"environment": {"cores": 2}, "figures": [figure.plain()], "cells": [one.plain() for one in done]}
+    written = json.loads(json.dumps(told))
+    assert figures_of(written["figures"]) == [figure]
     assert outcomes_of(written["cells"]) == done
     text = section([written])
     assert "| merge | 10 | other & more | 2.00x | 5 (5 to 5) |" in text
     assert "| not done after 60 s |" in text
+    assert "| bytes of a check | 77 bytes | 1,000 bytes | yes | both ways |" in text
     assert replaced(f"above\n{BEGIN}\nold\n{END}\nbelow", text) == f"above\n{BEGIN}\n\n{text}\n{END}\nbelow"
     assert "other &amp; more" in picture(done)
     assert BEGIN in PAGE.read_text(encoding="utf-8")
