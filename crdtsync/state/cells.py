@@ -112,7 +112,10 @@ def balance(record: Record, field: str) -> tuple[int, list[int]]:
 
     An inventory count sets the balance; movements that it did not include still move it.
     """
-    moved, names = totals(record, field), named(record, field)
+    moved = totals(record, field)
+    if len(record) == 1 and moved:
+        return sum(moved.values()), []
+    names = named(record, field)
     counts = record.get(field + COUNT_MARK)
     if not counts:
         return sum(moved.values()) + sum(names.values()), []

@@ -62,6 +62,8 @@ class Batch(NamedTuple):
 
     def keys(self) -> tuple[str, ...]:
         """Return the distinct record keys that this batch touches, in order of appearance."""
+        if len(self.groups) == 1 and len(self.groups[0].rows) == 1:
+            return (self.groups[0].rows[0][0],)
         return tuple(dict.fromkeys([row[0] for group in self.groups for row in group.rows]))
 
 
