@@ -377,6 +377,16 @@ class DateTimeType(ValueType):
         """Return the moment, aware, in UTC."""
         return datetime.fromisoformat(wire)
 
+    def check(self, values: Sequence[Any]) -> str | None:
+        """See ValueType. Moments rarely repeat, so they are read and written again as a column."""
+        try:
+            moments = [*map(datetime.fromisoformat, values)]
+        except (ValueError, TypeError):
+            return super().check(values)
+        again = "\n".join(map(datetime.isoformat, moments)).replace("+00:00", "Z")
+        canonical = {moment.tzinfo for moment in moments} <= {UTC} and again == "\n".join(values)
+        return None if canonical else super().check(values)
+
     def parse(self, text: str) -> datetime:
         """Accept the ISO form; whether it has an offset is checked where it is stored."""
         try:

@@ -43,19 +43,19 @@ def field_of(slot: str) -> str:
 
 
 def join_cell(record: Record, slot: str, replica: int, cell: Cell) -> bool:
-    """Join one cell into a record; tell whether the record changed.
+    """Join one cell into a record; tell whether it took the place of an older one.
 
     Two cells with equal sequence come from the same write of the same replica, so they are equal.
     """
     cells = record.get(slot)
     if cells is None:
         record[slot] = {replica: cell}
-        return True
+        return False
     known = cells.get(replica)
-    if known is None or known.seq < cell.seq:
-        cells[replica] = cell
-        return True
-    return False
+    if known is not None and known.seq >= cell.seq:
+        return False
+    cells[replica] = cell
+    return known is not None
 
 
 def join(left: Record, right: Record) -> Record:

@@ -216,18 +216,21 @@ class Fold:
         """Join a checked batch of ``replica``; ``data`` is its encoded form, kept while records live packed in it."""
         token = self._next_source
         used = False
+        home, cells, packs = self._home, self._cells, self._packs_rows
         for group in batch.groups:
             if len(group.rows) >= _BULK_ROWS_MIN and self._add_bulk(group, token):
                 used = True
                 continue
             for row in group.rows:
-                used = self._add_row(replica, batch, group, row, token) or used
+                key = row[0]
+                if packs and key not in home and key not in cells:
+                    home[key] = token
+                    used = True
+                else:
+                    self._join(replica, batch, group, row, token)
         if used:
             self._sources[token] = (replica, data)
             self._next_source += 1
-            if len(batch.groups) == 1 and len(batch.groups[0].rows) < _BULK_ROWS_MIN:
-                # What was just written is usually read next; a bulk load is not.
-                self._keep(token, replica, batch)
 
     def _keep(self, token: int, replica: int, batch: Batch) -> None:
         self._decoded[token] = (replica, batch)
@@ -243,15 +246,12 @@ class Fold:
         self._home.update(fresh)
         return True
 
-    def _add_row(self, replica: int, batch: Batch, group: Group, row: tuple[Any, ...], token: int) -> bool:
-        """Join one row; tell whether the record now lives packed in this batch."""
+    def _join(self, replica: int, batch: Batch, group: Group, row: tuple[Any, ...], token: int) -> None:
+        """Join one row into the cells of its record."""
         key = row[0]
         record = self._cells.get(key)
         if record is None:
             home = self._home.get(key)
-            if home is None and self._packs_rows:
-                self._home[key] = token
-                return True
             if home is None:
                 record = {}
             elif home == token:
@@ -261,18 +261,14 @@ class Fold:
                 again = at == replica and _stamp(source, known)[0] == (group.seq or batch.seq)
                 # A write whose deletions are withheld comes in two parts of one stamp.
                 if again and set(group.fields) <= set(known.fields):
-                    return False
+                    return
                 record = self.cells(key)
-            if home is not None:
-                del self._home[key]
+            self._home.pop(key, None)
             self._cells[key] = record
         seq, hlc = _stamp(batch, group)
         for slot, value in zip(group.fields, row[1:], strict=True):
-            known_cell = record.get(slot, {}).get(replica)
-            changed = lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
-            if changed and known_cell is not None:
+            if lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen)):
                 self.superseded[replica] = self.superseded.get(replica, 0) + 1
-        return False
 
     def _unpack_from(self, replica: int, batch: Batch, key: str, upto: Group) -> Record:
         """Cells of a record that this very batch brought in an earlier group (a compaction does)."""
