@@ -112,10 +112,11 @@ def balance(record: Record, field: str) -> tuple[int, list[int]]:
 
     An inventory count sets the balance; movements that it did not include still move it.
     """
-    moved = totals(record, field)
-    if len(record) == 1 and moved:
-        return sum(moved.values()), []
-    names = named(record, field)
+    own = record.get(field)
+    if own and len(record) == 1:
+        # Most are movements and nothing else.
+        return sum([cell.value[0] for cell in own.values()]), []
+    moved, names = totals(record, field), named(record, field)
     counts = record.get(field + COUNT_MARK)
     if not counts:
         return sum(moved.values()) + sum(names.values()), []
@@ -165,7 +166,9 @@ def deletion_state(record: Record) -> tuple[bool, bool]:
     It is deleted when every touch is covered by a deletion. It is contested when it is alive although a deletion
     stands that no touch has seen: one side deleted while the other wrote.
     """
-    removals = [(r, cell) for r, cell in record.get(DELETION, {}).items() if cell.value]
+    if DELETION not in record:
+        return False, False
+    removals = [(r, cell) for r, cell in record[DELETION].items() if cell.value]
     if not removals:
         return False, False
 

@@ -162,8 +162,6 @@ _read = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=
 def _unpack(data: bytes) -> Any:
     try:
         return _read(data)
-    except BatchInvalid:
-        raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BatchInvalid(f"not msgpack: {error}") from error
 
@@ -176,7 +174,7 @@ def keys_in(data: bytes) -> list[str]:
     """
     try:
         return [row[0] for _, _, _, _, rows in _unpack(data)[7] for row in rows]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise BatchInvalid(f"the rows of a batch cannot be read: {error}") from error
 
 

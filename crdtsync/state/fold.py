@@ -24,9 +24,7 @@ from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from crdtsync.schema.fields import Field
     from crdtsync.schema.shape import Shape
-    from crdtsync.schema.values import Wire
 
 # (document, key, *columns, deleted, conflicts): the order of a read-model row.
 ReadRow = tuple[Any, ...]
@@ -152,14 +150,18 @@ def check_batches(shape: Shape, batches: Iterable[Batch]) -> None:
         BatchInvalid: one of them cannot be folded by this schema; it names the category and the field.
     """
     tables: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    fields: tuple[str, ...] | None = None
+    table: list[tuple[Any, ...]] = []
     for batch in batches:
         for group in batch.groups:
             if group.rows[0][0] == CEILINGS:
                 check_ceilings(group)
-            elif group.fields in tables:
-                tables[group.fields] += group.rows
-            else:
-                tables[group.fields] = [*group.rows]
+                continue
+            # Most writes have the fields of the one before: comparing them is much less than looking them up.
+            if group.fields != fields:
+                fields = group.fields
+                table = tables.setdefault(fields, [])
+            table += group.rows
     for slots, rows in tables.items():
         if len(rows) == 1 and _fits(shape, slots, rows[0]):
             continue
@@ -392,19 +394,17 @@ def _json(values: Sequence[Any]) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
-def _read_field(field: Field[Any], default: Wire, record: Record, name: str) -> tuple[Any, list[Any]]:
-    """Return (wire value, concurrent values) of a field."""
-    if field.kind is Kind.COUNTER:
-        return lattice.balance(record, name)
-    if field.kind is Kind.SET:
+def _read_field(shape: Shape, kind: Kind, record: Record, name: str) -> tuple[Any, list[Any]]:
+    """Return (wire value, concurrent values) of a field that is no counter."""
+    if kind is Kind.SET:
         return _json(sorted(lattice.elements(record, name))), []
     slot = record.get(name)
     if slot is None:
-        return default, []
+        return shape.defaults[name], []
     if len(slot) == 1:
         (cell,) = slot.values()
         return cell.value, []
-    if field.kind is Kind.ONCE:
+    if kind is Kind.ONCE:
         values = list(
             dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0])))
         )
@@ -417,15 +417,19 @@ def read_row(doc: str, shape: Shape, key: str, record: Record) -> ReadRow:
     """Return the read-model row of one record: (doc, key, *columns, deleted, conflicts as JSON or None)."""
     conflicts: dict[str, list[Any]] = {}
     values: list[Any] = list(shape.key_columns(key)) if len(shape.keys) > 1 else []
-    for (name, field), default in zip(shape.fields.items(), shape.defaults.values(), strict=True):
-        value, rivals = _read_field(field, default, record, name)
+    for name, field in shape.fields.items():
+        kind = field.kind
+        if kind is Kind.COUNTER:
+            value, rivals = lattice.balance(record, name)
+            if name + COUNT_MARK in record:
+                counted, amount = lattice.unaware(record, name)
+                if amount:
+                    conflicts[name + COUNT_MARK] = [counted, amount]
+        else:
+            value, rivals = _read_field(shape, kind, record, name)
         values.append(value)
         if rivals:
             conflicts[name] = rivals
-        if field.kind is Kind.COUNTER and name + COUNT_MARK in record:
-            counted, amount = lattice.unaware(record, name)
-            if amount:
-                conflicts[name + COUNT_MARK] = [counted, amount]
     deleted, contested = lattice.deletion_state(record)
     if contested:
         conflicts[DELETION] = [0, 1]
