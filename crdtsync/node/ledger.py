@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -832,14 +832,17 @@ class Ledger:
         documents = {doc: await self.document(doc) for doc in shown}
         upto: dict[str, int] = {}
 
+        @cache
+        def is_awaited(doc: str) -> bool:
+            # For a document that is set apart nobody else is to wait.
+            return doc.partition("/")[0] not in absent and doc not in apart and self.holds(doc)
+
         def satisfied(parts: Mapping[str, int]) -> bool:
             for doc, seq in parts.items():
-                # For a document that is set apart nobody else is to wait.
-                if doc.partition("/")[0] in absent or doc in apart or not self.holds(doc):
-                    continue
-                head = self._working.get(doc, {}).get(replica)
-                if upto.get(doc, head.visible if head else 0) < seq:
-                    return False
+                if is_awaited(doc):
+                    head = self._working.get(doc, {}).get(replica)
+                    if upto.get(doc, head.visible if head else 0) < seq:
+                        return False
             return True
 
         for doc in documents:
