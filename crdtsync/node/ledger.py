@@ -827,10 +827,23 @@ class Ledger:
 
     async def show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
-        apart = self.quarantine.held
-        shown = sorted(self._waiting.get(replica, set()) - apart.keys())
+        shown = sorted(self._waiting.get(replica, set()) - self.quarantine.held.keys())
         documents = {doc: await self.document(doc) for doc in shown}
-        upto: dict[str, int] = {}
+        upto = self._reach(documents, replica, absent)
+        for doc, document in documents.items():
+            if upto[doc] > self._working[doc][replica].visible:
+                change = changes.setdefault(doc, Change(doc, document.shape.category))
+                document.show(replica, upto[doc], change)
+                document.advance_cut(change)
+            if replica not in document.waiting():
+                self._waiting[replica].discard(doc)
+
+    def _reach(
+        self, documents: Mapping[str, Document], replica: int, absent: frozenset[str]
+    ) -> dict[str, int]:
+        """Return the newest sequence of a log, by document, up to which all parts of its transactions are there."""
+        upto = dict.fromkeys(documents, limits.SEQ_MAX)
+        apart = self.quarantine.held
 
         @cache
         def is_awaited(doc: str) -> bool:
@@ -845,8 +858,6 @@ class Ledger:
                         return False
             return True
 
-        for doc in documents:
-            upto[doc] = limits.SEQ_MAX
         stable = False
         while not stable:
             stable = True
@@ -855,13 +866,7 @@ class Ledger:
                 if reach != upto[doc]:
                     upto[doc] = reach
                     stable = False
-        for doc, document in documents.items():
-            if upto[doc] > self._working[doc][replica].visible:
-                change = changes.setdefault(doc, Change(doc, document.shape.category))
-                document.show(replica, upto[doc], change)
-                document.advance_cut(change)
-            if replica not in document.waiting():
-                self._waiting[replica].discard(doc)
+        return upto
 
     async def compact(self, doc: str) -> bool:
         """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
