@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -841,23 +841,37 @@ class Ledger:
 
     async def show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
-        apart = self.quarantine.held
-        shown = sorted(self._waiting.get(replica, set()) - apart.keys())
+        shown = sorted(self._waiting.get(replica, set()) - self.quarantine.held.keys())
         documents = {doc: await self.document(doc) for doc in shown}
-        upto: dict[str, int] = {}
+        upto = self._reach(documents, replica, absent)
+        for doc, document in documents.items():
+            if upto[doc] > self._working[doc][replica].visible:
+                change = changes.setdefault(doc, Change(doc, document.shape.category))
+                document.show(replica, upto[doc], change)
+                document.advance_cut(change)
+            if replica not in document.waiting():
+                self._waiting[replica].discard(doc)
+
+    def _reach(
+        self, documents: Mapping[str, Document], replica: int, absent: frozenset[str]
+    ) -> dict[str, int]:
+        """Return the newest sequence of a log, by document, up to which all parts of its transactions are there."""
+        upto = dict.fromkeys(documents, limits.SEQ_MAX)
+        apart = self.quarantine.held
+
+        @cache
+        def is_awaited(doc: str) -> bool:
+            # For a document that is set apart nobody else is to wait.
+            return doc.partition("/")[0] not in absent and doc not in apart and self.holds(doc)
 
         def satisfied(parts: Mapping[str, int]) -> bool:
             for doc, seq in parts.items():
-                # For a document that is set apart nobody else is to wait.
-                if doc.partition("/")[0] in absent or doc in apart or not self.holds(doc):
-                    continue
-                head = self._working.get(doc, {}).get(replica)
-                if upto.get(doc, head.visible if head else 0) < seq:
-                    return False
+                if is_awaited(doc):
+                    head = self._working.get(doc, {}).get(replica)
+                    if upto.get(doc, head.visible if head else 0) < seq:
+                        return False
             return True
 
-        for doc in documents:
-            upto[doc] = limits.SEQ_MAX
         stable = False
         while not stable:
             stable = True
@@ -866,13 +880,7 @@ class Ledger:
                 if reach != upto[doc]:
                     upto[doc] = reach
                     stable = False
-        for doc, document in documents.items():
-            if upto[doc] > self._working[doc][replica].visible:
-                change = changes.setdefault(doc, Change(doc, document.shape.category))
-                document.show(replica, upto[doc], change)
-                document.advance_cut(change)
-            if replica not in document.waiting():
-                self._waiting[replica].discard(doc)
+        return upto
 
     async def compact(self, doc: str) -> bool:
         """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.

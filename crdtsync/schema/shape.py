@@ -144,18 +144,29 @@ class Shape:
         problem = self._whole_key.check(keys)
         if problem:
             return say("key: {problem}", problem=problem)
+        if not keys:
+            return None
         try:
-            wires = [self.key_columns(key) for key in keys]
+            if len(self.keys) == 1:
+                columns = [keys]
+            else:
+                columns = [*zip(*(key.split(KEY_SEPARATOR) for key in keys), strict=True)]
+            wires = [
+                tuple(map(int, column)) if field.sql_type == "INTEGER" else column
+                for field, column in zip(self.keys, columns, strict=True)
+            ]
         except ValueError:
             return say(
                 "a key does not have the form {form}",
                 form=KEY_SEPARATOR.join(field.name for field in self.keys),
             )
-        for key, parts in zip(keys, wires, strict=True):
+        for texts, column in zip(columns, wires, strict=True):
             # 7 and 007 would be two records with one number.
-            if KEY_SEPARATOR.join(map(str, parts)) != key:
+            again = tuple(map(str, column))
+            if again != texts:
+                key = next(key for key, one, other in zip(keys, texts, again, strict=True) if one != other)
                 return say("key {key} is not in canonical form", key=repr(key))
-        for field, column in zip(self.keys, zip(*wires, strict=True), strict=False):
+        for field, column in zip(self.keys, wires, strict=True):
             problem = field.type.check(column)
             if problem:
                 return say("key {name}: {problem}", name=field.name, problem=problem)

@@ -43,19 +43,19 @@ def field_of(slot: str) -> str:
 
 
 def join_cell(record: Record, slot: str, replica: int, cell: Cell) -> bool:
-    """Join one cell into a record; tell whether the record changed.
+    """Join one cell into a record; tell whether it took the place of an older one.
 
     Two cells with equal sequence come from the same write of the same replica, so they are equal.
     """
     cells = record.get(slot)
     if cells is None:
         record[slot] = {replica: cell}
-        return True
+        return False
     known = cells.get(replica)
-    if known is None or known.seq < cell.seq:
-        cells[replica] = cell
-        return True
-    return False
+    if known is not None and known.seq >= cell.seq:
+        return False
+    cells[replica] = cell
+    return known is not None
 
 
 def join(left: Record, right: Record) -> Record:
@@ -112,6 +112,10 @@ def balance(record: Record, field: str) -> tuple[int, list[int]]:
 
     An inventory count sets the balance; movements that it did not include still move it.
     """
+    own = record.get(field)
+    if own and len(record) == 1:
+        # Most are movements and nothing else.
+        return sum([cell.value[0] for cell in own.values()]), []
     moved, names = totals(record, field), named(record, field)
     counts = record.get(field + COUNT_MARK)
     if not counts:
@@ -162,7 +166,9 @@ def deletion_state(record: Record) -> tuple[bool, bool]:
     It is deleted when every touch is covered by a deletion. It is contested when it is alive although a deletion
     stands that no touch has seen: one side deleted while the other wrote.
     """
-    removals = [(r, cell) for r, cell in record.get(DELETION, {}).items() if cell.value]
+    if DELETION not in record:
+        return False, False
+    removals = [(r, cell) for r, cell in record[DELETION].items() if cell.value]
     if not removals:
         return False, False
 

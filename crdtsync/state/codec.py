@@ -8,9 +8,9 @@ structure; what the values mean is the fold's business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -26,9 +26,11 @@ GENESIS = bytes(HASH_BYTES)
 
 Row = tuple[Any, ...]
 
+_NOTHING: Mapping[Any, int] = {}
+_STAMP_MAX = (1 << 63) - 1
 
-@dataclass(slots=True, frozen=True)
-class Group:
+
+class Group(NamedTuple):
     """Rows with one field set and one causal context.
 
     ``seq`` and ``hlc`` are the stamp of the original write, or ``None`` for the batch's own.
@@ -36,13 +38,12 @@ class Group:
 
     fields: tuple[str, ...]
     rows: tuple[Row, ...]
-    seen: Mapping[int, int] = field(default_factory=dict)
+    seen: Mapping[int, int] = _NOTHING
     seq: int | None = None
     hlc: int | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One element of a replica's log.
 
     ``parts`` names the other documents of the same transaction and the sequence there.
@@ -61,6 +62,8 @@ class Batch:
 
     def keys(self) -> tuple[str, ...]:
         """Return the distinct record keys that this batch touches, in order of appearance."""
+        if len(self.groups) == 1 and len(self.groups[0].rows) == 1:
+            return (self.groups[0].rows[0][0],)
         return tuple(dict.fromkeys([row[0] for group in self.groups for row in group.rows]))
 
 
@@ -91,14 +94,9 @@ def _refuse_ext(code: int, _data: bytes) -> Any:
     raise BatchInvalid(f"extension type {code} is not part of the batch format")
 
 
-def _expect(condition: object, what: str) -> None:
-    if not condition:
-        raise BatchInvalid(what)
-
-
-def _pairs(value: Any, key_type: type, what: str) -> dict[Any, int]:
+def _pairs(value: Any, key_type: type, what: str) -> Mapping[Any, int]:
     if value is None:
-        return {}
+        return _NOTHING
     if type(value) is not tuple or len(value) > limits.VECTOR_ENTRIES_MAX:
         raise BatchInvalid(f"{what} is not a list of pairs")
     result: dict[Any, int] = {}
@@ -117,45 +115,55 @@ def _pairs(value: Any, key_type: type, what: str) -> dict[Any, int]:
     return result
 
 
-def _are_keys(values: list[Any]) -> bool:
+def _are_texts(values: tuple[Any, ...]) -> bool:
     try:
-        joined = "".join(values)
+        "".join(values)
     except TypeError:
         return False
-    longest = len(joined) if len(joined) <= limits.KEY_CHARS_MAX else max(map(len, values))
-    return "" not in values and longest <= limits.KEY_CHARS_MAX
+    return True
+
+
+def _check_stamp(seq: Any, hlc: Any, batch_seq: int) -> None:
+    if seq is None or hlc is None:
+        raise BatchInvalid("a group has half a stamp")
+    if type(seq) is not int or not 0 < seq < batch_seq:
+        raise BatchInvalid("a group's sequence is out of range")
+    if type(hlc) is not int or not 0 < hlc <= _STAMP_MAX:
+        raise BatchInvalid("a group's clock is out of range")
 
 
 def _group(value: Any, batch_seq: int) -> Group:
-    _expect(type(value) is tuple and len(value) == 5, "a group is not a list of five")
+    if type(value) is not tuple or len(value) != 5:
+        raise BatchInvalid("a group is not a list of five")
     seq, hlc, fields, seen, rows = value
-    _expect((seq is None) == (hlc is None), "a group has half a stamp")
-    if seq is not None:
-        _expect(type(seq) is int and 0 < seq < batch_seq, "a group's sequence is out of range")
-        _expect(type(hlc) is int and 0 < hlc < 1 << 63, "a group's clock is out of range")
-    _expect(
-        type(fields) is tuple and len(fields) <= limits.FIELDS_MAX and set(map(type, fields)) <= {str},
-        "a group's fields are malformed",
-    )
-    _expect(len(set(fields)) == len(fields), "a group names a field twice")
-    _expect(type(rows) is tuple and rows, "a group has no rows")
-    _expect(set(map(type, rows)) == {tuple}, "a row is not a list")
-    _expect(
-        set(map(len, rows)) == {len(fields) + 1}, "a row has more or fewer values than the group has fields"
-    )
-    _expect(_are_keys([row[0] for row in rows]), "a record key is malformed")
+    if seq is not None or hlc is not None:
+        _check_stamp(seq, hlc, batch_seq)
+    if type(fields) is not tuple or len(fields) > limits.FIELDS_MAX or not _are_texts(fields):
+        raise BatchInvalid("a group's fields are malformed")
+    if len({*fields}) != len(fields):
+        raise BatchInvalid("a group names a field twice")
+    if type(rows) is not tuple or not rows:
+        raise BatchInvalid("a group has no rows")
+    size, longest = len(fields) + 1, limits.KEY_CHARS_MAX
+    for row in rows:
+        if type(row) is not tuple:
+            raise BatchInvalid("a row is not a list")
+        if len(row) != size:
+            raise BatchInvalid("a row has more or fewer values than the group has fields")
+        key = row[0]
+        if type(key) is not str or not 0 < len(key) <= longest:
+            raise BatchInvalid("a record key is malformed")
     return Group(fields, rows, _pairs(seen, int, "seen"), seq, hlc)
 
 
-def _unpack(data: bytes) -> tuple[Any, ...]:
+_read = partial(msgpack.unpackb, use_list=False, strict_map_key=False, ext_hook=_refuse_ext)
+
+
+def _unpack(data: bytes) -> Any:
     try:
-        raw = msgpack.unpackb(data, use_list=False, strict_map_key=False, ext_hook=_refuse_ext)
-    except BatchInvalid:
-        raise
+        return _read(data)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise BatchInvalid(f"not msgpack: {error}") from error
-    _expect(type(raw) is tuple and len(raw) == 9, "a batch is not a list of nine")
-    return cast("tuple[Any, ...]", raw)
 
 
 def keys_in(data: bytes) -> list[str]:
@@ -164,10 +172,9 @@ def keys_in(data: bytes) -> list[str]:
     Raises:
         BatchInvalid: it is not such a batch.
     """
-    groups = _unpack(data)[7]
     try:
-        return [row[0] for _, _, _, _, rows in groups for row in rows]
-    except (TypeError, ValueError, IndexError) as error:
+        return [row[0] for _, _, _, _, rows in _unpack(data)[7] for row in rows]
+    except (TypeError, ValueError, LookupError) as error:
         raise BatchInvalid(f"the rows of a batch cannot be read: {error}") from error
 
 
@@ -177,33 +184,37 @@ def decode_batch(data: bytes) -> Batch:
     Raises:
         BatchInvalid: the bytes are not a batch of a format this version knows; the message says what is wrong.
     """
+    # Each check stands here as it is, since a call to a function that makes it would take longer than all of them.
     if len(data) > limits.BATCH_READ_BYTES_MAX:
         raise BatchInvalid(f"a batch of {len(data)} bytes exceeds the limit of {limits.BATCH_READ_BYTES_MAX}")
     raw = _unpack(data)
+    if type(raw) is not tuple or len(raw) != 9:
+        raise BatchInvalid("a batch is not a list of nine")
     form, seq, hlc, prev, txid, parts, actor, groups, compaction = raw
-    if form != FORMAT or type(form) is not int:
+    if type(form) is not int or form != FORMAT:
         raise BatchInvalid(f"batch format {form!r} is not {FORMAT}")
-    _expect(type(seq) is int and 0 < seq <= limits.SEQ_MAX, "the sequence is out of range")
-    _expect(type(hlc) is int and 0 < hlc < 1 << 63, "the clock is out of range")
-    _expect(type(prev) is bytes and len(prev) == HASH_BYTES, "the previous hash is malformed")
-    _expect(type(txid) is bytes and len(txid) == HASH_BYTES, "the transaction id is malformed")
-    _expect(type(actor) is str and len(actor) <= limits.ACTOR_CHARS_MAX, "the actor is malformed")
-    _expect(type(groups) is tuple, "the groups are not a list")
-    if compaction is not None:
-        _expect(
-            type(compaction) is tuple
-            and len(compaction) == 2
-            and set(map(type, compaction)) == {int}
-            and 0 < compaction[0] < seq <= compaction[1] <= limits.SEQ_MAX,
-            "the compaction header is malformed",
-        )
-    return Batch(
-        seq,
-        hlc,
-        prev,
-        txid,
-        _pairs(parts, str, "parts"),
-        actor,
-        tuple(_group(group, seq) for group in groups),
-        compaction,
+    if type(seq) is not int or not 0 < seq <= limits.SEQ_MAX:
+        raise BatchInvalid("the sequence is out of range")
+    if type(hlc) is not int or not 0 < hlc <= _STAMP_MAX:
+        raise BatchInvalid("the clock is out of range")
+    if type(prev) is not bytes or len(prev) != HASH_BYTES:
+        raise BatchInvalid("the previous hash is malformed")
+    if type(txid) is not bytes or len(txid) != HASH_BYTES:
+        raise BatchInvalid("the transaction id is malformed")
+    if type(actor) is not str or len(actor) > limits.ACTOR_CHARS_MAX:
+        raise BatchInvalid("the actor is malformed")
+    if type(groups) is not tuple:
+        raise BatchInvalid("the groups are not a list")
+    if compaction is not None and not _is_compaction(compaction, seq):
+        raise BatchInvalid("the compaction header is malformed")
+    own = tuple([_group(group, seq) for group in groups])
+    return Batch(seq, hlc, prev, txid, _pairs(parts, str, "parts"), actor, own, compaction)
+
+
+def _is_compaction(value: Any, seq: int) -> bool:
+    return (
+        type(value) is tuple
+        and len(value) == 2
+        and set(map(type, value)) == {int}
+        and 0 < value[0] < seq <= value[1] <= limits.SEQ_MAX
     )

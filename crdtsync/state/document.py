@@ -16,7 +16,7 @@ from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.state import cells as lattice
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch, keys_in
-from crdtsync.state.fold import Fold, ReadRow, check_batch
+from crdtsync.state.fold import Fold, ReadRow, check_batch, check_batches
 from crdtsync.state.log import Log
 from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
 from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
@@ -76,20 +76,25 @@ class Change:
     released: list[Removal] = field(default_factory=list)
 
 
-class _Arrival(NamedTuple):
-    """A batch that a peer sent, judged while it is fresh: its hash, and why it cannot be folded, if so."""
+@dataclass(slots=True)
+class _Arrivals:
+    """New batches of one log, judged while they are fresh.
 
-    batch: Batch
-    data: bytes
-    hash: bytes
-    problem: str
+    Attributes:
+        batches: in the order of their sequences.
+        elements: the same, encoded.
+        end: hash of the last one.
+        problems: sequence of those that cannot be folded, and why.
+    """
+
+    end: bytes
+    batches: list[Batch] = field(default_factory=list)
+    elements: list[bytes] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
 
 
-class _Unit(NamedTuple):
-    """What becomes visible at once: a batch, or all batches of one compaction."""
-
-    end: int
-    batches: list[tuple[Batch, bytes]]
+# What becomes visible at once, each batch with its encoded form: a batch, or all batches of one compaction.
+_Unit = list[tuple[Batch, bytes]]
 
 
 def heads_digest(doc: str, heads: Mapping[int, Head]) -> bytes:
@@ -128,7 +133,7 @@ class Document:
         self.log: Log | None = None
         self.ahead = False
         self._pending: dict[int, deque[_Unit]] = {}
-        self._building: dict[int, list[tuple[Batch, bytes]]] = {}
+        self._building: dict[int, _Unit] = {}
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
         self._promised: dict[int, int] = {}
@@ -339,33 +344,33 @@ class Document:
         """
         update = read_update(data)
         change = Change(self.doc, self.shape.category)
-        fresh: dict[int, list[_Arrival]] = {}
+        fresh: dict[int, _Arrivals] = {}
         for replica, runs in update.runs.items():
             if not may_write(replica):
                 raise UpdateInvalid(f"{self.doc}: the sender may not write the log of replica {replica:x}")
             fresh[replica] = self._check_runs(replica, runs)
             if any(run.gone and run.end > update.deleted.get(replica, 0) for run in runs):
                 raise UpdateInvalid(f"{self.doc}: elements of replica {replica:x} are gone and not deleted")
-            if fresh[replica]:
-                self._check_groups(replica, fresh[replica])
-                self._check_deletion(replica, runs, fresh[replica], update.deleted.get(replica, 0))
-            self._check_fields(replica, fresh[replica], forbidden(replica))
+            if batches := fresh[replica].batches:
+                self._check_groups(replica, batches)
+                self._check_deletion(replica, runs, batches, update.deleted.get(replica, 0))
+                self._check_fields(replica, batches, forbidden(replica))
         for replica, upto in update.deleted.items():
             if replica not in update.runs and upto > self.heads.get(replica, Head()).seq:
                 raise UpdateInvalid(f"{self.doc}: a deletion of elements that are not there")
         for replica, arrivals in fresh.items():
-            if arrivals:
-                self._note_replaced(replica, update.deleted.get(replica, 0))
+            if not arrivals.batches:
+                continue
+            self._note_replaced(replica, update.deleted.get(replica, 0))
             if withholds(replica):
                 self._withhold(replica, arrivals, change)
-            for arrival in arrivals:
-                self._take(replica, arrival, change)
-        if any(fresh.values()):
+            self._take(replica, arrivals, change)
+        if change.heads:
             change.journal.append(self._trimmed(update.runs, update.deleted, fresh))
         return change
 
-    def _withhold(self, replica: int, arrivals: list[_Arrival], change: Change) -> None:
-        batches = [arrival.batch for arrival in arrivals if not arrival.problem]
+    def _withhold(self, replica: int, arrivals: _Arrivals, change: Change) -> None:
+        batches = [batch for batch in arrivals.batches if batch.seq not in arrivals.problems]
         known = self.heads.get(replica, Head()).seq
         for removal in mass_removals(self.doc, replica, batches, known, self.fold, withhold=True):
             self._withheld.setdefault(replica, set()).add(removal.seq)
@@ -375,51 +380,58 @@ class Document:
         self,
         runs: Mapping[int, list[Run]],
         deleted: Mapping[int, int],
-        fresh: Mapping[int, list[_Arrival]],
+        fresh: Mapping[int, _Arrivals],
     ) -> bytes:
         kept: dict[int, list[Run]] = {}
         for replica, arrivals in fresh.items():
-            if not arrivals:
+            if not arrivals.batches:
                 continue
-            start = arrivals[0].batch.seq - 1
+            start = arrivals.batches[0].seq - 1
             gone = [Run(run.clock, gone=run.gone) for run in runs[replica] if run.gone and run.end == start]
-            kept[replica] = [*gone, Run(start, [arrival.data for arrival in arrivals])]
+            kept[replica] = [*gone, Run(start, arrivals.elements)]
         return write_update(kept, {r: upto for r, upto in deleted.items() if r in kept})
 
-    def _check_runs(self, replica: int, runs: list[Run]) -> list[_Arrival]:
+    def _check_runs(self, replica: int, runs: list[Run]) -> _Arrivals:
         """Return the batches that are new, checked against the chain; their values too, while they are in the cache."""
         head = self.heads.get(replica) or Head()
         if runs[0].clock > head.seq:
             raise UpdateGap(self.doc, replica, head.seq, runs[0].clock)
         seq = head.seq
-        chain: bytes | None = head.hash
-        result: list[_Arrival] = []
+        result = _Arrivals(head.hash)
+        hidden = False
         for run in runs:
             if run.gone and run.end > seq:
-                seq, chain = run.end, None
-            for clock, element in enumerate(run.elements, run.clock):
-                if clock < head.seq:
-                    continue
-                batch = decode_batch(element)
-                if batch.seq != clock + 1 or clock != seq:
-                    raise UpdateInvalid(
-                        f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {clock}"
-                    )
-                if chain is None and (batch.compaction is None or batch.compaction[0] != clock):
-                    raise UpdateInvalid(f"{self.doc}: deleted elements that no compaction replaces")
-                if chain is not None and batch.prev != chain:
-                    raise Fork(self.doc, replica, clock)
-                seq, chain = batch.seq, batch_hash(element)
-                result.append(_Arrival(batch, element, chain, self._problem(batch)))
-        if chain is None:
+                seq, hidden = run.end, True
+            elements = run.elements[max(0, head.seq - run.clock) :]
+            if not elements:
+                continue
+            batches = [*map(decode_batch, elements)]
+            self._check_sequences(replica, seq, batches)
+            if hidden and (batches[0].compaction is None or batches[0].compaction[0] != seq):
+                raise UpdateInvalid(f"{self.doc}: deleted elements that no compaction replaces")
+            hashes = [*map(batch_hash, elements)]
+            before = [batches[0].prev if hidden else result.end, *hashes[:-1]]
+            for batch, chain in zip(batches, before, strict=True):
+                if batch.prev != chain:
+                    raise Fork(self.doc, replica, batch.seq - 1)
+            seq, hidden, result.end = seq + len(batches), False, hashes[-1]
+            result.batches += batches
+            result.elements += elements
+            result.problems |= self._problems(batches)
+        if hidden:
             raise UpdateInvalid(f"{self.doc}: an update that ends in deleted elements")
         return result
 
-    def _check_groups(self, replica: int, arrivals: list[_Arrival]) -> None:
+    def _check_sequences(self, replica: int, clock: int, batches: list[Batch]) -> None:
+        for at, batch in enumerate(batches, clock):
+            if batch.seq != at + 1:
+                raise UpdateInvalid(f"{self.doc}: batch {batch.seq} of replica {replica:x} at position {at}")
+
+    def _check_groups(self, replica: int, batches: list[Batch]) -> None:
         """A batch of a compaction begins its group, or goes on with the one that began: what a group replaces is one thing."""
         building = self._building.get(replica)
         group = building[-1][0].compaction if building else None
-        for batch, *_ in arrivals:
+        for batch in batches:
             named = batch.compaction
             if named is not None and batch.seq != named[0] + 1 and named != group:
                 raise UpdateInvalid(
@@ -427,12 +439,12 @@ class Document:
                 )
             group = named
 
-    def _check_deletion(self, replica: int, runs: list[Run], arrivals: list[_Arrival], upto: int) -> None:
+    def _check_deletion(self, replica: int, runs: list[Run], batches: list[Batch], upto: int) -> None:
         """A prefix goes when what replaces it is whole, or at once where some of it never arrived."""
         lacks = any(run.gone and run.end > self.heads.get(replica, Head()).seq for run in runs)
         replaced = [
             batch.compaction[0]
-            for batch, *_ in arrivals
+            for batch in batches
             if batch.compaction is not None and (lacks or batch.seq == batch.compaction[1])
         ]
         if upto > max([self._replaced.get(replica, 0), *replaced]):
@@ -440,59 +452,64 @@ class Document:
                 f"{self.doc}: {upto} elements of replica {replica:x} are deleted that no compaction replaces"
             )
 
-    def _problem(self, batch: Batch) -> str:
+    def _problems(self, batches: list[Batch]) -> dict[int, str]:
+        """Return what keeps batches from being folded, by their sequence. Nearly always all are well, and judged at once."""
         try:
-            check_batch(self.shape, batch)
+            check_batches(self.shape, batches)
         except BatchInvalid as problem:
-            return str(problem)
-        return ""
+            if len(batches) == 1:
+                return {batches[0].seq: str(problem)}
+            return {seq: text for batch in batches for seq, text in self._problems([batch]).items()}
+        return {}
 
-    def _check_fields(self, replica: int, arrivals: list[_Arrival], forbidden: frozenset[str]) -> None:
+    def _check_fields(self, replica: int, batches: list[Batch], forbidden: frozenset[str]) -> None:
         if not forbidden:
             return
-        for arrival in arrivals:
-            for group in arrival.batch.groups:
-                named = {lattice.field_of(slot) for slot in group.fields} & forbidden
-                if named:
-                    field = f"{self.shape.category}.{min(named)}"
-                    raise UpdateInvalid(f"{field}: the role of replica {replica:x} may not write this field")
+        for fields in {group.fields for batch in batches for group in batch.groups}:
+            named = {lattice.field_of(slot) for slot in fields} & forbidden
+            if named:
+                field = f"{self.shape.category}.{min(named)}"
+                raise UpdateInvalid(f"{field}: the role of replica {replica:x} may not write this field")
 
-    def _take(self, replica: int, arrival: _Arrival, change: Change) -> None:
-        batch, data = arrival.batch, arrival.data
-        if arrival.problem:
-            change.parked.append(Parked(replica, batch.seq, arrival.problem, data))
-            self._parked.add((replica, batch.seq))
+    def _take(self, replica: int, arrivals: _Arrivals, change: Change) -> None:
+        for batch, data in zip(arrivals.batches, arrivals.elements, strict=True):
+            if batch.seq in arrivals.problems:
+                change.parked.append(Parked(replica, batch.seq, arrivals.problems[batch.seq], data))
+                self._parked.add((replica, batch.seq))
+            unit = self._enqueue(replica, batch, data)
+            if batch.compaction is None:
+                change.touched.append((replica, batch.seq, batch.keys()))
+            elif unit is not None:
+                self._check_compaction(replica, unit, change)
         head = self.heads.setdefault(replica, Head())
-        head.seq, head.hash = batch.seq, arrival.hash
+        head.seq, head.hash = arrivals.batches[-1].seq, arrivals.end
         change.heads.add(replica)
-        change.hlc = max(change.hlc, batch.hlc)
-        unit = self._enqueue(replica, batch, data)
-        if batch.compaction is None:
-            change.touched.append((replica, batch.seq, batch.keys()))
-        elif unit is not None:
-            self._check_compaction(replica, unit, change)
+        change.hlc = max(change.hlc, *(batch.hlc for batch in arrivals.batches))
 
     def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
         """Add a batch to what waits to be shown; return the unit that it completes."""
-        building = self._building.setdefault(replica, [])
-        if batch.compaction is not None and batch.seq == batch.compaction[0] + 1:
+        unit = self._building.pop(replica, [])
+        named = batch.compaction
+        if named is not None and batch.seq == named[0] + 1:
             # A newer compaction replaces one that never became whole.
-            building.clear()
-        building.append((batch, data))
-        if batch.compaction is not None and batch.seq < batch.compaction[1]:
-            return None
-        if batch.compaction is not None:
-            self._note_replaced(replica, batch.compaction[0])
-        unit = _Unit(batch.seq, building)
-        del self._building[replica]
-        self._pending.setdefault(replica, deque()).append(unit)
+            unit = []
+        unit.append((batch, data))
+        if named is not None:
+            if batch.seq < named[1]:
+                self._building[replica] = unit
+                return None
+            self._note_replaced(replica, named[0])
+        pending = self._pending.get(replica)
+        if pending is None:
+            pending = self._pending[replica] = deque()
+        pending.append(unit)
         return unit
 
     def _check_compaction(self, replica: int, unit: _Unit, change: Change) -> None:
-        upto = unit.batches[0][0].compaction[0] if unit.batches[0][0].compaction else 0
+        upto = unit[0][0].compaction[0] if unit[0][0].compaction else 0
         kept: dict[tuple[str, str], int] = {}
         newest: dict[str, int] = {}
-        for batch, _ in unit.batches:
+        for batch, _ in unit:
             for group in batch.groups:
                 seq = group.seq or batch.seq
                 change.hlc = max(change.hlc, group.hlc or 0)
@@ -529,11 +546,13 @@ class Document:
         """
         upto = self.heads[replica].visible
         for unit in self._pending.get(replica, ()):
-            if ceiling is not None and unit.end > ceiling:
-                break
-            if not all(satisfied(batch.parts) for batch, _ in unit.batches if batch.parts):
-                break
-            upto = unit.end
+            end = unit[-1][0].seq
+            if ceiling is not None and end > ceiling:
+                return upto
+            for batch, _ in unit:
+                if batch.parts and not satisfied(batch.parts):
+                    return upto
+            upto = end
         return upto
 
     def show(self, replica: int, upto: int, change: Change) -> None:
@@ -542,13 +561,16 @@ class Document:
         keys: dict[str, None] = {}
         fast: list[ReadRow] = []
         self.ahead = True
-        while units and units[0].end <= upto:
-            for batch, data in units.popleft().batches:
+        while units and units[0][-1][0].seq <= upto:
+            for batch, data in units.popleft():
                 if (replica, batch.seq) in self._parked:
                     continue
                 shown = self._fold(replica, batch, data)
-                if len(shown.groups) == 1 and (len(shown.groups[0].rows) > 1 or self.fold.reads_off(shown)):
-                    fast += self.fold.rows_of(shown)
+                rows = self.fold.read_off(shown)
+                if rows is not None:
+                    fast += rows
+                elif len(shown.groups) == 1 and len(shown.groups[0].rows) > 1:
+                    fast += self.fold.rows(shown.keys())
                 else:
                     keys.update(dict.fromkeys(shown.keys()))
         change.rows += fast

@@ -22,7 +22,7 @@ from crdtsync.state.cells import COUNT_MARK, DELETION, ELEMENT_MARK, NAME_MARK, 
 from crdtsync.state.codec import Batch, Group, decode_batch, pack_canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from crdtsync.schema.shape import Shape
 
@@ -31,8 +31,8 @@ ReadRow = tuple[Any, ...]
 
 # The end of a read-model row: not deleted, no conflicts.
 _ALIVE = (0, None)
-# (replica, group, row, batch) of a record that lives packed in the batch that brought it.
-_Packed = tuple[int, Group, tuple[Any, ...], Batch]
+# (replica, batch, group, row) of a record that lives packed in the batch that brought it.
+_Packed = tuple[int, Batch, Group, tuple[Any, ...]]
 
 # All batches of a store's stock: a week of sales touches them in no order, and each would be decoded thousands of times.
 _DECODED_BATCHES_MAX = 256
@@ -42,17 +42,18 @@ _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
 def _check_counter(values: Sequence[Any], *, named: bool = False) -> str | None:
-    for value in values:
-        if not (
-            type(value) is tuple
-            and (len(value) == 2 or (len(value) == 3 and not named and _is_mark(value[2])))
-            and type(value[0]) is int
-            and abs(value[0]) <= limits.AMOUNT_MAX
-            and type(value[1]) is str
-            and len(value[1]) <= limits.CAUSE_CHARS_MAX
+    sizes = {2} if named else {2, 3}
+    if set(map(type, values)) == {tuple} and set(map(len, values)) <= sizes:
+        amounts, causes = [value[0] for value in values], [value[1] for value in values]
+        if (
+            set(map(type, amounts)) == {int}
+            and max(map(abs, amounts)) <= limits.AMOUNT_MAX
+            and set(map(type, causes)) == {str}
+            and max(map(len, causes)) <= limits.CAUSE_CHARS_MAX
+            and all(_is_mark(value[2]) for value in values if len(value) > 2)
         ):
-            return "a movement is not (integer, cause)" + ("" if named else " with or without the count seen")
-    return None
+            return None
+    return "a movement is not (integer, cause)" + ("" if named else " with or without the count seen")
 
 
 def _is_mark(value: Any) -> bool:
@@ -138,22 +139,37 @@ def _fits(shape: Shape, slots: Sequence[str], row: Sequence[Any]) -> bool:
 
 
 def check_batch(shape: Shape, batch: Batch) -> None:
-    """Check every key and value of a batch against the schema, column by column.
+    """Check every key and value of a batch against the schema; see ``check_batches``."""
+    check_batches(shape, (batch,))
+
+
+def check_batches(shape: Shape, batches: Iterable[Batch]) -> None:
+    """Check every key and value of batches against the schema, column by column over all rows of the same fields.
 
     Raises:
-        BatchInvalid: the batch cannot be folded by this schema; it names the category and the field.
+        BatchInvalid: one of them cannot be folded by this schema; it names the category and the field.
     """
-    for group in batch.groups:
-        if len(group.rows) == 1 and _fits(shape, group.fields, group.rows[0]):
+    tables: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    fields: tuple[str, ...] | None = None
+    table: list[tuple[Any, ...]] = []
+    for batch in batches:
+        for group in batch.groups:
+            if group.rows[0][0] == CEILINGS:
+                check_ceilings(group)
+                continue
+            # Most writes have the fields of the one before: comparing them is much less than looking them up.
+            if group.fields != fields:
+                fields = group.fields
+                table = tables.setdefault(fields, [])
+            table += group.rows
+    for slots, rows in tables.items():
+        if len(rows) == 1 and _fits(shape, slots, rows[0]):
             continue
-        if group.rows[0][0] == CEILINGS:
-            check_ceilings(group)
-            continue
-        keys, *columns = zip(*group.rows, strict=True)
+        keys, *columns = zip(*rows, strict=True)
         problem = shape.check_keys(keys)
         if problem:
             raise BatchInvalid(f"{shape.category}: {problem}")
-        for slot, values in zip(group.fields, columns, strict=True):
+        for slot, values in zip(slots, columns, strict=True):
             problem = _check_slot(shape, slot, values)
             if problem:
                 field = lattice.field_of(slot)
@@ -170,11 +186,13 @@ class Fold:
         self._cells: dict[str, Record] = {}
         self._sources: dict[int, tuple[int, bytes]] = {}
         self._next_source = 0
-        self._decoded: OrderedDict[int, dict[str, _Packed]] = OrderedDict()
+        self._decoded: OrderedDict[int, tuple[int, Batch]] = OrderedDict()
         # The fields of a batch whose rows are read-model rows already, or None where no batch's are.
         kinds = {field.kind for field in shape.fields.values()}
         packed = len(shape.keys) == 1 and kinds.isdisjoint({Kind.COUNTER, Kind.SET})
         self._row_fields = tuple(shape.fields) if packed else None
+        # What is counted is moved again and again: a record that one movement made gets its cells at once.
+        self._packs_rows = Kind.COUNTER not in kinds
         # By replica: each one compacts its own log, and only that.
         self.superseded: dict[int, int] = {}
 
@@ -200,25 +218,26 @@ class Fold:
         """Join a checked batch of ``replica``; ``data`` is its encoded form, kept while records live packed in it."""
         token = self._next_source
         used = False
+        home, cells, packs = self._home, self._cells, self._packs_rows
         for group in batch.groups:
             if len(group.rows) >= _BULK_ROWS_MIN and self._add_bulk(group, token):
                 used = True
                 continue
             for row in group.rows:
-                used = self._add_row(replica, batch, group, row, token) or used
+                key = row[0]
+                if packs and key not in home and key not in cells:
+                    home[key] = token
+                    used = True
+                else:
+                    self._join(replica, batch, group, row, token)
         if used:
             self._sources[token] = (replica, data)
             self._next_source += 1
-            if sum(len(group.rows) for group in batch.groups) < _BULK_ROWS_MIN:
-                # What was just written is usually read next; a bulk load is not.
-                self._keep(token, replica, batch)
 
-    def _keep(self, token: int, replica: int, batch: Batch) -> dict[str, _Packed]:
-        rows = {row[0]: (replica, group, row, batch) for group in batch.groups for row in group.rows}
-        self._decoded[token] = rows
+    def _keep(self, token: int, replica: int, batch: Batch) -> None:
+        self._decoded[token] = (replica, batch)
         if len(self._decoded) > _DECODED_BATCHES_MAX:
             self._decoded.popitem(last=False)
-        return rows
 
     def _add_bulk(self, group: Group, token: int) -> bool:
         fresh = dict.fromkeys([row[0] for row in group.rows], token)
@@ -229,33 +248,29 @@ class Fold:
         self._home.update(fresh)
         return True
 
-    def _add_row(self, replica: int, batch: Batch, group: Group, row: tuple[Any, ...], token: int) -> bool:
-        """Join one row; tell whether the record now lives packed in this batch."""
+    def _join(self, replica: int, batch: Batch, group: Group, row: tuple[Any, ...], token: int) -> None:
+        """Join one row into the cells of its record."""
         key = row[0]
         record = self._cells.get(key)
         if record is None:
             home = self._home.get(key)
             if home is None:
-                self._home[key] = token
-                return True
-            if home == token:
+                record = {}
+            elif home == token:
                 record = self._unpack_from(replica, batch, key, group)
             else:
-                at, known, _, source = self._packed(key, home)
+                at, source, known, _ = self._packed(key, home)
                 again = at == replica and _stamp(source, known)[0] == (group.seq or batch.seq)
                 # A write whose deletions are withheld comes in two parts of one stamp.
                 if again and set(group.fields) <= set(known.fields):
-                    return False
+                    return
                 record = self.cells(key)
-            del self._home[key]
+            self._home.pop(key, None)
             self._cells[key] = record
         seq, hlc = _stamp(batch, group)
         for slot, value in zip(group.fields, row[1:], strict=True):
-            known_cell = record.get(slot, {}).get(replica)
-            changed = lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen))
-            if changed and known_cell is not None:
+            if lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen)):
                 self.superseded[replica] = self.superseded.get(replica, 0) + 1
-        return False
 
     def _unpack_from(self, replica: int, batch: Batch, key: str, upto: Group) -> Record:
         """Cells of a record that this very batch brought in an earlier group (a compaction does)."""
@@ -271,13 +286,16 @@ class Fold:
         return record
 
     def _packed(self, key: str, token: int) -> _Packed:
-        rows = self._decoded.get(token)
-        if rows is None:
+        known = self._decoded.get(token)
+        if known is None:
             replica, data = self._sources[token]
-            rows = self._keep(token, replica, decode_batch(data))
+            batch = decode_batch(data)
+            self._keep(token, replica, batch)
         else:
+            replica, batch = known
             self._decoded.move_to_end(token)
-        return rows[key]
+        group, row = next((group, row) for group in batch.groups for row in group.rows if row[0] == key)
+        return replica, batch, group, row
 
     def cells(self, key: str) -> Record:
         """Return a record's cells (a copy for a packed record; do not change them). Empty if there is none."""
@@ -287,7 +305,7 @@ class Fold:
         token = self._home.get(key)
         if token is None:
             return {}
-        replica, group, row, batch = self._packed(key, token)
+        replica, batch, group, row = self._packed(key, token)
         seq, hlc = _stamp(batch, group)
         return {
             slot: {replica: Cell(seq, hlc, value, group.seen)}
@@ -318,22 +336,21 @@ class Fold:
 
     def rows_of(self, batch: Batch) -> list[ReadRow]:
         """Return the read-model rows of the records that a batch, already joined, touched."""
+        rows = self.read_off(batch)
+        return self.rows(batch.keys()) if rows is None else rows
+
+    def read_off(self, batch: Batch) -> list[ReadRow] | None:
+        """Return the rows of a batch, already joined, if they are in it as they are: nothing is to be looked up or joined."""
         result: list[ReadRow] = []
         head = (self.doc,)
         for group in batch.groups:
-            if group.fields == self._row_fields and self._all_packed(group):
-                result += [head + row + _ALIVE for row in group.rows]
-            else:
-                result += self.rows(dict.fromkeys(row[0] for row in group.rows))
+            if group.fields != self._row_fields:
+                return None
+            # A record of the group may have been touched by an earlier write; those in cells are read the long way.
+            if self._cells and not self._cells.keys().isdisjoint([row[0] for row in group.rows]):
+                return None
+            result += [head + row + _ALIVE for row in group.rows]
         return result
-
-    def reads_off(self, batch: Batch) -> bool:
-        """Tell whether the rows of a batch, already joined, are in it as they are: nothing is to be looked up or joined."""
-        return all(group.fields == self._row_fields and self._all_packed(group) for group in batch.groups)
-
-    def _all_packed(self, group: Group) -> bool:
-        # A record of the group may have been touched by an earlier write; those in cells are read the long way.
-        return not self._cells or self._cells.keys().isdisjoint([row[0] for row in group.rows])
 
     def digest(self) -> bytes:
         """Return the canonical digest of the folded state: equal digests mean equal cells, whatever the history.
@@ -377,20 +394,17 @@ def _json(values: Sequence[Any]) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
-def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]]:
-    """Return (wire value, concurrent values) of a field."""
-    field = shape.fields[name]
-    if field.kind is Kind.COUNTER:
-        return lattice.balance(record, name)
-    if field.kind is Kind.SET:
+def _read_field(shape: Shape, kind: Kind, record: Record, name: str) -> tuple[Any, list[Any]]:
+    """Return (wire value, concurrent values) of a field that is no counter."""
+    if kind is Kind.SET:
         return _json(sorted(lattice.elements(record, name))), []
     slot = record.get(name)
     if slot is None:
-        return field.default_wire, []
+        return shape.defaults[name], []
     if len(slot) == 1:
         (cell,) = slot.values()
         return cell.value, []
-    if field.kind is Kind.ONCE:
+    if kind is Kind.ONCE:
         values = list(
             dict.fromkeys(cell.value for _, cell in sorted(slot.items(), key=lambda e: (e[1].hlc, e[0])))
         )
@@ -399,21 +413,24 @@ def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]
     return values[0], values if len(values) > 1 else []
 
 
-def read_row(doc: str, shape: Shape, key: str, record: Mapping[str, Any]) -> ReadRow:
+def read_row(doc: str, shape: Shape, key: str, record: Record) -> ReadRow:
     """Return the read-model row of one record: (doc, key, *columns, deleted, conflicts as JSON or None)."""
-    cells = dict(record)
     conflicts: dict[str, list[Any]] = {}
     values: list[Any] = list(shape.key_columns(key)) if len(shape.keys) > 1 else []
     for name, field in shape.fields.items():
-        value, rivals = _read_field(shape, cells, name)
+        kind = field.kind
+        if kind is Kind.COUNTER:
+            value, rivals = lattice.balance(record, name)
+            if name + COUNT_MARK in record:
+                counted, amount = lattice.unaware(record, name)
+                if amount:
+                    conflicts[name + COUNT_MARK] = [counted, amount]
+        else:
+            value, rivals = _read_field(shape, kind, record, name)
         values.append(value)
         if rivals:
             conflicts[name] = rivals
-        if field.kind is Kind.COUNTER and name + COUNT_MARK in cells:
-            counted, amount = lattice.unaware(cells, name)
-            if amount:
-                conflicts[name + COUNT_MARK] = [counted, amount]
-    deleted, contested = lattice.deletion_state(cells)
+    deleted, contested = lattice.deletion_state(record)
     if contested:
         conflicts[DELETION] = [0, 1]
     text = (

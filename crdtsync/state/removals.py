@@ -8,7 +8,6 @@ Deletions are known by the stamp of their write, and a compaction preserves stam
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from crdtsync import limits
@@ -51,12 +50,12 @@ def split(batch: Batch, seqs: Collection[int]) -> tuple[Batch, Batch]:
         rest = tuple(row for row in group.rows if not row[at])
         fields = group.fields[: at - 1] + group.fields[at:]
         if rest:
-            kept.append(replace(group, rows=rest))
+            kept.append(group._replace(rows=rest))
         if gone and fields:
-            kept.append(replace(group, fields=fields, rows=tuple(row[:at] + row[at + 1 :] for row in gone)))
+            kept.append(group._replace(fields=fields, rows=tuple(row[:at] + row[at + 1 :] for row in gone)))
         if gone:
-            apart.append(replace(group, fields=(DELETION,), rows=tuple((row[0], row[at]) for row in gone)))
-    return replace(batch, groups=tuple(kept)), replace(batch, groups=tuple(apart))
+            apart.append(group._replace(fields=(DELETION,), rows=tuple((row[0], row[at]) for row in gone)))
+    return batch._replace(groups=tuple(kept)), batch._replace(groups=tuple(apart))
 
 
 def mass_removals(

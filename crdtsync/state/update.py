@@ -86,6 +86,29 @@ class _Reader:
         self.pos += size
         return self.data[self.pos - size : self.pos]
 
+    def elements(self, count: int) -> list[bytes]:
+        """Read so many byte elements. Most of an update is these, so their lengths are read here and not by `uint`."""
+        data, pos = self.data, self.pos
+        result: list[bytes] = []
+        try:
+            for _ in range(count):
+                kind, size = data[pos], data[pos + 1]
+                if kind != _ANY_BUFFER:
+                    raise UpdateInvalid("an element is not bytes")
+                pos += 2
+                if size > 0x7F:
+                    self.pos = pos - 1
+                    size = self.uint()
+                    pos = self.pos
+                result.append(data[pos : pos + size])
+                pos += size
+        except IndexError:
+            raise UpdateInvalid("the update is cut off") from None
+        if pos > len(data):
+            raise UpdateInvalid("a length points behind the end")
+        self.pos = pos
+        return result
+
 
 def _read_position(reader: _Reader, info: int, replica: int, clock: int) -> None:
     """Check that an item sits right behind its predecessor in its own replica's log."""
@@ -110,12 +133,7 @@ def _read_item(reader: _Reader, replica: int, clock: int) -> Run:
         raise UpdateInvalid("an empty or oversized item")
     if kind == _ITEM_DELETED:
         return Run(clock, gone=count)
-    run = Run(clock)
-    for _ in range(count):
-        if reader.byte() != _ANY_BUFFER:
-            raise UpdateInvalid("an element is not bytes")
-        run.elements.append(reader.take(reader.uint()))
-    return run
+    return Run(clock, reader.elements(count))
 
 
 def _read_replica(reader: _Reader) -> tuple[int, list[Run]]:
@@ -187,7 +205,7 @@ def _uint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def _write_item(out: bytearray, replica: int, clock: int, kind: int) -> None:
+def _write_item(out: bytearray, replica: int, clock: int, kind: int, count: int) -> None:
     if clock:
         out.append(kind | _HAS_ORIGIN)
         _uint(out, replica)
@@ -198,23 +216,27 @@ def _write_item(out: bytearray, replica: int, clock: int, kind: int) -> None:
         _uint(out, 1)
         _uint(out, len(name))
         out += name
+    _uint(out, count)
 
 
 def write_update(runs: Mapping[int, list[Run]], deleted: Mapping[int, int] | None = None) -> bytes:
-    """Encode runs and deleted prefixes as an update; each element becomes an item of its own."""
+    """Encode runs and deleted prefixes as an update; a run of elements becomes one item, as yrs itself writes it.
+
+    An item for each element would be the same to yrs, which joins them, but in a time that grows with their square.
+    """
     out = bytearray()
     _uint(out, len(runs))
     for replica, replica_runs in runs.items():
-        _uint(out, sum(len(run.elements) or 1 for run in replica_runs))
+        _uint(out, len(replica_runs))
         _uint(out, replica)
         _uint(out, replica_runs[0].clock)
         for run in replica_runs:
             if run.gone:
-                _write_item(out, replica, run.clock, _ITEM_DELETED)
-                _uint(out, run.gone)
-            for clock, element in enumerate(run.elements, run.clock):
-                _write_item(out, replica, clock, _ITEM_ANY)
-                out += b"\x01\x74"
+                _write_item(out, replica, run.clock, _ITEM_DELETED, run.gone)
+                continue
+            _write_item(out, replica, run.clock, _ITEM_ANY, len(run.elements))
+            for element in run.elements:
+                out.append(_ANY_BUFFER)
                 _uint(out, len(element))
                 out += element
     _uint(out, len(deleted or {}))

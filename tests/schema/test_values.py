@@ -177,6 +177,26 @@ def test_a_text_that_looks_like_two_is_refused() -> None:
     assert TextType("[0-9]{2}").check(["12", "34\n56"]) is not None
 
 
+@given(
+    st.one_of(
+        st.datetimes(timezones=st.just(UTC)).map(DateTimeType().to_wire),
+        st.from_regex(
+            r"20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[05]{1,7})?(Z|\+00:00)?"
+        ),
+    )
+)
+@example("2026-11-24T24:00:00Z")
+@example("2026-11-24T10:00:00.000000Z")
+@example("2026-11-24T10:00:00.000001Z")
+@example("0000-11-24T10:00:00Z")
+@example("2026-11-24T10:00:00Z\n")
+@example("2026-11-24T1٠:00:00Z")
+def test_a_moment_has_one_form(text: str) -> None:
+    """The check of a column does not write it again; the general one does, and they agree."""
+    kind = DateTimeType()
+    assert (kind.check([text]) is None) == (ValueType.check(kind, [text]) is None)
+
+
 _KINDS = [
     CENTS,
     IntType(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -347,7 +346,7 @@ def test_a_batch_of_a_compaction_that_did_not_begin_is_refused(monkeypatch: pyte
     deliver(b, write_update(first.runs))
     batch = decode_batch(second.runs[1][0].elements[0])
     assert batch.compaction == (3, 5)
-    second.runs[1][0].elements[0] = encode_batch(replace(batch, compaction=(2, 5)))
+    second.runs[1][0].elements[0] = encode_batch(batch._replace(compaction=(2, 5)))
     with pytest.raises(UpdateInvalid, match="a compaction that did not begin"):
         deliver(b, write_update(second.runs))
 

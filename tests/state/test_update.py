@@ -35,6 +35,36 @@ def test_the_pieces_of_an_update_rebuild_the_log(batches: list[bytes], size: int
     assert again.elements(7) == batches
 
 
+@given(elements, st.data())
+def test_what_overlaps_with_what_is_held_adds_only_the_rest(
+    batches: list[bytes], data: st.DataObject
+) -> None:
+    log = Log("d", 9)
+    held = 0
+    while held < len(batches):
+        first = data.draw(st.integers(0, held))
+        end = data.draw(st.integers(held + 1, len(batches)))
+        log.apply(append_update(7, first, batches[first:end]))
+        held = end
+    assert log.elements(7) == batches
+    assert log.encode() == append_update(7, 0, batches)
+
+
+def test_an_update_with_an_item_for_each_element_is_read_as_before() -> None:
+    """Journals and peers of earlier versions have them."""
+    first, second = append_update(7, 0, [b"a" * 200]), append_update(7, 1, [b"b"])
+    apart = b"\x01\x02" + first[2:-1] + second[4:]
+    assert read_update(apart).runs == {7: [Run(0, [b"a" * 200, b"b"])]}
+    assert Log("d", 9, [apart]).encode() == append_update(7, 0, [b"a" * 200, b"b"])
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_an_element_that_is_cut_off_is_refused(cut: int) -> None:
+    update = append_update(7, 0, [b"a" * 5, b"b" * 300])
+    with pytest.raises(UpdateInvalid):
+        read_update(update[:-cut])
+
+
 def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
     log.compact([b"c" * 90, b"d" * 90])
