@@ -381,7 +381,9 @@ def _read_field(shape: Shape, record: Record, name: str) -> tuple[Any, list[Any]
     """Return (wire value, concurrent values) of a field."""
     field = shape.fields[name]
     if field.kind is Kind.COUNTER:
-        return lattice.balance(record, name)
+        value, rivals = lattice.balance(record, name)
+        # Every total fits, their sum need not: a store could not keep it. The fold itself goes on exactly.
+        return max(-limits.AMOUNT_MAX, min(limits.AMOUNT_MAX, value)), rivals
     if field.kind is Kind.SET:
         return _json(sorted(lattice.elements(record, name))), []
     slot = record.get(name)

@@ -54,7 +54,9 @@ def _system(name: str, program: str) -> System:
 def test_a_system_that_fails_stalls_or_says_nothing_is_reported_so() -> None:
     crashed = run_cell(_system("crashes", "raise SystemExit('no disk')"), "merge", 1)
     assert crashed == "ended with code 1: no disk"
-    assert run_cell(_system("stalls", "import time; time.sleep(60)"), "merge", 1, 0.2) == "not done after 0.2 s"
+    assert (
+        run_cell(_system("stalls", "import time; time.sleep(60)"), "merge", 1, 0.2) == "not done after 0.2 s"
+    )
     silent = run_cell(_system("silent", "print('done')"), "merge", 1)
     assert isinstance(silent, str)
     assert silent.startswith("said no result")

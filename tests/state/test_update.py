@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map
 
+from crdtsync import limits
 from crdtsync.errors import UpdateInvalid
 from crdtsync.state.log import Log
 from crdtsync.state.update import Run, append_update, read_update, root_name, split_update, write_update
@@ -99,3 +100,19 @@ def test_random_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
 def test_a_forged_deletion_of_a_whole_log_is_not_a_prefix_that_exists() -> None:
     update = read_update(write_update({3: [Run(0, [b"x"])]}, {3: 1}))
     assert update.deleted == {3: 1}
+
+
+def test_a_log_is_as_long_as_yrs_can_count_and_no_longer() -> None:
+    gone = limits.SEQ_MAX - 2
+    longest = write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y"])]}, {3: gone})
+    assert read_update(longest).runs[3][-1].end == limits.SEQ_MAX
+    assert Log("d", 9, [longest]).elements(3) == [b"x", b"y"]
+    # yrs drops what is behind: it would be in the store and not in the log.
+    with pytest.raises(UpdateInvalid, match="clock is out of range"):
+        read_update(write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y", b"z"])]}, {3: gone}))
+
+
+@pytest.mark.parametrize("replica", [0, limits.REPLICA_MAX + 1])
+def test_a_deletion_in_the_log_of_no_replica_is_refused(replica: int) -> None:
+    with pytest.raises(UpdateInvalid, match="replica number"):
+        read_update(write_update({}, {replica: 1}))
