@@ -255,6 +255,13 @@ def test_after_a_long_idle_time_the_wait_begins_with_the_question() -> None:
     assert [broken(event) for event in pair.down.tick(900.0 + limits.ANSWER_SECONDS_MAX)] == ["timeout"]
 
 
+def test_a_wait_that_begins_after_a_tick_is_due_at_the_time_of_that_tick() -> None:
+    pair = Pair().reach(State.IDLE)
+    assert pair.down.tick(500.0) == []
+    pair.say(Side.DOWN, Kind.CHECK)
+    assert pair.down.deadline() == 500.0
+
+
 def test_a_slow_reader_does_not_blame_the_sender_that_waits_for_it() -> None:
     pair = Pair().reach(State.DOWNLOAD)
     pair.say(Side.UP, Kind.DATA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import msgpack
@@ -66,8 +67,17 @@ def test_a_batch_has_one_encoding() -> None:
         for seen, parts in (ordered, other)
     )
     assert first == second
-    assert batch_hash(first) == batch_hash(second)
-    assert len(batch_hash(first)) == len(GENESIS)
+    group = [None, None, [], [[1, 2], [3, 4]], [["k"]]]
+    assert first == msgpack.packb([1, 5, 1, GENESIS, TXID, [["a", 1], ["b", 2]], "", [group], None])
+    bare = Batch(1, 1, GENESIS, TXID, {}, "", (Group((), (("k",),)),))
+    assert encode_batch(bare) == msgpack.packb(
+        [1, 1, 1, GENESIS, TXID, None, "", [[None, None, [], None, [["k"]]]], None]
+    )
+
+
+def test_a_chain_is_of_what_a_batch_says() -> None:
+    assert batch_hash(b"a batch") == blake2b(b"a batch", digest_size=16).digest() != batch_hash(b"another")
+    assert len(batch_hash(b"")) == len(GENESIS)
 
 
 @pytest.mark.parametrize(
