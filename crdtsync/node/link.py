@@ -455,9 +455,6 @@ class Link:
 
     async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
         me = self.ledger.identity
-        if who["protocol"] != PROTOCOL:
-            text = f"this node speaks protocol {PROTOCOL}, {who['device']} speaks {who['protocol']}; install one version"
-            await self._refuse("incompatible_version", text, terminal=True)
         if who["device"] == me.device:
             text = f"two nodes call themselves {me.device}; give one of them another name in its node.toml"
             await self._refuse("not_allowed", text, terminal=True)

@@ -236,3 +236,37 @@ async def test_what_a_lane_may_write_is_taken_the_same_way(shop: Shop) -> None:
     item = await loja.get(StockItem, "p1")
     assert item is not None
     assert await balance(loja) == 9
+
+
+async def test_a_lane_does_not_send_what_is_not_for_its_store(shop: Shop) -> None:
+    await one_store(shop)
+    doc = f"stock/{OTHER}"
+    refusal = await (await hostile_lane(shop)).upload(doc, forged(doc, p1=[Op("add", "balance", 1)]))
+    assert (refusal["code"], refusal["terminal"]) == ("not_allowed", True)
+    assert refusal["message"] == f"{doc} is not for this node"
+
+
+async def test_a_lane_does_not_write_its_own_past_again(shop: Shop) -> None:
+    loja = await one_store(shop)
+    doc = f"stock/{STORE}"
+    lane = Document(doc, load_installed().shape("stock"), REPLICA, {})
+    first = lane.write({"p1": [Op("add", "balance", 1_000)]}, hlc=1 << 40, txid=b"t" * 16).journal[0]
+    other = await hostile_lane(shop)
+    assert (await other.ask_for())[0] is Kind.PLAN
+    assert (await other.hear())[0] is Kind.FENCE
+    await other.say(Kind.FENCED, counts={"stock": 1})
+    await other.say(Kind.DATA, doc=doc, update=first, final=True, cut={}, records=1, n=1)
+    assert (await other.hear())[0] is Kind.ACK
+    before = loja.ledger.digest(loja.ledger.heads)
+    # The second batch of another log: it does not name the first one that is held.
+    elsewhere = Document(doc, load_installed().shape("stock"), REPLICA, {})
+    for amount in (5_000, 7_000):
+        again = elsewhere.write({"p1": [Op("add", "balance", amount)]}, hlc=1 << 41, txid=b"u" * 16).journal[
+            0
+        ]
+    await other.say(Kind.DATA, doc=doc, update=again, final=True, cut={}, records=1, n=2)
+    kind, refusal = await other.hear()
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "fork", False)
+    assert loja.ledger.digest(loja.ledger.heads) == before
+    assert loja.ledger.doubts == {}
+    assert await balance(loja) == 11
