@@ -260,10 +260,11 @@ async def test_a_lane_does_not_write_its_own_past_again(shop: Shop) -> None:
     before = loja.ledger.digest(loja.ledger.heads)
     # The second batch of another log: it does not name the first one that is held.
     elsewhere = Document(doc, load_installed().shape("stock"), REPLICA, {})
-    for amount in (5_000, 7_000):
-        again = elsewhere.write({"p1": [Op("add", "balance", amount)]}, hlc=1 << 41, txid=b"u" * 16).journal[
-            0
-        ]
+    changes = [
+        elsewhere.write({"p1": [Op("add", "balance", amount)]}, hlc=1 << 41, txid=b"u" * 16)
+        for amount in (5_000, 7_000)
+    ]
+    again = changes[1].journal[0]
     await other.say(Kind.DATA, doc=doc, update=again, final=True, cut={}, records=1, n=2)
     kind, refusal = await other.hear()
     assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "fork", False)
