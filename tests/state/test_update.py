@@ -107,8 +107,10 @@ def test_a_log_is_as_long_as_yrs_can_count_and_no_longer() -> None:
     longest = write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y"])]}, {3: gone})
     assert read_update(longest).runs[3][-1].end == limits.SEQ_MAX
     assert Log("d", 9, [longest]).elements(3) == [b"x", b"y"]
+    whole = read_update(write_update({3: [Run(0, gone=limits.SEQ_MAX)]}, {3: limits.SEQ_MAX}))
+    assert (whole.runs, whole.deleted) == ({3: [Run(0, gone=limits.SEQ_MAX)]}, {3: limits.SEQ_MAX})
     # yrs drops what is behind: it would be in the store and not in the log.
-    with pytest.raises(UpdateInvalid, match="clock is out of range"):
+    with pytest.raises(UpdateInvalid, match=r"^a clock is out of range$"):
         read_update(write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y", b"z"])]}, {3: gone}))
 
 
@@ -136,6 +138,7 @@ def logs(*replicas: bytes, deleted: bytes = b"\x00") -> bytes:
         (b"", "^a number is cut off"),
         (b"\x80", "^a number is cut off"),
         (b"\x80" * 9 + b"\x00\x00", "^a number is cut off or too long"),
+        (b"\x01\x01\x05\x00\x08" + ROOT, "^a number is cut off or too long"),
         (b"\x01\x01\x05\x00", "^the update is cut off"),
         (b"\x01\x01\x05\x00\x08\x01\x06log/5", "^a length points behind the end"),
         (logs(b"\x01\x05\x00\x48" + ROOT + X), "^item kind 0x48 is not"),
@@ -181,6 +184,13 @@ def test_what_is_said_in_parts_is_read_as_one() -> None:
     assert update.runs == {5: [Run(0, gone=5), Run(5, [b"x", b"", b"x"])]}
     assert update.deleted == {5: 5}
     assert Log("d", 9, [data]).elements(5) == [b"x", b"", b"x"]
+
+
+def test_a_number_may_be_as_wide_as_that_of_a_replica_and_no_wider() -> None:
+    widest = b"\x85" + b"\x80" * 7 + b"\x00"
+    assert read_update(logs(deleted=b"\x01" + widest + b"\x01\x00\x01")).deleted == {5: 1}
+    with pytest.raises(UpdateInvalid, match="too long"):
+        read_update(logs(deleted=b"\x01" + widest[:-1] + b"\x80\x00\x01\x00\x01"))
 
 
 @pytest.mark.parametrize("said", ["7f", "8001", "ff7f", "808001"])
