@@ -92,6 +92,8 @@ def test_a_missing_frame_breaks_the_conversation_and_a_new_handshake_may_help() 
     (event,) = pair.say(Side.UP, Kind.POKE)
     assert isinstance(event, Broken)
     assert (event.code, event.terminal) == ("gap", False)
+    number = pair.down._got
+    assert event.message == f"frame {number + 1} is missing, {number + 2} arrived"
     assert [broken(event) for event in pair.carry(Side.DOWN)] == ["gap"]
     assert pair.up.state is pair.down.state is State.CLOSED
 
@@ -346,3 +348,62 @@ def test_both_ends_count_the_same_bytes_by_speaker_state_and_category() -> None:
         (Side.UP, State.DOWNLOAD, "products"),
         (Side.DOWN, State.UPLOAD, "products"),
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "changes", "says"),
+    [
+        (State.IDLE, Kind.PLAN, {}, "up may not say plan in state idle"),
+        (State.DOWNLOAD, Kind.DATA, {"n": 2}, "up sent data number 2 out of turn"),
+        (State.DOWNLOAD, Kind.ACK, {"n": 1}, "up acknowledged data number 1, which is not in flight"),
+        (State.PLANNING, Kind.PLAN, {"counts": {"secrets": 1}}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.DATA, {"doc": "secrets/a"}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.DONE, {"category": "secrets"}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.FENCE, {}, "the transfer ends before products is done"),
+    ],
+)
+def test_what_the_peer_may_not_say_is_told_in_words(
+    state: State, kind: Kind, changes: dict[str, object], says: str
+) -> None:
+    pair = Pair().reach(state)
+    event = pair.force(Side.UP, kind, **changes)
+    assert isinstance(event, Broken)
+    assert event.message == says
+    (told,) = pair.carry(Side.DOWN)
+    assert isinstance(told, Broken)
+    assert (told.code, told.message, told.terminal) == (event.code, says, event.terminal)
+
+
+def test_what_an_end_may_not_say_itself_is_told_in_words_and_changes_nothing() -> None:
+    pair = Pair().reach(State.DOWNLOAD)
+    before = (pair.up.bytes_sent, pair.up._sent, dict(pair.up.traffic))
+    with pytest.raises(LocalProtocolError, match=r"^up may not say plan in state download$"):
+        pair.up.send(Kind.PLAN, **SAMPLES[Kind.PLAN])
+    assert pair.up.take_outgoing() == []
+    assert (pair.up.bytes_sent, pair.up._sent, dict(pair.up.traffic)) == before
+    assert pair.say(Side.UP, Kind.DATA)
+
+
+def test_a_poke_between_two_pages_is_refused_and_named() -> None:
+    pair = Pair().reach(State.CHECKING)
+    page = SAMPLES[Kind.DIGESTS] | {"more": True}
+    frame = encode_frame(pair.down._got + 1, Kind.DIGESTS, page)
+    assert pair.down.receive(frame, 0.0) == []
+    assert pair.down.state is State.CHECKING
+    event = pair.force(Side.UP, Kind.POKE)
+    assert isinstance(event, Broken)
+    assert (event.code, event.message) == ("unexpected_frame", "up said poke between two pages")
+
+
+@pytest.mark.parametrize(("message", "arrives"), [("a\nb\x00", "a b "), ("x" * 5_000, None)])
+def test_a_reason_that_cannot_be_sent_as_it_is_is_made_so(message: str, arrives: str | None) -> None:
+    for leave in ("refuse", "bye"):
+        pair = Pair().reach(State.IDLE)
+        if leave == "refuse":
+            pair.up.refuse("store", message)
+        else:
+            pair.up.bye(message)
+        (event,) = pair.carry(Side.UP)
+        assert isinstance(event, Broken)
+        assert event.message == (arrives or "x" * limits.MESSAGE_CHARS_MAX)
+        assert event.code == ("store" if leave == "refuse" else "bye")
