@@ -116,9 +116,10 @@ def show(target: Document, change: Change) -> None:
 def test_the_deletions_of_a_mass_removal_wait_and_count_when_they_are_released() -> None:
     source, rows = removal("k")
     target = document(2)
-    for row in rows:
-        change = receive(target, row)
-        show(target, change)
+    for row in rows[:-1]:
+        show(target, receive(target, row))
+    change = receive(target, rows[-1])
+    show(target, change)
     assert [(one.seq, len(one.keys)) for one in change.removals] == [(3, MANY)]
     assert deleted(target) == 0
     again = Document("items", Item.__shape__, 2, target.heads)
