@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crdtsync.node.schedule import Trigger
 from crdtsync.protocol.frames import PROTOCOL
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import load_installed
@@ -83,6 +84,17 @@ async def test_what_the_store_sends_in_order_is_taken(shop: Shop) -> None:
         await peer.say(Kind.ENDED)
         assert await balance(lane) == 7
         await until(lambda: lane.initial_done, "the lane is told that it has all")
+
+
+async def test_a_check_that_is_wanted_during_a_run_follows_it(shop: Shop) -> None:
+    async with lane_below(shop) as (lane, peer):
+        assert lane.upstream is not None
+        lane.upstream.check(Trigger.ROUTINE)
+        await plan(peer)
+        await peer.say(Kind.FENCE, docs={}, more=False)
+        assert [(await peer.hear())[0] for _ in range(2)] == [Kind.FENCED, Kind.END]
+        await peer.say(Kind.ENDED)
+        assert (await peer.hear())[0] is Kind.CHECK
 
 
 @pytest.mark.parametrize("doc", ["stock/loja2", "sales/loja1/caixa2/2026-11"])
