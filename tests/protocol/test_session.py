@@ -407,3 +407,35 @@ def test_a_reason_that_cannot_be_sent_as_it_is_is_made_so(message: str, arrives:
         assert isinstance(event, Broken)
         assert event.message == (arrives or "x" * limits.MESSAGE_CHARS_MAX)
         assert event.code == ("store" if leave == "refuse" else "bye")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (b"\xc1", "invalid", "a frame is not msgpack: "),
+        (b"\x93\x03\xa5check\x80", "invalid", "a check frame has other fields than "),
+        (b"\x93\x03\xa5hello\x81\xa8protocol\x09", "incompatible_version", "this node speaks version "),
+    ],
+)
+def test_what_cannot_be_read_breaks_the_conversation_and_says_why(body: bytes, code: str, says: str) -> None:
+    pair = Pair().reach(State.IDLE)
+    (event,) = pair.up.receive(sealed(body), 0.0)
+    assert isinstance(event, Broken)
+    assert (event.code, event.terminal) == (code, REFUSALS[code].terminal)
+    assert event.message.startswith(says)
+    (told,) = pair.carry(Side.UP)
+    assert told == event
+    assert pair.up.state is pair.down.state is State.CLOSED
+
+
+def test_a_wait_begins_at_the_time_that_the_session_was_made_at_and_is_not_begun_again_by_an_aside() -> None:
+    pair = Pair(5.0)
+    pair.say(Side.UP, Kind.CHALLENGE)
+    assert pair.up.deadline() == 5.0
+    pair = Pair().reach(State.IDLE)
+    pair.say(Side.DOWN, Kind.CHECK)
+    assert pair.down.tick(10.0) == []
+    assert pair.down.deadline() == 10.0 + limits.ANSWER_SECONDS_MAX
+    pair.say(Side.DOWN, Kind.ASK)
+    assert pair.down.tick(20.0) == []
+    assert pair.down.deadline() == 10.0 + limits.ANSWER_SECONDS_MAX
