@@ -38,9 +38,9 @@ def test_the_pieces_of_an_update_rebuild_the_log(batches: list[bytes], size: int
 
 def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
-    log.compact([b"c" * 90, b"d" * 90])
+    log.compact([b"c" * 90, b"d" * 90, b"e" * 90])
     pieces = list(split_update(read_update(log.diff({7: 2})), 100))
-    assert [piece.deleted for piece in pieces] == [{}, {7: 2}]
+    assert [piece.deleted for piece in pieces] == [{}, {}, {7: 2}]
 
 
 @pytest.mark.parametrize("held", [0, 1])
