@@ -390,7 +390,7 @@ def test_pieces_name_each_record_once_and_read_nothing_but_its_key(monkeypatch: 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x99" + b"\xc0" * 9, b"text"])
 def test_keys_of_what_is_no_batch_are_refused(data: bytes) -> None:
-    with pytest.raises(BatchInvalid, match="not msgpack|a list of nine|the rows of a batch cannot be read"):
+    with pytest.raises(BatchInvalid, match=r"not msgpack|a list of nine|the rows of a batch cannot be read"):
         keys_in(data)
 
 
