@@ -44,7 +44,7 @@ bench-quick: .venv/installed ## Measure how fast and how small, with small sizes
 	$(BIN)/python -m benchmarks --quick
 
 clean: ## Remove what the other targets made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
 
 # The stamp is written last, so an interrupted installation starts over.
 .venv/installed: pyproject.toml

@@ -32,8 +32,8 @@ STORE_COPY_PAGES = 4_096
 REPLICA_MAX = (1 << 53) - 1
 """Greatest replica number: a yrs client id survives as an exact integer up to here."""
 
-SEQ_MAX = 1 << 40
-"""Greatest sequence of a log: a batch a millisecond for 34 years."""
+SEQ_MAX = (1 << 32) - 1
+"""Greatest sequence of a log: yrs counts in 32 bits and would take a greater one for a small one. A batch a second for 136 years."""
 
 BATCH_BYTES_MAX = 128 * 1024
 """Encoded size of one transaction in one document, bytes."""

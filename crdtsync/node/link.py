@@ -455,9 +455,6 @@ class Link:
 
     async def _meet(self, who: dict[str, Any], *, upstream: bool) -> None:
         me = self.ledger.identity
-        if who["protocol"] != PROTOCOL:
-            text = f"this node speaks protocol {PROTOCOL}, {who['device']} speaks {who['protocol']}; install one version"
-            await self._refuse("incompatible_version", text, terminal=True)
         if who["device"] == me.device:
             text = f"two nodes call themselves {me.device}; give one of them another name in its node.toml"
             await self._refuse("not_allowed", text, terminal=True)
@@ -608,14 +605,14 @@ class Link:
             text = "a log here is not the one that the upstream holds; they are brought together"
             await self._refuse("fork", text, terminal=False)
         self._theirs = {**self._baseline, **vectors}
-        if self.run_now is not None:
-            self.run_now.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
-            # What this end will send is known only at the fence: more may be written, or come from below, until then.
-            lacking = [doc for doc in self._scope() if self._lacks(doc)]
-            counts = await self.ledger.missing(self._theirs, lacking)
-            self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
-            await self._observer.began(self, self.run_now)
-            self._observer.moved(self.run_now)
+        run = self._running
+        run.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
+        # What this end will send is known only at the fence: more may be written, or come from below, until then.
+        lacking = [doc for doc in self._scope() if self._lacks(doc)]
+        counts = await self.ledger.missing(self._theirs, lacking)
+        run.up = {name: Moved(total=count) for name, count in counts.items()}
+        await self._observer.began(self, run)
+        self._observer.moved(run)
 
     async def _refuse_claim(self) -> None:
         assert self.peer is not None
@@ -722,16 +719,21 @@ class Link:
         self._room.clear()
         await self._room.wait()
 
+    @property
+    def _running(self) -> Run:
+        """The run that the digests began at the downstream, the heads at the upstream."""
+        assert self.run_now is not None
+        return self.run_now
+
     def _moved(self, speaker: Side, category: str) -> Moved:
-        run = self.run_now = self.run_now or Run(self._now())
+        run = self._running
         return (run.down if speaker is Side.UP else run.up).setdefault(category, Moved())
 
     def _count(self, moved: Moved, records: int, size: int, began: float) -> None:
         moved.records += records
         moved.bytes += size
         moved.seconds += self._now() - began
-        if self.run_now is not None:
-            self._observer.moved(self.run_now)
+        self._observer.moved(self._running)
 
     async def _on_data(self, data: dict[str, Any]) -> None:
         began = self._now()
@@ -830,9 +832,8 @@ class Link:
         scope = self._scope()
         docs = [doc for doc in scope if self._lacks(doc)]
         counts = await self.ledger.missing({doc: self._needs(doc) for doc in docs}, docs)
-        if self.run_now is not None:
-            self.run_now.up = {name: Moved(total=count) for name, count in counts.items()}
-            self.run_now.phase = "upload"
+        self._running.up = {name: Moved(total=count) for name, count in counts.items()}
+        self._running.phase = "upload"
         await self._send(Kind.FENCED, counts=counts)
         self.spawn(self._transfer, docs)
 
@@ -855,8 +856,7 @@ class Link:
         return {**theirs, **held}
 
     async def _on_fenced(self, fenced: dict[str, Any]) -> None:
-        if self.run_now is not None:
-            self.run_now.up = {name: Moved(total=count) for name, count in fenced["counts"].items()}
+        self._running.up = {name: Moved(total=count) for name, count in fenced["counts"].items()}
 
     async def _on_end(self, _: dict[str, Any]) -> None:
         await self._settle()

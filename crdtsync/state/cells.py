@@ -12,7 +12,7 @@ deletion. This module never reads bytes, clocks or documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 DELETION = "~"
@@ -225,8 +225,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return sorted(value.items())
     return value
-
-
-def count_cells(records: Iterable[Record]) -> int:
-    """Return how many cells the records hold."""
-    return sum(len(cells) for record in records for cells in record.values())

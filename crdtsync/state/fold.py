@@ -38,6 +38,8 @@ _Packed = tuple[int, Batch, Group, tuple[Any, ...]]
 _DECODED_BATCHES_MAX = 256
 _BULK_ROWS_MIN = 8
 _DIGEST_BYTES = 16
+# A timestamp of msgpack is the one type that its reader makes without asking the codec.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _DIGEST_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
@@ -93,13 +95,13 @@ def _check_flag(values: Sequence[Any]) -> str | None:
 
 
 def _is_digestible(value: Any, depth: int = limits.VALUE_DEPTH_MAX) -> bool:
-    """Tell whether a value has a canonical form: maps have keys of one kind, and nesting ends."""
+    """Tell whether a value has a canonical form: maps have keys of one kind, nesting ends, and it is no msgpack timestamp."""
     if type(value) is tuple:
         return depth > 0 and all(_is_digestible(item, depth - 1) for item in value)
     if type(value) is dict:
         keys_alike = set(map(type, value)) in (set(), {int}, {str})
         return depth > 0 and keys_alike and all(_is_digestible(item, depth - 1) for item in value.values())
-    return True
+    return type(value) in _PLAIN
 
 
 def _check_slot(shape: Shape, slot: str, values: Sequence[Any]) -> str | None:
@@ -421,6 +423,8 @@ def read_row(doc: str, shape: Shape, key: str, record: Record) -> ReadRow:
         kind = field.kind
         if kind is Kind.COUNTER:
             value, rivals = lattice.balance(record, name)
+            # Every total fits, their sum need not: a store could not keep it. The fold itself goes on exactly.
+            value = max(-limits.AMOUNT_MAX, min(limits.AMOUNT_MAX, value))
             if name + COUNT_MARK in record:
                 counted, amount = lattice.unaware(record, name)
                 if amount:

@@ -136,12 +136,17 @@ def _read_item(reader: _Reader, replica: int, clock: int) -> Run:
     return Run(clock, reader.elements(count))
 
 
-def _read_replica(reader: _Reader) -> tuple[int, list[Run]]:
-    items = reader.uint()
+def _read_number(reader: _Reader) -> int:
     replica = reader.uint()
-    clock = reader.uint()
     if not 0 < replica <= limits.REPLICA_MAX:
         raise UpdateInvalid("a replica number is out of range")
+    return replica
+
+
+def _read_replica(reader: _Reader) -> tuple[int, list[Run]]:
+    items = reader.uint()
+    replica = _read_number(reader)
+    clock = reader.uint()
     runs: list[Run] = []
     for _ in range(items):
         run = _read_item(reader, replica, clock)
@@ -163,7 +168,7 @@ def _read_replica(reader: _Reader) -> tuple[int, list[Run]]:
 def _read_deletions(reader: _Reader) -> dict[int, int]:
     deleted: dict[int, int] = {}
     for _ in range(reader.uint()):
-        replica = reader.uint()
+        replica = _read_number(reader)
         upto = 0
         for _ in range(reader.uint()):
             clock, length = reader.uint(), reader.uint()

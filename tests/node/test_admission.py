@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.stock import StockItem
+from crdtsync import limits
 from crdtsync.errors import BadRequest, ChannelClosed, IdentityError
 from crdtsync.identity.keys import DeviceKey
 from crdtsync.identity.pairing import CODE_NAME, PairingCode
@@ -377,3 +378,41 @@ async def test_a_damaged_row_of_the_registry_is_taken_out_and_the_node_starts(sh
     hub = await shop.open("gestao", enrolment="closed")
     # What cannot be trusted admits nobody: the device is paired again.
     assert hub.admission.devices() == []
+
+
+async def test_a_store_that_has_not_synchronized_yet_lets_no_lane_in(shop: Shop) -> None:
+    await shop.open(STORE)
+    kind, answer = await (await stranger(shop, STORE)).greet(HELLO)
+    assert (kind, answer["code"], answer["terminal"]) == (Kind.REFUSE, "too_busy", False)
+
+
+async def test_a_store_invites_its_own_lanes_and_a_lane_nobody(shop: Shop) -> None:
+    loja, lane = await shop.open(STORE, enrolment="closed"), await shop.open("caixa1")
+    _, row = await loja.admission.invite(store=None, device="caixa1", hours=1)
+    assert (row.role, row.store) == ("caixa", STORE)
+    with pytest.raises(BadRequest, match="this node admits lanes of store loja1 only"):
+        await loja.admission.invite(store="loja2", device=None, hours=1)
+    with pytest.raises(BadRequest, match="nothing connects to a caixa"):
+        await lane.admission.invite(store=None, device=None, hours=1)
+
+
+async def test_a_head_office_says_for_which_store_a_code_is(shop: Shop) -> None:
+    hub = await closed(shop)
+    with pytest.raises(BadRequest, match="the store is missing"):
+        await hub.admission.invite(store=None, device=None, hours=1)
+    for hours in (0, -1, limits.PAIRING_HOURS_MAX + 1):
+        with pytest.raises(BadRequest, match="write a number up to"):
+            await code_of(hub, hours=hours)
+
+
+async def test_an_approved_device_stays_so_and_an_unused_code_is_taken_back(shop: Shop) -> None:
+    hub = await closed(shop)
+    key = await admitted(shop, hub)
+    before = hub.admission.devices()
+    await hub.admission.approve(key.fingerprint)
+    assert hub.admission.devices() == before
+    code = await code_of(hub)
+    (unused,) = (row for row in hub.admission.devices() if row.key is None)
+    assert (await hub.admission.revoke(unused.id[:8])).id == unused.id
+    assert hub.admission.devices() == before
+    assert await refusal(shop, LOJA, code) == ("bad_code", True)

@@ -236,3 +236,78 @@ async def test_what_a_lane_may_write_is_taken_the_same_way(shop: Shop) -> None:
     item = await loja.get(StockItem, "p1")
     assert item is not None
     assert await balance(loja) == 9
+
+
+async def test_a_lane_does_not_send_what_is_not_for_its_store(shop: Shop) -> None:
+    await one_store(shop)
+    doc = f"stock/{OTHER}"
+    refusal = await (await hostile_lane(shop)).upload(doc, forged(doc, p1=[Op("add", "balance", 1)]))
+    assert (refusal["code"], refusal["terminal"]) == ("not_allowed", True)
+    assert refusal["message"] == f"{doc} is not for this node"
+
+
+async def test_a_lane_does_not_write_its_own_past_again(shop: Shop) -> None:
+    loja = await one_store(shop)
+    doc = f"stock/{STORE}"
+    lane = Document(doc, load_installed().shape("stock"), REPLICA, {})
+    first = lane.write({"p1": [Op("add", "balance", 1_000)]}, hlc=1 << 40, txid=b"t" * 16).journal[0]
+    other = await hostile_lane(shop)
+    assert (await other.ask_for())[0] is Kind.PLAN
+    assert (await other.hear())[0] is Kind.FENCE
+    await other.say(Kind.FENCED, counts={"stock": 1})
+    await other.say(Kind.DATA, doc=doc, update=first, final=True, cut={}, records=1, n=1)
+    assert (await other.hear())[0] is Kind.ACK
+    before = loja.ledger.digest(loja.ledger.heads)
+    # The second batch of another log: it does not name the first one that is held.
+    elsewhere = Document(doc, load_installed().shape("stock"), REPLICA, {})
+    changes = [
+        elsewhere.write({"p1": [Op("add", "balance", amount)]}, hlc=1 << 41, txid=b"u" * 16)
+        for amount in (5_000, 7_000)
+    ]
+    again = changes[1].journal[0]
+    await other.say(Kind.DATA, doc=doc, update=again, final=True, cut={}, records=1, n=2)
+    kind, refusal = await other.hear()
+    assert (kind, refusal["code"], refusal["terminal"]) == (Kind.REFUSE, "fork", False)
+    assert loja.ledger.digest(loja.ledger.heads) == before
+    assert loja.ledger.doubts == {}
+    assert await balance(loja) == 11
+
+
+async def test_a_lane_asks_for_an_order_and_a_rate_and_gets_both(shop: Shop) -> None:
+    loja = await one_store(shop)
+    other = await hostile_lane(shop)
+    doc = f"stock/{STORE}"
+    await other.say(Kind.CHECK, digest=bytes(16), held=[], first="stock", rate=limits.RATE_BYTES_MAX)
+    assert (await other.hear())[0] is Kind.DIGESTS
+    await other.say(Kind.HEADS, docs={doc: {}, "products": {}}, vouched=[], more=False)
+    assert (await other.hear())[0] is Kind.PLAN
+    sent: list[str] = []
+    while (said := await other.hear())[0] is not Kind.FENCE:
+        if said[0] is Kind.DATA:
+            sent.append(said[1]["doc"])
+            await other.say(Kind.ACK, n=said[1]["n"])
+    order = loja.ledger.schema.order("download", "stock")
+    assert sorted(sent, key=lambda name: order.index(name.partition("/")[0])) == sent
+    assert set(sent) == {doc, "products"}
+
+
+async def test_a_live_lane_is_told_of_a_change_and_another_is_not(shop: Shop) -> None:
+    loja = await one_store(shop)
+    live, other = await stranger(shop, STORE), await stranger(shop, STORE)
+    assert (await live.greet(HELLO | {"live": True}))[0] is Kind.WELCOME
+    assert (await other.greet(HELLO | {"device": "caixa8", "replica": 77}))[0] is Kind.WELCOME
+    await receive_units(loja, 1)
+    assert (await live.hear())[0] is Kind.POKE
+    await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
+    assert (await other.hear())[0] is Kind.DIGESTS
+
+
+async def test_a_lane_that_has_more_of_a_document_is_sent_nothing_of_it(shop: Shop) -> None:
+    await one_store(shop)
+    other = await hostile_lane(shop)
+    await other.say(Kind.CHECK, digest=bytes(16), held=[], first=None, rate=None)
+    assert (await other.hear())[0] is Kind.DIGESTS
+    await other.say(Kind.HEADS, docs={"customers": {REPLICA: (3, bytes(16))}}, vouched=[], more=False)
+    assert await other.hear() == (Kind.PLAN, {"docs": {"customers": {}}, "counts": {}, "more": False})
+    assert await other.hear() == (Kind.DONE, {"category": "customers"})
+    assert await other.hear() == (Kind.FENCE, {"docs": {"customers": {}}, "more": False})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from adapters.products import Product
 from adapters.sales import Sale
 from adapters.stock import StockItem
 from adapters.till_operations import TillOperation
+from crdtsync import limits
 from crdtsync.errors import RecordExists, RecordMissing
 from tests.node.shop import STORE, add_product, balance, receive_units, sell, until
 
@@ -178,3 +180,18 @@ async def test_an_idle_check_loads_no_document(shop: Shop) -> None:
     await until(lambda: link.runs_ended > runs, "the check ends")
     assert [node.ledger.loaded() for node in shop.nodes.values()] == [[]] * 4
     assert await shop.nodes["caixa1"].count(Product) == 1
+
+
+async def test_amounts_that_a_store_cannot_keep_the_sum_of_stop_nobody(shop: Shop) -> None:
+    await open_all(shop, 3)
+    most = 9_000_000_000_000_000
+    for name in (STORE, "caixa1", "caixa2"):
+        await receive_units(shop.nodes[name], most)
+    await shop.even()
+    greatest = Decimal(limits.AMOUNT_MAX).scaleb(-3)
+    assert [await balance(shop.nodes[name]) for name in EVERYWHERE] == [greatest] * 4
+    for name in ("caixa1", "caixa2"):
+        async with shop.nodes[name].transaction() as tx:
+            (await tx.get(StockItem, "p1")).balance.subtract(most, cause="erro")
+    await shop.even()
+    assert [await balance(shop.nodes[name]) for name in EVERYWHERE] == [most + 3] * 4

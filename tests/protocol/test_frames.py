@@ -13,6 +13,7 @@ import pytest
 
 from crdtsync import limits
 from crdtsync.errors import FrameCorrupt, FrameInvalid, IncompatibleVersion
+from crdtsync.protocol import frames
 from crdtsync.protocol.frames import FIELDS, PROTOCOL, decode_frame, encode_frame
 from crdtsync.protocol.session import Broken, Received
 from crdtsync.protocol.table import PAGED, Kind, Side, State
@@ -199,3 +200,121 @@ def test_twenty_thousand_mutated_frames_only_ever_make_events() -> None:
 
 def test_the_sample_greeting_is_small() -> None:
     assert len(encode_frame(1, Kind.HELLO, SAMPLES[Kind.HELLO])) < 1_024
+
+
+@pytest.mark.parametrize(
+    ("check", "words", "fits", "not_fits"),
+    [
+        (frames._name(3), "text, 1 to 3", ["a", "é á"], ["", "abcd", "a\n", b"a", None, ("a",)]),
+        (frames._uint(5, 2), "integer, 2 to 5", [2, 5], [1, 6, -2, True, 2.0, "2", None]),
+        (frames._uint(1), "integer, 0 to 1", [0, 1], [-1, 2, False]),
+        (frames._bytes(2), "up to 2 bytes", [b"", b"ab"], [b"abc", "ab", (1,)]),
+        (frames._exact(2), "2 bytes", [b"ab"], [b"", b"a", b"abc", "ab", (1, 2)]),
+        (frames._opt(frames._uint(1)), "integer, 0 to 1, or nil", [None, 0], [False, 2, ""]),
+        (
+            frames._list(frames._uint(1), 2),
+            "up to 2 of integer, 0 to 1",
+            [(), (0, 1), [1]],
+            [(0, 0, 0), (2,), (0, 2), {0: 0}, b"\x00", None],
+        ),
+        (
+            frames._map(frames._name(1), frames._uint(1), 2),
+            "up to 2 of {text, 1 to 1: integer, 0 to 1}",
+            [{}, {"a": 0, "b": 1}],
+            [{"a": 0, "b": 0, "c": 0}, {"ab": 0}, {"a": 2}, {"a": 0, "b": 2}, {"a": 0, 1: 0}, ("a",), None],
+        ),
+        (
+            frames._record(("one", frames._uint(1)), ("two", frames._name(1))),
+            "[one, two]",
+            [(0, "a"), [1, "b"]],
+            [(), (0,), (0, "a", 0), ("a", 0), (0, "ab"), (2, "a"), {0: "a"}, "0a", None],
+        ),
+        (frames._FLAG, "true or false", [True, False], [0, 1, None, "true"]),
+    ],
+    ids=range(10),
+)
+def test_each_check_takes_what_it_says_and_nothing_past_its_edges(
+    check: frames.Check, words: str, fits: list[Any], not_fits: list[Any]
+) -> None:
+    assert check.words == words
+    assert [value for value in fits if check.holds(value) is not True] == []
+    assert [value for value in not_fits if check.holds(value)] == []
+
+
+@pytest.mark.parametrize("doc", ["a", "a/b", "a/b/c", "A-z_0.9/x", "d" * limits.KEY_CHARS_MAX])
+def test_a_document_id_may_be(doc: str) -> None:
+    assert frames._DOC.holds(doc)
+
+
+@pytest.mark.parametrize("doc", ["", "/", "a/", "/a", "a//b", "a b", "é", "a\n", b"a", None])
+def test_a_document_id_may_not_be(doc: object) -> None:
+    assert not frames._DOC.holds(doc)
+
+
+def test_a_frame_may_be_as_large_as_the_limit_and_no_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = encode_frame(1, Kind.DATA, DATA)
+    monkeypatch.setattr(limits, "FRAME_BYTES_MAX", len(frame) - 4)
+    assert decode_frame(encode_frame(1, Kind.DATA, DATA)) == (1, Kind.DATA, DATA)
+    monkeypatch.setattr(limits, "FRAME_BYTES_MAX", len(frame) - 5)
+    with pytest.raises(FrameInvalid, match=rf"^a data frame of {len(frame) - 4} bytes exceeds the limit"):
+        encode_frame(1, Kind.DATA, DATA)
+    with pytest.raises(FrameInvalid, match=rf"^a frame of {len(frame)} bytes; at most {len(frame) - 5} are"):
+        decode_frame(frame)
+
+
+def test_a_frame_may_hold_as_many_maps_as_the_limit_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = {"docs": {"a": {1: (1, HASH)}, "b": {}}, "vouched": (), "more": False}
+    frame = encode_frame(1, Kind.HEADS, vectors)
+    monkeypatch.setattr(limits, "FRAME_MAPS_MAX", 4)
+    assert decode_frame(frame)[2] == vectors
+    monkeypatch.setattr(limits, "FRAME_MAPS_MAX", 3)
+    with pytest.raises(FrameInvalid, match=r"^a frame holds more than 3 maps$"):
+        decode_frame(frame)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (msgpack.packb([1, "nothing", {}]), r"^unknown frame kind 'nothing'$"),
+        (msgpack.packb([1, "x" * 100, {}]), r"^unknown frame kind 'x{39}$"),
+        (msgpack.packb([1, "even"]), r"^a frame is not \[number, kind, payload\]$"),
+        (msgpack.packb([1, "even", {}, 1]), r"^a frame is not \[number, kind, payload\]$"),
+        (msgpack.packb([True, "even", {}]), r"^a frame is not \[number, kind, payload\]$"),
+        (msgpack.packb([1, b"even", {}]), r"^a frame is not \[number, kind, payload\]$"),
+        (msgpack.packb({1: 2, 3: 4, 5: 6}), r"^a frame is not \[number, kind, payload\]$"),
+        (b"\xc1", r"^a frame is not msgpack: "),
+        (
+            msgpack.packb([1, "even", msgpack.ExtType(5, b"x")]),
+            r"^extension type 5 is not part of the protocol$",
+        ),
+        (b"\x93\x01\xa4even\x82\x01\x01\x01\x01", r"^a map names a key twice$"),
+        (msgpack.packb([1, "even", {"a": 1}]), r"^a even frame has other fields than none$"),
+        (msgpack.packb([1, "done", {}]), r"^a done frame has other fields than category$"),
+        (msgpack.packb([1, "done", [1]]), r"^a done frame has other fields than category$"),
+        (
+            msgpack.packb([1, "ack", {"n": 0}]),
+            r"^field n of a ack frame is malformed or over its limit: integer",
+        ),
+    ],
+    ids=range(14),
+)
+def test_what_is_wrong_with_a_frame_is_told_in_words(body: bytes, says: str) -> None:
+    with pytest.raises(FrameInvalid, match=says):
+        decode_frame(sealed(body))
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_what_is_shorter_than_a_checksum_and_a_byte_is_no_frame(size: int) -> None:
+    with pytest.raises(FrameInvalid, match=rf"^a frame of {size} bytes; "):
+        decode_frame(bytes(size))
+
+
+@pytest.mark.parametrize("kind", ["challenge", "hello", "welcome"])
+def test_only_a_number_is_a_version(kind: str) -> None:
+    for wrong in ({"protocol": "9"}, {"protocol": True}, {}, [9]):
+        with pytest.raises(FrameInvalid, match=rf"^a {kind} frame has other fields"):
+            decode_frame(raw(1, kind, wrong))
+    with pytest.raises(IncompatibleVersion):
+        decode_frame(raw(1, kind, {"protocol": 0}))
+    with pytest.raises(FrameInvalid, match=r"^a bye frame has other fields"):
+        decode_frame(raw(1, "bye", {"protocol": 9}))

@@ -117,3 +117,31 @@ def test_only_the_agreed_order_passes_when_everything_is_announced(order: list[s
         course.done(category)
     assert passed == (order == sorted(RANKS, key=RANKS.__getitem__))
     assert (course.unfinished() is None) == passed
+
+
+def test_what_is_waited_for_is_the_first_by_its_rank() -> None:
+    course = Course({"a": 2, "b": 1, "c": 0, "d": 3}, {"a": 1, "b": 1})
+    assert course.problem("d") == "d comes before b, which it waits for, is done"
+    assert course.unfinished() == "the transfer ends before b is done"
+    course.done("b")
+    assert course.problem("d") == "d comes before a, which it waits for, is done"
+    course.done("a")
+    assert course.problem("d") is course.unfinished() is None
+
+
+def test_what_comes_inside_a_document_is_named() -> None:
+    course = Course(RANKS, COUNTS)
+    course.data("products", "products/a", final=False)
+    assert course.problem("products", "products/b") == "products/b comes before the last piece of products/a"
+    assert course.problem("products") == "the end of products comes before the last piece of products/a"
+    assert course.unfinished() == "the transfer ends before the last piece of products/a"
+    assert course.problem("products", "products/a") is None
+
+
+def test_a_category_outside_the_order_is_named_and_nothing_waits_for_it() -> None:
+    course = Course(RANKS, COUNTS | {"secrets": 1, "more": 2, "none": 0})
+    assert course.unknown == ["more", "secrets"]
+    assert course.problem("products") is None
+    course.done("products")
+    course.done("stock")
+    assert course.problem("sales") is course.unfinished() is None

@@ -92,6 +92,8 @@ def test_a_missing_frame_breaks_the_conversation_and_a_new_handshake_may_help() 
     (event,) = pair.say(Side.UP, Kind.POKE)
     assert isinstance(event, Broken)
     assert (event.code, event.terminal) == ("gap", False)
+    number = pair.down._got
+    assert event.message == f"frame {number + 1} is missing, {number + 2} arrived"
     assert [broken(event) for event in pair.carry(Side.DOWN)] == ["gap"]
     assert pair.up.state is pair.down.state is State.CLOSED
 
@@ -255,6 +257,13 @@ def test_after_a_long_idle_time_the_wait_begins_with_the_question() -> None:
     assert [broken(event) for event in pair.down.tick(900.0 + limits.ANSWER_SECONDS_MAX)] == ["timeout"]
 
 
+def test_a_wait_that_begins_after_a_tick_is_due_at_the_time_of_that_tick() -> None:
+    pair = Pair().reach(State.IDLE)
+    assert pair.down.tick(500.0) == []
+    pair.say(Side.DOWN, Kind.CHECK)
+    assert pair.down.deadline() == 500.0
+
+
 def test_a_slow_reader_does_not_blame_the_sender_that_waits_for_it() -> None:
     pair = Pair().reach(State.DOWNLOAD)
     pair.say(Side.UP, Kind.DATA)
@@ -339,3 +348,94 @@ def test_both_ends_count_the_same_bytes_by_speaker_state_and_category() -> None:
         (Side.UP, State.DOWNLOAD, "products"),
         (Side.DOWN, State.UPLOAD, "products"),
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "changes", "says"),
+    [
+        (State.IDLE, Kind.PLAN, {}, "up may not say plan in state idle"),
+        (State.DOWNLOAD, Kind.DATA, {"n": 2}, "up sent data number 2 out of turn"),
+        (State.DOWNLOAD, Kind.ACK, {"n": 1}, "up acknowledged data number 1, which is not in flight"),
+        (State.PLANNING, Kind.PLAN, {"counts": {"secrets": 1}}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.DATA, {"doc": "secrets/a"}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.DONE, {"category": "secrets"}, "secrets is not in the agreed order"),
+        (State.DOWNLOAD, Kind.FENCE, {}, "the transfer ends before products is done"),
+    ],
+)
+def test_what_the_peer_may_not_say_is_told_in_words(
+    state: State, kind: Kind, changes: dict[str, object], says: str
+) -> None:
+    pair = Pair().reach(state)
+    event = pair.force(Side.UP, kind, **changes)
+    assert isinstance(event, Broken)
+    assert event.message == says
+    (told,) = pair.carry(Side.DOWN)
+    assert isinstance(told, Broken)
+    assert (told.code, told.message, told.terminal) == (event.code, says, event.terminal)
+
+
+def test_what_an_end_may_not_say_itself_is_told_in_words_and_changes_nothing() -> None:
+    pair = Pair().reach(State.DOWNLOAD)
+    before = (pair.up.bytes_sent, pair.up._sent, dict(pair.up.traffic))
+    with pytest.raises(LocalProtocolError, match=r"^up may not say plan in state download$"):
+        pair.up.send(Kind.PLAN, **SAMPLES[Kind.PLAN])
+    assert pair.up.take_outgoing() == []
+    assert (pair.up.bytes_sent, pair.up._sent, dict(pair.up.traffic)) == before
+    assert pair.say(Side.UP, Kind.DATA)
+
+
+def test_a_poke_between_two_pages_is_refused_and_named() -> None:
+    pair = Pair().reach(State.CHECKING)
+    page = SAMPLES[Kind.DIGESTS] | {"more": True}
+    frame = encode_frame(pair.down._got + 1, Kind.DIGESTS, page)
+    assert pair.down.receive(frame, 0.0) == []
+    assert pair.down.state is State.CHECKING
+    event = pair.force(Side.UP, Kind.POKE)
+    assert isinstance(event, Broken)
+    assert (event.code, event.message) == ("unexpected_frame", "up said poke between two pages")
+
+
+@pytest.mark.parametrize(("message", "arrives"), [("a\nb\x00", "a b "), ("x" * 5_000, None)])
+def test_a_reason_that_cannot_be_sent_as_it_is_is_made_so(message: str, arrives: str | None) -> None:
+    for leave in ("refuse", "bye"):
+        pair = Pair().reach(State.IDLE)
+        if leave == "refuse":
+            pair.up.refuse("store", message)
+        else:
+            pair.up.bye(message)
+        (event,) = pair.carry(Side.UP)
+        assert isinstance(event, Broken)
+        assert event.message == (arrives or "x" * limits.MESSAGE_CHARS_MAX)
+        assert event.code == ("store" if leave == "refuse" else "bye")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (b"\xc1", "invalid", "a frame is not msgpack: "),
+        (b"\x93\x03\xa5check\x80", "invalid", "a check frame has other fields than "),
+        (b"\x93\x03\xa5hello\x81\xa8protocol\x09", "incompatible_version", "this node speaks version "),
+    ],
+)
+def test_what_cannot_be_read_breaks_the_conversation_and_says_why(body: bytes, code: str, says: str) -> None:
+    pair = Pair().reach(State.IDLE)
+    (event,) = pair.up.receive(sealed(body), 0.0)
+    assert isinstance(event, Broken)
+    assert (event.code, event.terminal) == (code, REFUSALS[code].terminal)
+    assert event.message.startswith(says)
+    (told,) = pair.carry(Side.UP)
+    assert told == event
+    assert pair.up.state is pair.down.state is State.CLOSED
+
+
+def test_a_wait_begins_at_the_time_that_the_session_was_made_at_and_is_not_begun_again_by_an_aside() -> None:
+    pair = Pair(5.0)
+    pair.say(Side.UP, Kind.CHALLENGE)
+    assert pair.up.deadline() == 5.0
+    pair = Pair().reach(State.IDLE)
+    pair.say(Side.DOWN, Kind.CHECK)
+    assert pair.down.tick(10.0) == []
+    assert pair.down.deadline() == 10.0 + limits.ANSWER_SECONDS_MAX
+    pair.say(Side.DOWN, Kind.ASK)
+    assert pair.down.tick(20.0) == []
+    assert pair.down.deadline() == 10.0 + limits.ANSWER_SECONDS_MAX

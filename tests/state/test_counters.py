@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crdtsync import limits
 from crdtsync.errors import BatchInvalid
 from crdtsync.schema import Counter, Entity, Key, Role
 from crdtsync.state.document import Document, Op
@@ -324,3 +325,17 @@ def test_a_name_may_hold_any_mark_but_the_separator() -> None:
     a = document(1)
     ops = [Op("named", "balance!C01#a!b", 2), Op("count", "balance#", 9), Op("named", "balance!C01#a!b", 3)]
     assert a.write({"x": ops}, hlc=1, txid=b"t" * 16).rows[0][4] == 10
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_balance_that_a_store_cannot_keep_is_shown_as_the_greatest_that_it_can(sign: int) -> None:
+    most = sign * limits.AMOUNT_MAX
+    a, b, reader = document(1), document(2), document(3)
+
+    def moved(source: Document, clock: int, amount: int) -> int:
+        shown: int = deliver(reader, write(source, clock, x=[Op("add", "balance", amount)])).rows[0][4]
+        return shown
+
+    assert [moved(a, 1, most), moved(b, 1, most)] == [most, most]
+    # The totals are exact: the balance is shown as it is when it can be kept again.
+    assert [moved(b, 2, -most), moved(b, 3, -7 * sign)] == [most, most - 7 * sign]

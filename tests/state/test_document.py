@@ -14,7 +14,7 @@ from crdtsync.state import fold as fold_module
 from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch, keys_in
 from crdtsync.state.document import Change, Document, Head, Op, pieces
 from crdtsync.state.log import Log
-from crdtsync.state.update import Update, append_update, read_update, split_update, write_update
+from crdtsync.state.update import Run, Update, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -389,7 +389,7 @@ def test_pieces_name_each_record_once_and_read_nothing_but_its_key(monkeypatch: 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x99" + b"\xc0" * 9, b"text"])
 def test_keys_of_what_is_no_batch_are_refused(data: bytes) -> None:
-    with pytest.raises(BatchInvalid):
+    with pytest.raises(BatchInvalid, match=r"not msgpack|a list of nine|the rows of a batch cannot be read"):
         keys_in(data)
 
 
@@ -398,3 +398,70 @@ def test_a_batch_of_another_format_is_refused() -> None:
         decode_batch(
             encode_batch(Batch(1, 1, bytes(16), TX, {}, "", ())).replace(b"\x99\x01", b"\x99\x02", 1)
         )
+
+
+def test_a_writer_that_may_not_write_here_is_refused() -> None:
+    a, b = document(1), document(2)
+    update = write(a, 1, x=[Op("write", "name", "a")])
+    with pytest.raises(UpdateInvalid, match=r"^items: the sender may not write the log of replica 1$"):
+        b.receive(update, lambda replica: replica != 1)
+    assert not b.heads
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_a_batch_that_says_another_place_than_it_has_is_refused(place: int) -> None:
+    a, b = document(1), document(2)
+    deliver(b, write(a, 1, x=[Op("write", "name", "a")]))
+    ((run,),) = read_update(write(a, 2, x=[Op("write", "name", "b")])).runs.values()
+    forged = encode_batch(decode_batch(run.elements[0])._replace(seq=place))
+    with pytest.raises(UpdateInvalid, match=rf"^items: batch {place} of replica 1 at position 1$"):
+        deliver(b, append_update(1, 1, [forged]))
+
+
+@pytest.mark.parametrize("compaction", [None, (1, 4), (3, 4)])
+def test_elements_that_are_gone_without_a_compaction_that_replaces_all_of_them_are_refused(
+    compaction: tuple[int, int] | None,
+) -> None:
+    a, b = document(1), document(2)
+    for clock in range(1, 4):
+        write(a, clock, x=[Op("write", "name", "a")])
+    ((run,),) = read_update(write(a, 4, x=[Op("write", "name", "b")])).runs.values()
+    forged = encode_batch(decode_batch(run.elements[0])._replace(compaction=compaction))
+    gone = 2 if compaction == (3, 4) else 3
+    update = write_update({1: [Run(0, gone=gone), Run(gone, [forged])]}, {1: gone})
+    with pytest.raises(UpdateInvalid, match=r"^items: (deleted elements that no compaction|batch 4 of)"):
+        deliver(b, update)
+
+
+def test_an_update_that_ends_in_elements_that_are_gone_is_refused() -> None:
+    with pytest.raises(UpdateInvalid, match=r"^items: an update that ends in deleted elements$"):
+        deliver(document(2), write_update({1: [Run(0, gone=3)]}, {1: 3}))
+
+
+def test_a_count_includes_what_its_own_transaction_moved_before_it() -> None:
+    a, b = document(1), document(2)
+    movements = [Op("add", "balance", 500), Op("add", "balance", 200), Op("named", "balance!n", 30, "entry")]
+    row = deliver(b, write(a, 1, x=[*movements, Op("write", "name", "n"), Op("count", "balance#", 7)])).rows[
+        0
+    ]
+    assert row[4] == 7
+    assert deliver(b, write(a, 2, x=[Op("add", "balance", 5)])).rows[0][4] == 12
+
+
+def test_a_document_whose_log_is_not_loaded_is_not_compacted() -> None:
+    a = document(1)
+    write(a, 1, x=[Op("write", "name", "a")])
+    with pytest.raises(UpdateInvalid, match="the log is not loaded"):
+        a.compact(9, TX)
+
+
+def test_a_compaction_that_folds_to_something_else_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = document(1)
+    updates = [write(a, clock, x=[Op("write", "name", f"n{clock}")]) for clock in (1, 2)]
+    a.log = Log("items", 1, updates)
+    monkeypatch.setattr(a.fold, "own_cells", lambda _replica: iter(()))
+    before = a.heads[1].seq
+    with pytest.raises(CompactionLoss, match="the digest differs after compaction"):
+        a.compact(9, TX)
+    assert a.heads[1].seq == before
+    assert a.log.elements(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 
-from crdtsync import Counter, Entity, Key, Register, Role, Set
+from crdtsync import Counter, Entity, Key, Register, Role, Set, limits
 from crdtsync.errors import BatchInvalid
 from crdtsync.state.codec import GENESIS, Batch, Group
 from crdtsync.state.fold import check_batch
@@ -93,3 +94,35 @@ def test_the_element_of_a_set_may_be_any_text(element: str) -> None:
 def test_a_slot_takes_only_what_its_field_merges(slot: str, value: object, says: str) -> None:
     with pytest.raises(BatchInvalid, match=says):
         check_batch(Shelf.__shape__, written(slot, value))
+
+
+def nested(depth: int) -> object:
+    value: object = "a"
+    for _ in range(depth):
+        value = (value,) if depth % 2 else {"k": value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [limits.VALUE_DEPTH_MAX - 1, limits.VALUE_DEPTH_MAX])
+def test_a_field_of_a_newer_version_may_hold_whatever_has_one_canonical_form(depth: int) -> None:
+    for value in (None, True, 1, 0.5, "a", b"a", (1, ("b",)), {1: 2, 3: {4: 5}}, {"a": {}}, nested(depth)):
+        check_batch(Shelf.__shape__, written("later", value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: 1, "a": 2},
+        {b"a": 1},
+        {True: 1},
+        ({None: 1},),
+        {"a": {1: 1, "a": 2}},
+        msgpack.Timestamp(1),
+        {"a": (msgpack.Timestamp(1),)},
+        nested(limits.VALUE_DEPTH_MAX + 1),
+        nested(limits.VALUE_DEPTH_MAX + 2),
+    ],
+)
+def test_a_field_of_a_newer_version_holds_nothing_else(value: object) -> None:
+    with pytest.raises(BatchInvalid, match=r"^shelves\.later: a value that no field can have"):
+        check_batch(Shelf.__shape__, written("later", value))

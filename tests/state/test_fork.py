@@ -264,3 +264,37 @@ def test_a_seal_makes_a_cut_log_another_one() -> None:
 def test_a_log_cannot_be_cut_inside_what_was_compacted() -> None:
     branch = Writer().do([("a", "name", 1), ("b", "name", 2)]).compact().do([("a", "add", 1)]).branch()
     assert [branch.can_end_at(seq) for seq in range(branch.end + 1)] == [False, False, False, True, True]
+
+
+def test_when_both_branches_compacted_the_fork_away_nothing_counts_twice() -> None:
+    left = Writer().do([("a", "add", 5), ("b", "add", 4), ("c", "name", 1)])
+    right = left.copy(3)
+    left.do([("a", "add", 2), ("a", "add", 2)]).compact()
+    right.do([("a", "add", 1), ("b", "add", 6), ("c", "name", 2)]).compact()
+    assert left.document.log is not None
+    both = fold(left.document.log.encode(), again(left, right, 3))
+    # What both moved since is not known: the total that stands is taken for the one at the fork.
+    assert lattice.balance(both.cells("a"), "balance")[0] == 6
+    assert lattice.balance(both.cells("b"), "balance")[0] == 10
+    assert lattice.siblings(both.cells("c")["name"])[0][1].value == "n2"
+
+
+def test_a_write_is_told_once_where_a_compaction_and_what_it_replaces_are_both_there() -> None:
+    writer = Writer().do([("a", "name", 1), ("b", "add", 2)])
+    before = writer.branch()
+    after = writer.compact().branch()
+    whole = Branch(0, [*before.elements, *after.elements])
+    assert (whole.end, after.gone) == (3, 2)
+    assert whole.writes == before.writes
+
+
+def test_a_count_of_one_who_had_moved_nothing_is_written_again_as_it_was() -> None:
+    left = Writer().do([("b", "name", 1)])
+    right = left.copy(3)
+    left.do([("b", "name", 2)])
+    right.do([("a", "count", 9)])
+    assert left.document.log is not None
+    both = fold(left.document.log.encode(), again(left, right, 1))
+    assert lattice.balance(both.cells("a"), "balance") == (9, [])
+    ((cell,),) = (both.cells("a")["balance#"].values(),)
+    assert cell.value == (9, {}, {})

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map
 
+from crdtsync import limits
 from crdtsync.errors import UpdateInvalid
 from crdtsync.state.log import Log
 from crdtsync.state.update import Run, append_update, read_update, root_name, split_update, write_update
@@ -67,9 +68,9 @@ def test_an_element_that_is_cut_off_is_refused(cut: int) -> None:
 
 def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
-    log.compact([b"c" * 90, b"d" * 90])
+    log.compact([b"c" * 90, b"d" * 90, b"e" * 90])
     pieces = list(split_update(read_update(log.diff({7: 2})), 100))
-    assert [piece.deleted for piece in pieces] == [{}, {7: 2}]
+    assert [piece.deleted for piece in pieces] == [{}, {}, {7: 2}]
 
 
 @pytest.mark.parametrize("held", [0, 1])
@@ -129,3 +130,118 @@ def test_random_bytes_are_refused_or_read_never_worse(data: bytes) -> None:
 def test_a_forged_deletion_of_a_whole_log_is_not_a_prefix_that_exists() -> None:
     update = read_update(write_update({3: [Run(0, [b"x"])]}, {3: 1}))
     assert update.deleted == {3: 1}
+
+
+def test_a_log_is_as_long_as_yrs_can_count_and_no_longer() -> None:
+    gone = limits.SEQ_MAX - 2
+    longest = write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y"])]}, {3: gone})
+    assert read_update(longest).runs[3][-1].end == limits.SEQ_MAX
+    assert Log("d", 9, [longest]).elements(3) == [b"x", b"y"]
+    whole = read_update(write_update({3: [Run(0, gone=limits.SEQ_MAX)]}, {3: limits.SEQ_MAX}))
+    assert (whole.runs, whole.deleted) == ({3: [Run(0, gone=limits.SEQ_MAX)]}, {3: limits.SEQ_MAX})
+    # yrs drops what is behind: it would be in the store and not in the log.
+    with pytest.raises(UpdateInvalid, match=r"^a clock is out of range$"):
+        read_update(write_update({3: [Run(0, gone=gone), Run(gone, [b"x", b"y", b"z"])]}, {3: gone}))
+
+
+@pytest.mark.parametrize("replica", [0, limits.REPLICA_MAX + 1])
+def test_a_deletion_in_the_log_of_no_replica_is_refused(replica: int) -> None:
+    with pytest.raises(UpdateInvalid, match="replica number"):
+        read_update(write_update({}, {replica: 1}))
+
+
+ROOT = b"\x01\x05log/5"
+X = b"\x01\x74\x01x"
+FIRST = b"\x08" + ROOT + X
+NEXT = b"\x88\x05\x00" + X
+"""Items of replica 5: a first element, and one behind it."""
+
+
+def logs(*replicas: bytes, deleted: bytes = b"\x00") -> bytes:
+    """An update with these logs, each its number of items, its replica, its first clock and its items."""
+    return bytes([len(replicas)]) + b"".join(replicas) + deleted
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "^a number is cut off"),
+        (b"\x80", "^a number is cut off"),
+        (b"\x80" * 9 + b"\x00\x00", "^a number is cut off or too long"),
+        (b"\x01\x01\x05\x00\x08" + ROOT, "^a number is cut off or too long"),
+        (b"\x01\x01\x05\x00", "^the update is cut off"),
+        (b"\x01\x01\x05\x00\x08\x01\x06log/5", "^a length points behind the end"),
+        (logs(b"\x01\x05\x00\x48" + ROOT + X), "^item kind 0x48 is not"),
+        (logs(b"\x01\x05\x00\x28" + ROOT + X), "^item kind 0x28 is not"),
+        (logs(b"\x01\x05\x00\x04" + ROOT + X), "^item kind 0x4 is not"),
+        (logs(b"\x01\x05\x00\x00\x01"), "^item kind 0x0 is not"),
+        (logs(b"\x02\x05\x00" + FIRST + b"\x88\x06\x00" + X), "^an element is not appended to its own log"),
+        (logs(b"\x02\x05\x00" + FIRST + b"\x88\x05\x01" + X), "^an element is not appended to its own log"),
+        (logs(b"\x01\x05\x00" + NEXT), "^an element is not appended to its own log"),
+        (logs(b"\x02\x05\x00" + FIRST + FIRST), "^an element is not at the start of a root array"),
+        (logs(b"\x01\x05\x00\x08\x00" + X), "^an element is not at the start of a root array"),
+        (logs(b"\x01\x05\x00\x08\x01\x05log/6" + X), "^an element is in an array that is not its writer's"),
+        (logs(b"\x01\x05\x00\x08" + ROOT + b"\x00"), "^an empty or oversized item"),
+        (logs(b"\x01\x05\x00\x01" + ROOT + b"\x80\x80\x80\x80\x10"), "^an empty or oversized item"),
+        (logs(b"\x01\x05\x00\x08" + ROOT + b"\x01\x77\x01x"), "^an element is not bytes"),
+        (logs(b"\x01\x00\x00" + FIRST), "^a replica number is out of range"),
+        (logs(b"\x01\x80\x80\x80\x80\x80\x80\x80\x10\x00" + FIRST), "^a replica number is out of range"),
+        (logs(b"\x00\x05\x00"), "^a replica without items"),
+        (logs(b"\x01\x05\x00" + FIRST, b"\x01\x05\x01" + NEXT), "^a replica appears twice"),
+        (logs(b"\x01\x05\x00" + FIRST) + b"\x00", "^bytes after the end"),
+        (
+            logs(b"\x02\x05\x00" + FIRST + b"\x81\x05\x00\x01"),
+            "^deleted elements of replica 5 behind live ones",
+        ),
+        (logs(deleted=b"\x01\x05\x01\x01\x01"), "^a deletion that is not a log's prefix"),
+        (logs(deleted=b"\x01\x05\x01\x00\x00"), "^a deletion that is not a log's prefix"),
+        (logs(deleted=b"\x01\x05\x01\x00\x80\x80\x80\x80\x10"), "^a deletion that is not a log's prefix"),
+        (logs(deleted=b"\x01\x05\x02\x00\x01\x02\x01"), "^a deletion that is not a log's prefix"),
+        (logs(deleted=b"\x01\x05\x00"), "^a malformed deletion"),
+        (logs(deleted=b"\x02\x05\x01\x00\x01\x05\x01\x00\x02"), "^a malformed deletion"),
+    ],
+)
+def test_each_rule_of_the_reader_says_what_it_refuses(data: bytes, why: str) -> None:
+    with pytest.raises(UpdateInvalid, match=why):
+        read_update(data)
+
+
+def test_what_is_said_in_parts_is_read_as_one() -> None:
+    gone = b"\x01" + ROOT + b"\x02" + b"\x81\x05\x01\x03"
+    live = b"\x88\x05\x04\x02\x74\x01x\x74\x00" + b"\x88\x05\x06" + X
+    data = logs(b"\x04\x05\x00" + gone + live, deleted=b"\x01\x05\x02\x00\x02\x02\x03")
+    update = read_update(data)
+    assert update.runs == {5: [Run(0, gone=5), Run(5, [b"x", b"", b"x"])]}
+    assert update.deleted == {5: 5}
+    assert Log("d", 9, [data]).elements(5) == [b"x", b"", b"x"]
+
+
+def test_a_number_may_be_as_wide_as_that_of_a_replica_and_no_wider() -> None:
+    widest = b"\x85" + b"\x80" * 7 + b"\x00"
+    assert read_update(logs(deleted=b"\x01" + widest + b"\x01\x00\x01")).deleted == {5: 1}
+    with pytest.raises(UpdateInvalid, match="too long"):
+        read_update(logs(deleted=b"\x01" + widest[:-1] + b"\x80\x00\x01\x00\x01"))
+
+
+@pytest.mark.parametrize("said", ["7f", "8001", "ff7f", "808001"])
+def test_a_number_is_read_as_long_as_it_is(said: str) -> None:
+    number = bytes.fromhex(said)
+    value = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(number))
+    assert read_update(logs(deleted=b"\x01\x05\x01\x00" + number)).deleted == {5: value}
+    assert write_update({}, {5: value}) == logs(deleted=b"\x01\x05\x01\x00" + number)
+
+
+def test_nothing_is_cut_into_no_pieces() -> None:
+    assert list(split_update(read_update(logs()), 100)) == []
+    # What is gone is said with what replaces it, so alone it says nothing.
+    assert list(split_update(read_update(write_update({5: [Run(0, gone=3)]})), 100)) == []
+
+
+def test_a_piece_is_as_large_as_was_asked_and_no_larger() -> None:
+    update = read_update(append_update(5, 0, [b"x" * 10] * 6))
+    cost = 10 + limits.ELEMENT_OVERHEAD_BYTES
+    # A piece takes one element however large, and others while their bytes fit beside what it costs already.
+    for size_max, counts in ((1, [1] * 6), (cost + 9, [1] * 6), (cost + 10, [2] * 3), (3 * cost, [3, 3])):
+        pieces = list(split_update(update, size_max))
+        assert [len(piece.runs[5][0].elements) for piece in pieces] == counts
+        assert [piece.runs[5][0].clock for piece in pieces] == [sum(counts[:at]) for at in range(len(counts))]
