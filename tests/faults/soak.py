@@ -41,7 +41,7 @@ RECORDS = 200
 STORE = "loja1"
 _SAMPLE_SECONDS = 1.0
 _EVEN_SECONDS_MAX = 300.0
-_STOP_SECONDS_MAX = 60.0
+_STOP_SECONDS_MAX = 300.0
 
 
 async def _node(folder: Path, role: Role, upstream: str | None) -> None:
