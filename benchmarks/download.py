@@ -1,7 +1,7 @@
 """B3: a fresh node downloads a catalogue from another process and makes it durable, readable by key and by SQL.
 
-Timed from the opening of the fresh, empty node until the last product is committed at it. Then it starts again. Beside it: bare
-`executemany` of the same rows, in as many transactions.
+Timed from the opening of the fresh, empty node until the last product is committed at it and its program has read each by its key, as the
+other systems do. Then it starts again. Beside it: bare `executemany` of the same rows, in as many transactions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ async def _download(size: int, folder: Path) -> tuple[float, FinalState, dict[st
         }
         url = f"ws://127.0.0.1:{network.port}"
         async with Hosted(**below, upstream=url) as fresh:
-            ended = await fresh.ask("reached", products=size)
+            await fresh.ask("reached", products=size)
+            ended = await fresh.ask("read", size=size)
             usage = await fresh.ask("usage")
             details = {
                 "memory_bytes": usage["memory"],

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.products import Product
-from benchmarks.catalogue import SCHEMA
+from benchmarks.catalogue import SCHEMA, products
 from benchmarks.child import Child, answer_lines, usage
 from benchmarks.shop import SALES, SCOPES, STORE, Shelf, record, store_bytes
 from benchmarks.workload import OPENING_BALANCE, PRODUCTS, sales
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = {**SCOPES, "catalogue": SCHEMA}
 _PER_TRANSACTION = 128
+_PER_READ = 1_000
 _LOOK_SECONDS = 0.1
 
 
@@ -141,6 +142,16 @@ class Host:
         """Look a product up by its key; return when it was there."""
         if await self.node.get(Product, key) is None:
             raise AssertionError(f"product {key} is not here")
+        return time.monotonic()
+
+    async def read(self, size: int) -> float:
+        """Read every product of a catalogue by its key; return when that was done."""
+        keys = [key for key, _ in products(size)]
+        for first in range(0, size, _PER_READ):
+            wanted = keys[first : first + _PER_READ]
+            async with self.node.transaction() as tx:
+                if len(await tx.find_many(Product, wanted)) != len(wanted):
+                    raise AssertionError(f"not every product from {wanted[0]} to {wanted[-1]} is here")
         return time.monotonic()
 
 

@@ -6,6 +6,7 @@ import mimetypes
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -93,13 +94,18 @@ def utc_offset(zone: ZoneInfo, now_ms: int) -> dict[str, int]:
         assert offset is not None
         return int(offset.total_seconds())
 
-    seconds, from_ms, until_ms = seconds_at(now_ms), now_ms, now_ms
-    for _ in range(_OFFSET_DAYS_MAX):
-        if seconds_at(from_ms - _DAY_MS) == seconds:
-            from_ms -= _DAY_MS
-        if seconds_at(until_ms + _DAY_MS) == seconds:
-            until_ms += _DAY_MS
-    return {"seconds": seconds, "from_ms": from_ms, "until_ms": until_ms}
+    seconds = seconds_at(now_ms)
+
+    def same_ms(step_ms: int) -> int:
+        """How far in one direction it is the same on every day."""
+        steps = range(step_ms, step_ms * (_OFFSET_DAYS_MAX + 1), step_ms)
+        return sum(step_ms for _ in takewhile(lambda away: seconds_at(now_ms + away) == seconds, steps))
+
+    return {
+        "seconds": seconds,
+        "from_ms": now_ms + same_ms(-_DAY_MS),
+        "until_ms": now_ms + same_ms(_DAY_MS),
+    }
 
 
 @router.get("/health/live", openapi_extra=_OPEN)

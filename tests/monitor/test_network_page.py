@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,15 @@ async def browser() -> AsyncIterator[Browser]:
         await launched.close()
 
 
+@asynccontextmanager
+async def fleet(folder: Path, stores: int) -> AsyncIterator[tuple[Node, int]]:
+    """Give a head office that remembers so many stores, and the port of its page."""
+    config = NodeConfig(folder, "gestao", Role.GESTAO)
+    async with Node(config, schema=SCHEMA) as node, serve(node) as port:
+        await add_fleet(node, stores)
+        yield node, port
+
+
 async def open_network(page: Page, address: str) -> None:
     page.set_default_timeout(WAIT_MS)
     await page.goto(address)
@@ -55,9 +65,7 @@ async def assert_clean(page: Page) -> None:
 async def test_a_fleet_is_paged_sorted_filtered_and_readable_everywhere(
     browser: Browser, tmp_path: Path
 ) -> None:
-    config = NodeConfig(tmp_path, "gestao", Role.GESTAO)
-    async with Node(config, schema=SCHEMA) as node, serve(node) as port:
-        await add_fleet(node, 500)
+    async with fleet(tmp_path, 500) as (node, port):
         node.uplink.memory.below["loja498"].trouble = "invalid: <img src=x onerror=alert(1)>"
         page = await browser.new_page(viewport={"width": 1024, "height": 768})
         await open_network(page, address_of(tmp_path, port))
@@ -104,9 +112,7 @@ async def test_a_fleet_is_paged_sorted_filtered_and_readable_everywhere(
 async def test_who_is_quicker_than_the_node_chooses_from_what_was_chosen_last(
     browser: Browser, tmp_path: Path
 ) -> None:
-    config = NodeConfig(tmp_path, "gestao", Role.GESTAO)
-    async with Node(config, schema=SCHEMA) as node, serve(node) as port:
-        await add_fleet(node, 60)
+    async with fleet(tmp_path, 60) as (_, port):
         page = await browser.new_page()
         await open_network(page, address_of(tmp_path, port))
         rows = page.locator("tbody tr")
