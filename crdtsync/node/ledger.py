@@ -376,10 +376,6 @@ class Ledger:
             for doc in docs
         }
 
-    def cut_of(self, doc: str) -> dict[int, int]:
-        """Return the causally closed cut of a document."""
-        return {replica: head.cut for replica, head in self.heads.get(doc, {}).items() if head.cut}
-
     async def missing(
         self, vectors: Vectors, docs: Iterable[str], replicas: Collection[int] | None = None
     ) -> dict[str, int]:
@@ -575,7 +571,7 @@ class Ledger:
                 with self.quarantine.reading(doc):
                     whole.append(logs.diff(clocks))
             result.vector = {replica: head.seq for replica, head in document.heads.items() if head.seq}
-            result.cut = self.cut_of(doc)
+            result.cut = document.closed()
             return []
 
         await self._submit(self._remote, cut)

@@ -596,6 +596,17 @@ class Document:
                     change.heads.add(replica)
             self._promised.clear()
 
+    def closed(self) -> dict[int, int]:
+        """Return the causally closed cut, with what a peer promised when all of that has been received.
+
+        Who is sent it waits, as this replica does, until it is visible. Nothing would be sent again to say so then.
+        """
+        cut = {replica: head.cut for replica, head in self.heads.items() if head.cut}
+        if all(r in self.heads and self.heads[r].seq >= seq for r, seq in self._promised.items()):
+            for replica, seq in self._promised.items():
+                cut[replica] = max(cut.get(replica, 0), seq)
+        return cut
+
     # -- for peers and storage ---------------------------------------------------------------------------------
 
     def settle(self, change: Change) -> None:

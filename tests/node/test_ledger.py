@@ -263,7 +263,6 @@ async def test_what_is_not_durable_yet_is_told_to_nobody(
             ledger.vectors(docs),
             ledger.digest(docs),
             [ledger.digest_of(doc) for doc in docs],
-            [ledger.cut_of(doc) for doc in docs],
             await ledger.missing({}, docs),
         ]
 

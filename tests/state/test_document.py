@@ -217,6 +217,19 @@ def test_a_cut_advances_only_when_all_of_it_is_visible() -> None:
     assert (c.heads[1].cut, c.heads[2].cut) == (1, 1)
 
 
+def test_a_cut_is_passed_on_with_what_it_is_about_and_not_before_all_of_that_is_there() -> None:
+    a, b, c = document(1), document(2), document(3)
+    first, second = write(a, 1, x=[Op("write", "name", "a")]), write(c, 2, y=[Op("write", "name", "c")])
+    # It waits here for another part of its transaction, and so does the cut.
+    change = b.receive(first, anyone)
+    b.promise({1: 1, 3: 1}, change)
+    assert b.closed() == {}
+    b.receive(second, anyone)
+    assert (b.heads[1].cut, b.closed()) == (0, {1: 1, 3: 1})
+    deliver(c, first, b.closed())
+    assert c.heads[1].cut == 1
+
+
 def test_an_edit_of_what_was_seen_is_not_concurrent() -> None:
     a, b = document(1), document(2)
     deliver(b, write(a, 1, x=[Op("write", "name", "a")]), {1: 1})
