@@ -299,7 +299,7 @@ LOAD_BATCHES = 16
 """Batches of a bulk load that share one commit."""
 
 LIVE_SECONDS = 0.02
-"""How long a live link gathers changes before it synchronizes them."""
+"""How long a live link that has just synchronized gathers changes before it does so again."""
 
 CONTROL_LINE_BYTES_MAX = 16 << 20
 """One request or answer on the control socket, bytes."""

@@ -110,8 +110,8 @@ def _said(**args: Any) -> dict[str, Any]:
 
 @router.get("/api/status")
 async def status(node: NodeHere) -> Told:
-    """What the verb ``status`` answers, and whether a lane can sell now."""
-    return {**await verbs.status(node, {}), **sells(node)}
+    """What the verb ``status`` answers without counting records, and whether a lane can sell now."""
+    return {**await verbs.standing(node), **sells(node)}
 
 
 def sells(node: Node) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class Node:
         self._tidier: asyncio.Task[None] | None = None
         self._prober: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
+        self._poked_at = 0.0
 
     @property
     def upstream(self) -> Link | None:
@@ -442,13 +443,13 @@ class Node:
             self.uplink.request()
 
     def _changed(self, changes: list[Change]) -> None:
-        """A live link synchronizes at every change; changes close to each other go together."""
+        """A live link synchronizes at every change: one after a quiet moment at once, those that follow it together."""
         live = self.config.live or any(link.peer_live for link in self.downstream)
         if live and self._poked is None and any(change.journal for change in changes):
-            self._poked = asyncio.get_running_loop().call_later(limits.LIVE_SECONDS, self._poke)
+            self._poked = asyncio.get_running_loop().call_at(self._poked_at + limits.LIVE_SECONDS, self._poke)
 
     def _poke(self) -> None:
-        self._poked = None
+        self._poked, self._poked_at = None, asyncio.get_running_loop().time()
         if self.config.live:
             self.uplink.change()
         for link in self.downstream:

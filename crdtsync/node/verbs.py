@@ -34,10 +34,15 @@ Verb = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 
 
 async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
-    """Identity, link, records and records waiting per category, pendencies, alerts."""
-    ledger = node.ledger
+    """What `standing` says, and the records of each category: to count them reads all their tables."""
     categories = list(node.schema.shapes)
-    counts = await ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
+    counts = await node.ledger.storage.read(lambda view: {name: view.count(name) for name in categories})
+    return {**await standing(node), "records": {name: count for name, count in counts.items() if count}}
+
+
+async def standing(node: Node) -> dict[str, Any]:
+    """Identity, link, records waiting per category, pendencies, alerts: what costs the same however much is stored."""
+    ledger = node.ledger
     pendencies = await ledger.storage.read(lambda view: view.pendency_counts())
     severities, owners = open_counts(pendencies)
     return {
@@ -59,7 +64,6 @@ async def status(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
         ],
         "documents": len(ledger.heads),
         "loaded": len(ledger.loaded()),
-        "records": {name: count for name, count in counts.items() if count},
         "waiting": {} if node.config.role is Role.GESTAO else await node.waiting(),
         "pendencies": severities.total(),
         "pendencies_by_severity": {one.value: severities[one] for one in Severity if severities[one]},

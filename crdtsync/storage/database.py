@@ -221,7 +221,11 @@ class Database:
         lacking = (
             self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'devices'").fetchone() is None
         )
-        if not lacking and stored == stored | wanted:
+        views: dict[str, str] = {}
+        for table in self._tables.values():
+            views |= table.views()
+        present = dict(self.connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
+        if not lacking and stored == stored | wanted and present == present | views:
             return
         with self._transaction():
             for statement in _statements(ADDED_DDL):
@@ -234,6 +238,11 @@ class Database:
             for name, table in self._tables.items():
                 if stored.get(name) != wanted[name]:
                     self._prepare_table(table, stored.get(name))
+            # Also after an upgrade that says the same in another way.
+            for name, statement in views.items():
+                if present.get(name) != statement:
+                    self.connection.execute(f"DROP VIEW IF EXISTS {name}")
+                    self.connection.execute(statement)
             described = json.dumps(stored | wanted, separators=(",", ":")).encode()
             self._insert("meta", [(_TABLES_KEY, described)])
 
@@ -272,9 +281,6 @@ class Database:
                 ]
                 self.connection.executemany(table.restamp, fresh)
         for statement in table.indexes():
-            execute(statement)
-        for name, statement in table.views().items():
-            execute(f"DROP VIEW IF EXISTS {name}")
             execute(statement)
 
     def _load(self) -> None:

@@ -321,7 +321,11 @@ class RecordTable:
         else:
             key = [f"r._key AS {_quoted(spec.key_columns[0])}"]
             fields = key + [f"r.{_quoted(name)}" for name in spec.column_names]
-        source = f"FROM {self.name} AS r JOIN documents AS d ON d.id = r._doc"
+        # Documents first, and few: SQLite then finds a record by its key in each, where it would look through the whole table.
+        source = (
+            f"FROM documents AS d CROSS JOIN {self.name} AS r ON r._doc = d.id "
+            f"AND d.category = '{spec.category}'"
+        )
         made = {spec.category: f"SELECT {', '.join(partition + fields)} {source} WHERE r._deleted = 0"}
         for column, positions in spec.rows_views.items():
             cells = [

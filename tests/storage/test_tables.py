@@ -113,6 +113,25 @@ def test_views_follow_the_adapter_when_it_changes() -> None:
         assert second.read(lambda view: view.integrity()) == []
 
 
+def test_a_view_finds_a_record_by_its_key_without_reading_the_others() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(Database(connection, [PRODUCTS], ":memory:")) as database:
+        steps = database.connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM products WHERE id = 'p1'"
+        ).fetchall()
+        assert "PRIMARY KEY (_doc=? AND _key=?)" in str(steps)
+
+
+def test_a_view_of_an_earlier_version_is_made_again() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(Database(connection, [PRODUCTS], ":memory:")) as first:
+        first.commit(Commit(records={"products": [product("p1", "sal", 5)]}))
+        connection.execute("DROP VIEW products")
+        connection.execute("CREATE VIEW products AS SELECT 1 AS id")
+        second = Database(connection, [PRODUCTS], ":memory:")
+        assert rows_of(second, "SELECT * FROM products") == [{"id": "p1", "name": "sal", "price_cents": 5}]
+
+
 def test_a_damaged_row_is_still_damaged_after_a_column_was_added() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     with closing(Database(connection, [PRODUCTS], ":memory:")) as first:

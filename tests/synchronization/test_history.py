@@ -281,6 +281,7 @@ async def test_the_retention_is_the_operators_choice(street: Street) -> None:
 @told
 async def test_small_live_runs_share_a_row_and_a_large_one_has_its_own(street: Street) -> None:
     loja = await street.store(live=True)
+    await asyncio.sleep(MINUTE)
     for number in range(30):
         await sell(loja, f"s{number}")
         await asyncio.sleep(MINUTE)

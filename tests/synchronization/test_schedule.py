@@ -552,6 +552,29 @@ async def test_a_live_link_that_says_so_keeps_its_hours_too(street: Street) -> N
     assert await loja.count(Sale) == 1
 
 
+@told
+async def test_a_live_change_goes_at_once_and_those_behind_it_go_together(street: Street) -> None:
+    loja = await street.store(live=True)
+    gestao = street.nodes["gestao"]
+    pokes: list[float] = []
+    clock = asyncio.get_running_loop()
+    poke = loja._poke
+
+    def noted() -> None:
+        pokes.append(clock.time())
+        poke()
+
+    loja._poke = noted  # type: ignore[method-assign]
+    await asyncio.sleep(MINUTE)
+    began = clock.time()
+    for number in range(10):
+        await sell(loja, f"s{number}")
+        await asyncio.sleep(limits.LIVE_SECONDS / 20)
+    await asyncio.sleep(MINUTE)
+    assert await gestao.count(Sale) == 10
+    assert pokes == pytest.approx([began, began + limits.LIVE_SECONDS])
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_a_limit_holds_in_both_directions_and_not_for_a_live_link(live: bool) -> None:
     @told
