@@ -11,6 +11,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from crdtsync import limits
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
 from crdtsync.said import said_of, say
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
@@ -173,6 +174,10 @@ class Entity:
         self._row[field.place] = wire
 
     def _move(self, field: Counter, units: int, cause: str, once: str | None) -> None:
+        balance = (self._row[field.place] or 0) + units
+        if abs(balance) > limits.AMOUNT_MAX:
+            balance = field.from_wire(balance)
+            raise FieldError(field.category, field.name, say("{value} is too large", value=balance))
         change = self._writer().add(field.name, units, cause, once)
         self._row[field.place] = (self._row[field.place] or 0) + change
 

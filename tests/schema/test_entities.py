@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crdtsync import limits
 from crdtsync.errors import CheckFailed, FieldError, ReadOnly, UnknownField
 from tests.schema.shop import Category, Letter, Line, Product, Sale, Status, StockItem, edit, load
 
@@ -133,6 +134,16 @@ def test_movements_and_counts_are_told_exactly_and_the_balance_follows() -> None
         ("add", "balance", 2000, "delivery 9"),
         ("count", "balance", 7000),
     ]
+
+
+@pytest.mark.parametrize("verb", ["add", "subtract"])
+def test_a_balance_that_no_store_keeps_is_refused_before_it_is_told(verb: str) -> None:
+    item, told = edit(StockItem, "P1", balance=0)
+    move = getattr(item.balance, verb)
+    move(Decimal(limits.AMOUNT_MAX).scaleb(-3))
+    with pytest.raises(FieldError, match=r"stock\.balance: -?9223372036854775\.808 is too large"):
+        move(Decimal("0.001"))
+    assert len(told) == 1
 
 
 def test_a_named_movement_is_told_with_its_name_and_changes_the_balance_by_what_the_recorder_says() -> None:
