@@ -12,11 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crdtsync import limits
 from crdtsync.errors import (
@@ -31,6 +30,7 @@ from crdtsync.errors import (
 )
 from crdtsync.node.beside import Nowhere
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
+from crdtsync.node.jobs import Job, Jobs
 from crdtsync.node.memory import give_back
 from crdtsync.node.quarantine import DocumentQuarantine
 from crdtsync.node.slices import Slices
@@ -62,7 +62,7 @@ from crdtsync.storage.base import (
 from crdtsync.storage.watched import WatchedStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import date
 
     from crdtsync.node.beside import Beside
@@ -71,8 +71,6 @@ if TYPE_CHECKING:
     from crdtsync.schema.roles import Identity
     from crdtsync.state.removals import Removal
 
-_HAIR_SECONDS = 1e-4
-T = TypeVar("T")
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 log = logging.getLogger("crdtsync")
@@ -101,16 +99,6 @@ class Diff:
     updates: list[tuple[bytes, int]] = field(default_factory=list)
     vector: dict[int, int] = field(default_factory=dict)
     cut: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Job:
-    prepare: Callable[[Commit], Awaitable[list[Change]]]
-    done: asyncio.Future[list[Change]]
-    origin: Origin = LOCAL
-    due: list[DueRow] = field(default_factory=list)
-    alone: bool = False
-    changes: list[Change] = field(default_factory=list)
 
 
 class Ledger:
@@ -167,15 +155,10 @@ class Ledger:
         self._removals: dict[str, list[Removal]] = {}
         self.withholds = True
         self._waiting: dict[int, set[str]] = {}
-        self._local: deque[_Job] = deque()
-        self._remote: deque[_Job] = deque()
-        self._wake = asyncio.Event()
-        self._turns: dict[object, float] = {}
-        self._passed_over: float | None = None
+        self._jobs = Jobs()
         self._warming = asyncio.Lock()
         self._slices = Slices(lambda: asyncio.get_running_loop().time())
         self._writer: asyncio.Task[None] | None = None
-        self._closing = False
         # What is in memory is not what is durable: the store that refused a commit could not be read again either.
         self._stale: StorageError | None = None
         # Held by a transaction while its entities complete it (`Entity.before_write`).
@@ -245,7 +228,7 @@ class Ledger:
             if self.shape_of(doc) is not None and doc not in self.quarantine.held:
                 # One that turns out to be unreadable is set apart; its repair writes its rows again.
                 with contextlib.suppress(DocumentQuarantined):
-                    await self._submit(self._local, partial(self._rebuild, doc, readable))
+                    await self._submit(partial(self._rebuild, doc, readable))
         if upgraded:
             await self.storage.commit(Commit(meta={"schema": current}))
 
@@ -286,8 +269,7 @@ class Ledger:
     async def close(self) -> None:
         """Finish what is queued, then close the store."""
         await self.quarantine.close()
-        self._closing = True
-        self._wake.set()
+        self._jobs.close()
         if self._writer is not None:
             await self._writer
             with contextlib.suppress(StorageError):
@@ -299,7 +281,7 @@ class Ledger:
     @property
     def is_open(self) -> bool:
         """Whether the writer takes work."""
-        return self._writer is not None and not self._writer.done() and not self._closing
+        return self._writer is not None and not self._writer.done() and not self._jobs.closed
 
     def abort(self) -> None:
         """Stop at once, as a crash would: nothing more is written."""
@@ -488,7 +470,7 @@ class Ledger:
             try:
                 stored = await self.stored(doc)
                 steps = document.loading(stored, self._parked.get(doc, ()), self._withheld(doc))
-                async for _ in self._in_turns(steps):
+                async for _ in self._jobs.beside(steps):
                     pass
             except (StateError, StoreCorrupt):
                 # A write came between the heads and the journal, or they are damaged: the writer loads it, in its turn.
@@ -502,24 +484,6 @@ class Ledger:
                 self._documents[doc] = document
                 self._used.add(doc)
                 self.in_use.set()
-
-    async def _in_turns(self, steps: Iterator[T]) -> AsyncIterator[T]:
-        """Take steps beside the writer, a little at a time: nobody waits for all of them."""
-        now = asyncio.get_running_loop().time
-        began = now()
-        for step in steps:
-            yield step
-            if now() - began > limits.SLICE_SECONDS:
-                await self._stand_aside()
-                began = now()
-
-    async def _stand_aside(self) -> None:
-        """Let others run; while a local transaction is being made or written, wait for it, but not for long."""
-        now = asyncio.get_running_loop().time
-        until = now() + limits.LOCAL_TURN_SECONDS_MAX
-        await asyncio.sleep(0)
-        while (self._local or self._turns) and now() < until:  # noqa: ASYNC110 - a turn that has become too long ends with no event
-            await asyncio.sleep(limits.SLICE_SECONDS)
 
     def documents_of(self, category: str) -> list[str]:
         """Return the documents here of a category."""
@@ -549,7 +513,7 @@ class Ledger:
             return []
 
         if not found:
-            await self._submit(self._local, prepare)
+            await self._submit(prepare)
         return found[0].fold
 
     async def stored(self, doc: str) -> list[bytes]:
@@ -574,9 +538,9 @@ class Ledger:
             result.cut = document.closed()
             return []
 
-        await self._submit(self._remote, cut)
+        await self._submit(cut, local=False)
         size = limits.CHUNK_BYTES_MAX if clocks else limits.CHUNK_FIRST_BYTES_MAX
-        async for piece in self._in_turns(pieces(whole.pop(), size)):
+        async for piece in self._jobs.beside(pieces(whole.pop(), size)):
             result.updates.append(piece)
         return result
 
@@ -594,7 +558,7 @@ class Ledger:
             found.append(None if after is None else decode_batch(after).prev == chain)
             return []
 
-        await self._submit(self._remote, look)
+        await self._submit(look, local=False)
         return found[0]
 
     @property
@@ -648,7 +612,7 @@ class Ledger:
             found.append((await self.document(doc)).fold.digest())
             return []
 
-        await self._submit(self._remote, prepare)
+        await self._submit(prepare, local=False)
         return found[0]
 
     async def refold(self, doc: str) -> tuple[list[tuple[Any, ...]], bytes]:
@@ -662,7 +626,7 @@ class Ledger:
             self._documents.pop(doc, None)
             return []
 
-        await self._submit(self._remote, prepare)
+        await self._submit(prepare, local=False)
         return result[0]
 
     def loaded(self) -> list[str]:
@@ -722,7 +686,7 @@ class Ledger:
 
         for doc in ops:
             self.quarantine.refuse(doc)
-        return await self._submit(self._local, prepare)
+        return await self._submit(prepare)
 
     def _removals_at(self, doc: str, replica: int, seq: int) -> list[Removal]:
         held = self._removals.get(doc, [])
@@ -809,7 +773,7 @@ class Ledger:
         pieces = self._slices.cut(update)
         for place, piece in enumerate(pieces, 1):
             closed = cut if place == len(pieces) else None
-            taken += await self._submit(self._remote, partial(take, piece, closed), origin)
+            taken += await self._submit(partial(take, piece, closed), origin, local=False)
             self._slices.took(len(piece), now() - began)
         return taken
 
@@ -953,7 +917,7 @@ class Ledger:
                 self.in_use.clear()
             return []
 
-        await self._submit(self._remote, drop)
+        await self._submit(drop, local=False)
 
     async def look_again(self) -> None:
         """Look again at the rules whose moment has come."""
@@ -964,7 +928,7 @@ class Ledger:
             return []
 
         if due:
-            await self._submit(self._local, nothing, due=due)
+            await self._submit(nothing, due=due)
 
     async def try_store(self) -> bool:
         """Write a small value, to find out whether a disk that refused takes writes again; tell whether it does."""
@@ -984,41 +948,39 @@ class Ledger:
 
     async def submit_alone(self, prepare: Callable[[Commit], Awaitable[list[Change]]]) -> list[Change]:
         """Let the writer do a step that reads the store: it shares its commit with no other, before or after it."""
-        return await self._submit(self._local, prepare, alone=True)
+        return await self._submit(prepare, alone=True)
 
     async def _submit(
         self,
-        queue: deque[_Job],
         prepare: Callable[[Commit], Awaitable[list[Change]]],
         origin: Origin = LOCAL,
         due: list[DueRow] | None = None,
         *,
+        local: bool = True,
         alone: bool = False,
     ) -> list[Change]:
-        if self._closing or self._writer is None or self._writer.done():
+        if not self.is_open:
             raise StoreClosed("the node")
-        job = _Job(prepare, asyncio.get_running_loop().create_future(), origin, due or [], alone)
-        queue.append(job)
-        self._wake.set()
-        return await job.done
+        done: asyncio.Future[list[Change]] = asyncio.get_running_loop().create_future()
+        self._jobs.put(Job(prepare, done, origin, due or [], local, alone))
+        return await done
 
     async def _write_loop(self) -> None:
         local = False
         while True:
-            await self._give_way()
+            await self._jobs.give_way()
             if self._may_checkpoint(after_local=local):
                 await self._checkpoint()
-            if self._local or self._remote:
-                local = bool(self._local) and not self._overdue()
+            if self._jobs:
+                local = self._jobs.local_next()
                 await self._write_group(local=local)
-            elif self._closing:
+            elif self._jobs.closed:
                 return
             else:
-                self._wake.clear()
-                await self._wake.wait()
+                await self._jobs.stirred()
 
     def _may_checkpoint(self, *, after_local: bool) -> bool:
-        if not self.storage.checkpoint_due or self._local or self._turns:
+        if not self.storage.checkpoint_due or self._jobs.somebody_waits:
             return False
         # Right after a person's transaction the next one is farthest away.
         return after_local or not self.at_work
@@ -1031,31 +993,6 @@ class Ledger:
             # Nothing is lost, and a commit that the disk refuses says so to whom it concerns.
             log.warning("%s: the store could not be checkpointed: %s", self.identity.device, error)
 
-    async def _give_way(self) -> None:
-        """Let remote work wait while a local transaction is being made: it would wait for all of it when it is done.
-
-        A transaction that stays open does not hold it up for long, and neither do many short ones.
-        """
-        now = asyncio.get_running_loop().time
-        while self._remote and not self._local and not self._closing and not self._overdue():
-            until = min(max(self._turns.values(), default=0.0), self._due())
-            if until - now() < _HAIR_SECONDS:
-                return
-            self._wake.clear()
-            # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the event.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(until - now()):
-                    await self._wake.wait()
-
-    def _due(self) -> float:
-        """When the remote work that waits now goes before anything else."""
-        if self._passed_over is None:
-            self._passed_over = asyncio.get_running_loop().time()
-        return self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
-
-    def _overdue(self) -> bool:
-        return bool(self._remote) and self._due() - asyncio.get_running_loop().time() < _HAIR_SECONDS
-
     @property
     def at_work(self) -> bool:
         """Whether people work at this node now."""
@@ -1063,28 +1000,20 @@ class Ledger:
 
     def begin_turn(self, whose: object) -> None:
         """A local transaction begins; it goes first if it does not take long."""
-        self._turns[whose] = asyncio.get_running_loop().time() + limits.LOCAL_TURN_SECONDS_MAX
+        self._jobs.begin_turn(whose)
         self._slices.note_local()
 
     def end_turn(self, whose: object) -> None:
         """It is over."""
-        del self._turns[whose]
-        if not self._turns:
-            self._wake.set()
+        self._jobs.end_turn(whose)
 
     async def _write_group(self, *, local: bool) -> None:
         """Prepare what is waiting, local transactions or remote work, and make it durable in one storage transaction."""
         commit = Commit()
-        group: list[_Job] = []
-        refused: list[tuple[_Job, Exception]] = []
+        group: list[Job] = []
+        refused: list[tuple[Job, Exception]] = []
         failed = False
-        while self._local or (self._remote and not group):
-            if group and self._local and self._local[0].alone:
-                break
-            if self._local and (local or not self._remote):
-                job = self._local.popleft()
-            else:
-                job, self._passed_over = self._remote.popleft(), None
+        while (job := self._jobs.take(local=local, first=not group)) is not None:
             try:
                 job.changes = await self._prepare(job, commit)
             except RecordExists as error:
@@ -1109,7 +1038,7 @@ class Ledger:
             if not job.done.done():
                 job.done.set_exception(reason)
 
-    async def _prepare(self, job: _Job, commit: Commit) -> list[Change]:
+    async def _prepare(self, job: Job, commit: Commit) -> list[Change]:
         if self._stale is not None:
             await self._go_back()
         if self._stale is not None:
@@ -1134,7 +1063,7 @@ class Ledger:
             commit.meta[removal_rows.META_KEY] = removal_rows.dump(self._removals)
         commit.parked += [_parked_row(doc, entry) for entry in change.parked]
 
-    async def _finish(self, commit: Commit, group: list[_Job]) -> None:
+    async def _finish(self, commit: Commit, group: list[Job]) -> None:
         if not group:
             return
         changes = [change for job in group for change in job.changes]
