@@ -358,6 +358,22 @@ class Ledger:
             for doc in docs
         }
 
+    def cut_of(self, doc: str) -> dict[int, int]:
+        """Return the causally closed cut of a document."""
+        return {replica: head.cut for replica, head in self.heads.get(doc, {}).items() if head.cut}
+
+    def lagging(self, docs: Iterable[str]) -> list[str]:
+        """Return the documents that show more of others than their closed cut says.
+
+        It is so when a peer's cut came with a part of a transaction, and was forgotten before the rest came.
+        """
+        own = self.replica
+        return [
+            doc
+            for doc in docs
+            if any(head.cut < head.visible for r, head in self.heads.get(doc, {}).items() if r != own)
+        ]
+
     async def missing(
         self, vectors: Vectors, docs: Iterable[str], replicas: Collection[int] | None = None
     ) -> dict[str, int]:

@@ -26,6 +26,7 @@ from crdtsync.errors import (
     UpdateGap,
 )
 from crdtsync.node.history import LINK
+from crdtsync.node.ledger import Diff
 from crdtsync.node.pace import Pace
 from crdtsync.node.recovery import Branches, Recovery, written_again
 from crdtsync.node.run import Moved, Observer, Run
@@ -36,6 +37,7 @@ from crdtsync.protocol.table import REFUSALS, Kind, Side, State
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.fields import DELETION
 from crdtsync.state.ceilings import FIELD as CEILINGS_FIELD
+from crdtsync.state.update import write_update
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
@@ -108,6 +110,9 @@ class Link:
         self._pace: Pace | None = None
         self._rate: int | None = None
         self._flying: dict[int, tuple[str, dict[int, int]]] = {}
+        # Documents that a run named at the lower end, and those of which the peer holds everything but the closed cut.
+        self._named: set[str] = set()
+        self._cuts: set[str] = set()
         self._patience: asyncio.Timeout | None = None
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
@@ -541,7 +546,11 @@ class Link:
         theirs: dict[str, bytes] = digests["docs"]
         self._apart = frozenset(digests["held"])
         docs = dict.fromkeys([*self._scope(), *sorted(theirs)])
-        docs = dict.fromkeys(doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc))
+        behind = {doc for doc in self.ledger.lagging(self._scope()) if doc in theirs}
+        docs = dict.fromkeys(
+            doc for doc in docs if self.ledger.digest_of(doc) != theirs.get(doc) or doc in behind
+        )
+        self._named = {*docs}
         self.run_now = Run(self._now(), self.trigger)
         doubts = {doc: set(replicas) for doc, replicas in self.ledger.doubts.items() if doc in docs}
         for doc, logs in self.ledger.quarantine.salvaged.items():
@@ -560,10 +569,14 @@ class Link:
         self._agreed = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         await self._doubt_own(docs)
+        held = self.ledger.vectors(docs)
+        # Both hold all of it: the peer asks how much of it was seen, and so does this end for what it names besides.
+        self._cuts = {doc for doc in docs if held[doc] == self._theirs[doc]}
+        behind = [doc for doc in self.ledger.lagging(self._scope()) if doc not in self._theirs]
         counts = await self.ledger.missing(self._theirs, docs)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
-        await self._send(Kind.PLAN, docs=_wire(self._told(docs)), counts=counts)
+        await self._send(Kind.PLAN, docs=_wire(self._told([*docs, *behind])), counts=counts)
         self.spawn(self._transfer, docs)
 
     def _told(self, docs: Iterable[str]) -> Vectors:
@@ -605,6 +618,7 @@ class Link:
             text = "a log here is not the one that the upstream holds; they are brought together"
             await self._refuse("fork", text, terminal=False)
         self._theirs = {**self._baseline, **vectors}
+        self._cuts = vectors.keys() - self._named
         run = self._running
         run.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
         # What this end will send is known only at the fence: more may be written, or come from below, until then.
@@ -686,13 +700,16 @@ class Link:
             await self._send(Kind.END)
 
     async def _transfer_document(self, category: str, doc: str) -> dict[int, int]:
-        if not self._lacks(doc):
-            # The plan names it because the peer has more of it; it need not be loaded for that.
+        if self._lacks(doc):
+            diff = await self.ledger.pieces(doc, self._needs(doc))
+            if self.side is Side.DOWN:
+                self.ledger.opened_at = None
+        else:
+            # The plan names it because the peer has more of it, or not all of the cut; it need not be loaded for that.
             heads = self.ledger.heads.get(doc, {})
-            return self._promised(doc, {replica: head.seq for replica, head in heads.items() if head.seq})
-        diff = await self.ledger.pieces(doc, self._needs(doc))
-        if self.side is Side.DOWN:
-            self.ledger.opened_at = None
+            vector = {replica: head.seq for replica, head in heads.items() if head.seq}
+            nothing = [(write_update({}), 0)] if doc in self._cuts else []
+            diff = Diff(nothing, vector, self.ledger.cut_of(doc))
         began = self._now()
         for i, (update, records) in enumerate(diff.updates, 1):
             while not self.session.can_send():
@@ -830,7 +847,7 @@ class Link:
                 self._theirs[doc][replica] = max(known, (seq, b""))
         await self._settle()
         scope = self._scope()
-        docs = [doc for doc in scope if self._lacks(doc)]
+        docs = [doc for doc in scope if self._lacks(doc) or doc in self._cuts]
         counts = await self.ledger.missing({doc: self._needs(doc) for doc in docs}, docs)
         self._running.up = {name: Moved(total=count) for name, count in counts.items()}
         self._running.phase = "upload"

@@ -21,7 +21,7 @@ from crdtsync.testing.model import Written
 from crdtsync.testing.simulation import run_schedule
 from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
-from tests.simulation.shop import Article, shop
+from tests.simulation.shop import Article, Item, shop
 
 
 def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> None:
@@ -76,6 +76,47 @@ def test_pokes_do_not_stand_in_for_the_answer_that_is_owed() -> None:
 
         assert lost
         assert await cluster.members["caixa1"].running.count(Article) == 10
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+@pytest.mark.parametrize("reader", ["loja1", "caixa1"])
+def test_what_was_seen_of_a_transaction_that_came_in_two_runs_is_known_in_the_end(reader: str) -> None:
+    writer = {"loja1": "caixa1", "caixa1": "loja1"}[reader]
+
+    async def story() -> None:
+        cluster = Cluster(Random(2), shop(), lanes=1, faults=Faults(), live=True)
+        for member in cluster.members.values():
+            await cluster.start(member)
+        await asyncio.sleep(10)
+        carry = cluster.network.carry
+        dead: list[bytes] = []
+
+        async def die_between_the_parts(sender: MemoryChannel, message: bytes) -> None:
+            ends = {sender.here, sender.there}
+            if ends == {writer, reader} and (dead or b"doc\xabitems/loja1" in message[4:40]):
+                dead.append(message)
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = die_between_the_parts  # type: ignore[method-assign]
+        source, target = cluster.members[writer].running, cluster.members[reader].running
+        async with source.transaction() as tx:
+            tx.create(Article, code="a1", name="x")
+            tx.create(Item, article="a1").balance.add(3)
+        await asyncio.sleep(2)
+        assert target.ledger.heads["articles"][source.ledger.replica].visible == 0
+        # Nobody uses the document meanwhile.
+        target.ledger.unload()
+        cluster.network.carry = carry  # type: ignore[method-assign]
+        await asyncio.sleep(100)
+        head = target.ledger.heads["articles"][source.ledger.replica]
+        assert head.visible == 1
+        async with source.transaction() as tx:
+            (await tx.get(Item, "a1")).balance.add(1)
+        await asyncio.sleep(100)
+        head = target.ledger.heads["articles"][source.ledger.replica]
+        assert (head.visible, head.cut) == (1, 1)
 
     run_virtual(story(), VirtualLoop(10_000))
 
