@@ -36,8 +36,7 @@ class Sizes:
         idle_nodes: nodes below one hub that have nothing to do.
         fan_out_nodes: numbers of nodes that hear of one change.
         cells: the cells of this project, with the size and the repetitions of each.
-        peer_cells: those in which it is compared with the others, which get the same sizes.
-        peer_repetitions: of each of these, for every system.
+        peer_cells: those in which it is compared with the others, which get the same sizes and repetitions.
     """
 
     products: int = 100_000
@@ -61,14 +60,15 @@ class Sizes:
         ("growth", 100_000, 2),
         ("growth", 1_000_000, 1),
     )
-    peer_cells: tuple[tuple[str, int], ...] = (
-        ("merge", 2_000),
-        ("offline_day", 1_000),
-        ("catalogue", 10_000),
-        ("live", 500),
-        ("growth", 20_000),
+    peer_cells: tuple[tuple[str, int, int], ...] = (
+        ("merge", 2_000, 2),
+        ("offline_day", 1_000, 2),
+        ("catalogue", 10_000, 2),
+        ("live", 500, 2),
+        ("growth", 20_000, 2),
+        ("growth", 100_000, 1),
+        ("growth", 1_000_000, 1),
     )
-    peer_repetitions: int = 2
 
 
 FULL = Sizes()
@@ -93,13 +93,12 @@ QUICK = Sizes(
         ("growth", 10_000, 1),
     ),
     peer_cells=(
-        ("merge", 200),
-        ("offline_day", 100),
-        ("catalogue", 1_000),
-        ("live", 50),
-        ("growth", 1_000),
+        ("merge", 200, 1),
+        ("offline_day", 100, 1),
+        ("catalogue", 1_000, 1),
+        ("live", 50, 1),
+        ("growth", 1_000, 1),
     ),
-    peer_repetitions=1,
 )
 
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-# Less than the suite gives a cell, so that one that is too slow still tells what it was doing.
-LIMIT_SECONDS = 45.0
 _NS = 1e9
 _KIB = 1024
 _PIECE_BYTES = 65_536
