@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks import download, many_updates, merge, store_day
 from benchmarks.catalogue import products
 from benchmarks.cells import Result, System
-from benchmarks.workload import FinalState, expected
+from benchmarks.workload import LANES, PACED_PER_SECOND, FinalState, expected
 from crdtsync import __version__
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ CELLS: dict[str, Callable[[int, Path], Answer]] = {
     "offline_day": partial(store_day.offline_day, scope="everywhere"),
     "offline_day_retail": partial(store_day.offline_day, scope="retail"),
     "live": store_day.live,
+    "live_paced": partial(store_day.live, every=LANES / PACED_PER_SECOND),
     "catalogue": download.catalogue,
     "growth": many_updates.growth,
 }

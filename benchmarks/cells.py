@@ -32,7 +32,7 @@ class System:
 
     Attributes:
         name: as its makers write it.
-        cells: the cells that it has, of `merge`, `offline_day`, `catalogue`, `live` and `growth`.
+        cells: the names of the cells that it has.
         command: the command line that runs one cell at one size in one empty folder, and prints its result last.
         missing: a sentence why it cannot run here, or None.
         seconds_max: how long one of its cells may take with its preparation.
