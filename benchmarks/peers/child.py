@@ -102,6 +102,12 @@ def rooms(of: Told) -> tuple[list[str], str]:
     return [f"sales-{lane}" for lane in ([of.lane] if of.lane else range(1, workload.LANES + 1))], "stock"
 
 
+def all_rooms(of: Told) -> list[str]:
+    """Return the names of all documents that a process holds."""
+    sales, stock = rooms(of)
+    return list(dict.fromkeys((*sales, stock)))
+
+
 def lane_sales(lane: int, size: int) -> list[workload.Sale]:
     """Return what a lane sells, oldest first."""
     return list(workload.sales(lane, size, workload.PRODUCTS))

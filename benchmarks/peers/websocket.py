@@ -17,7 +17,7 @@ import websockets
 
 from benchmarks.catalogue import products
 from benchmarks.peers import network
-from benchmarks.peers.child import HOST, ROOM, Told, connection_bytes, hear, rooms, say, say_state
+from benchmarks.peers.child import HOST, ROOM, Told, all_rooms, connection_bytes, hear, rooms, say, say_state
 from benchmarks.peers.idiomatic import Plain
 from benchmarks.peers.run import PythonSystem
 
@@ -55,7 +55,7 @@ class _Watched(Plain):
     def __init__(self, of: Told, documents: dict[str, pycrdt.Doc[Any]] | None = None) -> None:
         sales_rooms, stock_room = rooms(of)
         if documents is None:
-            documents = {room: pycrdt.Doc() for room in (*sales_rooms, stock_room)}
+            documents = {room: pycrdt.Doc() for room in all_rooms(of)}
         super().__init__(*(documents[room] for room in sales_rooms), stock=documents[stock_room])
         self.documents = documents
         self.count = sum(map(len, self.held))
@@ -144,12 +144,11 @@ class _Writes:
 async def _hub(of: Told) -> None:
     from pycrdt.websocket import WebsocketServer, YRoom  # noqa: PLC0415 - as above
 
-    sales_rooms, stock_room = rooms(of)
     documents: dict[str, pycrdt.Doc[Any]] = {}
     writes = _Writes()
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(WebsocketServer(auto_clean_rooms=False))
-        for name in dict.fromkeys((*sales_rooms, stock_room)):
+        for name in all_rooms(of):
             store, documents[name] = await stack.enter_async_context(_opened(of.folder, name))
             room = server.rooms[f"/{name}"] = YRoom(ystore=store, ydoc=documents[name])
             writes.of(store, documents[name])
@@ -193,7 +192,7 @@ async def _state(of: Told) -> None:
     begun = perf_counter()
     sales_rooms, stock_room = rooms(of)
     documents: dict[str, pycrdt.Doc[Any]] = {}
-    for name in dict.fromkeys((*sales_rooms, stock_room)):
+    for name in all_rooms(of):
         async with _opened(of.folder, name) as (_, documents[name]):
             pass
     state = Plain(*(documents[name] for name in sales_rooms), stock=documents[stock_room]).state()
