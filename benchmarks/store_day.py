@@ -19,13 +19,16 @@ from benchmarks import bare
 from benchmarks.host import Hosted
 from benchmarks.measure import percentile
 from benchmarks.shop import STORE, state_of
-from benchmarks.workload import LANES, OPENING_BALANCE, PRODUCTS, FinalState, expected
+from benchmarks.workload import LANES, OPENING_BALANCE, PRODUCTS, FinalState, expected, sales
 from crdtsync.node.config import STORE_NAME
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
+
+    from benchmarks.workload import Sale
 
 
 class Shop:
@@ -150,11 +153,25 @@ async def _propagation(shop: Shop, began: list[dict[str, float]]) -> dict[str, f
     return {"p50_ms": percentile(waited, 0.5), "p99_ms": percentile(waited, 0.99)}
 
 
+def _arriving(size: int, scope: str) -> Iterator[tuple[list[Sale], list[Sale]]]:
+    """Yield for the store and for each lane what arrives there: sales, and what is taken from the stock."""
+    by_lane = {lane: list(sales(lane, size, PRODUCTS)) for lane in range(1, LANES + 1)}
+    for node in range(LANES + 1):
+        others = [sale for lane, sold in by_lane.items() if lane != node for sale in sold]
+        yield ([] if node and scope == "retail" else others), others
+
+
 def offline_day(
     size: int, folder: Path, scope: str, *, closed: bool = True
 ) -> tuple[float, FinalState, dict[str, float]]:
-    """Return seconds, state and details of an offline day; with ``closed`` false the network returns right after the last sale."""
-    return asyncio.run(_offline_day(size, folder, scope, closed=closed))
+    """Return seconds, state and details of an offline day; with ``closed`` false the network returns right after the last sale.
+
+    The limits are an echo on a websocket of as many bytes, and at each node one bare `executemany` of the rows that arrive there.
+    """
+    seconds, state, details = asyncio.run(_offline_day(size, folder, scope, closed=closed))
+    details["limit_echo_seconds"] = bare.carried(int(details["wire_bytes"]))
+    details["limit_executemany_seconds"] = bare.stored(_arriving(size, scope))
+    return seconds, state, details
 
 
 def live(size: int, folder: Path, every: float = 0.0) -> tuple[float, FinalState, dict[str, float]]:
