@@ -21,6 +21,7 @@ from benchmarks.peers import layout, network
 from benchmarks.peers.child import HOST, ROOM, Told, all_rooms, connection_bytes, hear, rooms, say, say_state
 from benchmarks.peers.loro_doc import Counters
 from benchmarks.peers.run import PythonSystem
+from benchmarks.workload import LANES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -50,6 +51,10 @@ class _Watched(Counters):
         self.changed = asyncio.Event()
         self.on_sale: list[Callable[[str], None]] = []
         self._subscriptions = [held.subscribe(self._on_sales) for held in self.held]
+
+    def moved(self) -> bool:
+        # A lane is a peer of Loro's, and has taken something of each of its sales.
+        return len(self._stock_doc.oplog_vv.to_spans().inner()) == LANES
 
     def _on_sales(self, event: Any) -> None:
         for one in event.events:

@@ -20,6 +20,7 @@ from benchmarks.peers import network
 from benchmarks.peers.child import HOST, ROOM, Told, all_rooms, connection_bytes, hear, rooms, say, say_state
 from benchmarks.peers.idiomatic import Plain
 from benchmarks.peers.run import PythonSystem
+from benchmarks.workload import LANES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -65,6 +66,9 @@ class _Watched(Plain):
         self._subscriptions += [
             document.observe(lambda _event: self.changed.set()) for document in documents.values()
         ]
+
+    def moved(self) -> bool:
+        return all(len(self._of_lane(lane)) for lane in range(1, LANES + 1))
 
     def _on_sales(self, event: pycrdt.MapEvent) -> None:
         keys = event.keys  # type: ignore[attr-defined]

@@ -60,6 +60,8 @@ const watched = (repo, handle) => {
     repo,
     handle,
     count: () => count,
+    // Only the whole stock tells.
+    moved: () => true,
     seen: call => listeners.push(call),
     state: () => stateOf(handle.doc()),
     watch: changed => handle.on('change', changed),

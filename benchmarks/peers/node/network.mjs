@@ -24,9 +24,10 @@ const until = (watch, check) => new Promise(resolve => {
   changed()
 })
 
-// `store` has count(), state() and watch(changed); a state is read only when all sales are there.
+// `store` has count(), state() and watch(changed); a state is read only when all sales are there and, where a lane waits for movements of the
+// stock alone, when `moved()` says that the other lanes' may be there.
 export const settled = store => until(store.watch, async () => {
-  if (await store.count() !== told.sales) return null
+  if (await store.count() !== told.sales || !(await store.moved())) return null
   const state = await store.state()
   return isExpected(state) ? state : null
 })

@@ -23,12 +23,13 @@ const storeOf = docs => {
   return new Store(first, docs[STOCK_ROOM], others)
 }
 
-// The same, watched: `watch` and `count` as in network.mjs.
+// The same, watched: `watch`, `count` and `moved` as in network.mjs.
 export const watched = docs => {
   const store = storeOf(docs)
   const counts = SALES_ROOMS.map(room => counted(docs[room], 'sales'))
   store.docs = docs
   store.count = () => counts.reduce((sum, count) => sum + count(), 0)
+  store.moved = () => Object.values(store.taken).every(taken => !taken.keys().next().done)
   store.watch = changed => { for (const doc of Object.values(docs)) doc.on('afterTransaction', changed) }
   return store
 }
