@@ -36,7 +36,7 @@ SCRIPTS = {
     "automerge-repo": (
         "automerge-repo",
         "@automerge/automerge-repo",
-        ("merge", "offline_day", "live", "live_paced", "growth"),
+        ("merge", *network.CELLS, "growth"),
     ),
     "tinybase": ("TinyBase", "tinybase", ("merge", *network.CELLS, "growth")),
     "pouchdb": ("PouchDB", "pouchdb", ("merge", *network.CELLS, "growth")),
