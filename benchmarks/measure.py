@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 KIB = 1024
 
 
-def status_bytes(label: str) -> int:
-    """Return a size of this process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+def status_bytes(label: str, process: int | str = "self") -> int:
+    """Return a size of a process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes; of this one by default."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * KIB for line in lines if line.startswith(label))
 
 

@@ -32,17 +32,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adapters.demo.fleet import free_port
 from benchmarks import workload
-from benchmarks.catalogue import products
-from benchmarks.measure import percentile
-from benchmarks.peers.child import Told, all_sales
-from benchmarks.workload import LANES, PACED_PER_SECOND, PRODUCTS
+from benchmarks.catalogue import prices
+from benchmarks.measure import percentile, status_bytes
+from benchmarks.peers.child import Told
+from benchmarks.workload import LANES, PACED_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
 _NS = 1e9
-_KIB = 1024
 _PIECE_BYTES = 65_536
 
 
@@ -110,10 +109,8 @@ class Process:
 
     def memory(self) -> dict[str, int]:
         """Return its resident memory now and at its highest, bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
-        sizes = dict(line.split(":", 1) for line in status.splitlines())
         names = {"memory_bytes": "VmRSS", "memory_peak_bytes": "VmHWM"}
-        return {name: int(sizes[label].split()[0]) * _KIB for name, label in names.items()}
+        return {name: status_bytes(label, self._process.pid) for name, label in names.items()}
 
     def kill(self) -> None:
         """Kill it, as a power cut would end it for its files' sake."""
@@ -280,23 +277,9 @@ CELLS: Mapping[str, Callable[[Cell], Outcome]] = {
 }
 
 
-def expected_state(cell: str, size: int) -> workload.FinalState:
-    """Return what must be read back at the end of a cell.
-
-    A catalogue is checked by the number of its products and the price of each; after updates of the stock alone there are no sales.
-    """
-    if cell == "catalogue":
-        return workload.FinalState(
-            size, {number: values["price"] for number, (_, values) in enumerate(products(size))}
-        )
-    if cell == "growth":
-        return replace(workload.final_state(workload.sales(1, size, PRODUCTS), PRODUCTS), sales=0)
-    return workload.final_state(all_sales(size), PRODUCTS)
-
-
 def result(peer: Peer, name: str, size: int, folder: Path, limit_seconds: float) -> dict[str, Any]:
     """Run a cell and return its result; a system that fails or loses something has one too."""
-    expected = expected_state(name, size)
+    expected = workload.expected(name, size, prices(size) if name == "catalogue" else None)
     folder.mkdir(parents=True, exist_ok=True)
     peer.prepare(name, size, folder)
     cell = Cell(
