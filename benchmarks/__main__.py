@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks import api, check, crowd, fold, growth, latency, local, memory, page, store, transaction
 from benchmarks.catalogue import Sent, sent
 from benchmarks.cell import OURS
-from benchmarks.cells import SECONDS_MAX, peers, run_cells
+from benchmarks.cells import peers, run_cells
 from benchmarks.measure import FULL, QUICK, Figure, Sizes
 from benchmarks.report import cell_table, environment, markdown
 
@@ -35,10 +35,6 @@ MEASURES: dict[str, Callable[[Sizes, Sent], list[Figure]]] = {
 }
 
 
-# Ours are never cut short: the larger ones take minutes with their preparation.
-_OWN_SECONDS_MAX = 900.0
-
-
 def run_suite(sizes: Sizes, *, with_peers: bool) -> list[Outcome]:
     """Run the cells of this project, or those that it and the others have, at the same sizes."""
 
@@ -47,14 +43,14 @@ def run_suite(sizes: Sizes, *, with_peers: bool) -> list[Outcome]:
 
     if not with_peers:
         own = [(OURS, cell, size, times) for cell, size, times in sizes.cells]
-        return run_cells(own, _OWN_SECONDS_MAX, told)
+        return run_cells(own, told)
     work = [
-        (system, cell, size, sizes.peer_repetitions)
-        for cell, size in sizes.peer_cells
+        (system, cell, size, times)
+        for cell, size, times in sizes.peer_cells
         for system in (OURS, *peers())
         if cell in system.cells
     ]
-    return run_cells(work, SECONDS_MAX, told)
+    return run_cells(work, told)
 
 
 def run(sizes: Sizes, names: list[str]) -> list[Figure]:

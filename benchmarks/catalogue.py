@@ -83,6 +83,11 @@ def products(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
         )
 
 
+def prices(count: int) -> dict[int, int]:
+    """Return the price of each product, cents, by its place in the catalogue."""
+    return {number: values["price"] for number, (_, values) in enumerate(products(count))}
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """What a peer that has nothing of the document gets: the encoded batches, and the same as updates of at most a chunk."""

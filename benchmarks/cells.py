@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SECONDS_MAX = 60.0
-"""How long a cell of another system may take."""
+"""How long the processes of another system may take for a cell."""
+PREPARED_SECONDS_MAX = 2 * SECONDS_MAX
+"""The same with the making of the workload and of what must be read back, which is not theirs."""
 
 _KEPT = 400
 
@@ -30,15 +32,17 @@ class System:
 
     Attributes:
         name: as its makers write it.
-        cells: the cells that it has, of `merge`, `offline_day`, `catalogue`, `live` and `growth`.
+        cells: the names of the cells that it has.
         command: the command line that runs one cell at one size in one empty folder, and prints its result last.
         missing: a sentence why it cannot run here, or None.
+        seconds_max: how long one of its cells may take with its preparation.
     """
 
     name: str
     cells: tuple[str, ...]
     command: Callable[[str, int, Path], list[str]]
     missing: Callable[[], str | None]
+    seconds_max: float = PREPARED_SECONDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Outcome:
         }
 
 
-def run_cell(system: System, cell: str, size: int, seconds_max: float = SECONDS_MAX) -> Result | str:
+def run_cell(system: System, cell: str, size: int) -> Result | str:
     """Run a cell once in a folder of its own; return what it said, or in a sentence why it said nothing."""
     with tempfile.TemporaryDirectory(prefix="cell-") as folder:
         command = system.command(cell, size, Path(folder))
@@ -132,12 +136,12 @@ def run_cell(system: System, cell: str, size: int, seconds_max: float = SECONDS_
                 command,
                 capture_output=True,
                 text=True,
-                timeout=seconds_max,
+                timeout=system.seconds_max,
                 check=False,
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
-            return f"not done after {seconds_max:g} s"
+            return f"not done after {system.seconds_max:g} s"
         except OSError as error:
             return f"could not be started: {error}"
     if done.returncode:
@@ -149,25 +153,34 @@ def run_cell(system: System, cell: str, size: int, seconds_max: float = SECONDS_
         return f"said no result: {error}"
 
 
+def failed_smaller(outcome: Outcome, outcomes: Iterable[Outcome]) -> str | None:
+    """Return why a cell is not tried: the same system has failed in it at a smaller size."""
+    for other in outcomes:
+        same = (other.system, other.cell) == (outcome.system, outcome.cell)
+        if same and other.size < outcome.size and other.trouble:
+            return f"not tried: at {other.size:,} {other.trouble}"
+    return None
+
+
 def run_cells(
     work: Iterable[tuple[System, str, int, int]],
-    seconds_max: float,
     told: Callable[[str], None] = lambda _text: None,
 ) -> list[Outcome]:
     """Run cells (system, cell, size, repetitions) and return what came of each, in the order given.
 
-    They take turns: a slow moment of the machine falls on all of them alike. One that failed is not tried again.
+    They take turns: a slow moment of the machine falls on all of them alike. One that failed is not tried again, nor is the same
+    system at a greater size.
     """
     all_work = list(work)
     outcomes = [Outcome(system.name, cell, size) for system, cell, size, _ in all_work]
     missing = {system.name: system.missing() for system in dict.fromkeys(system for system, *_ in all_work)}
     for turn in range(max((times for *_, times in all_work), default=0)):
         for (system, cell, size, times), outcome in zip(all_work, outcomes, strict=True):
-            outcome.trouble = outcome.trouble or missing[system.name]
+            outcome.trouble = outcome.trouble or missing[system.name] or failed_smaller(outcome, outcomes)
             if outcome.trouble or turn >= times:
                 continue
             told(f"{cell} {size:,}: {system.name}, {turn + 1} of {times}")
-            result = run_cell(system, cell, size, seconds_max)
+            result = run_cell(system, cell, size)
             if isinstance(result, str) or result.failure:
                 outcome.trouble = result if isinstance(result, str) else result.failure
             else:

@@ -84,8 +84,8 @@ class Host:
                 for product in range(first, min(first + _PER_TRANSACTION, PRODUCTS)):
                     tx.create(Shelf, product=product).balance.add(OPENING_BALANCE // 1000)
 
-    async def sell(self, lane: int, count: int, first: int = 0, every: float = 0.0) -> dict[str, Any]:
-        """Make sales number `first` to `count` of a lane, one transaction each; with `every`, one so often (seconds).
+    async def sell(self, lane: int, count: int, every: float = 0.0) -> dict[str, Any]:
+        """Make the sales of a lane, one transaction each; with `every`, one so often (seconds).
 
         Return the seconds of each, and when each began by key.
         """
@@ -94,10 +94,8 @@ class Host:
         began: dict[str, float] = {}
         start = time.monotonic()
         for number, sale in enumerate(sales(lane, count, PRODUCTS)):
-            if number < first:
-                continue
             if every:
-                await asyncio.sleep(max(0.0, start + (number - first) * every - time.monotonic()))
+                await asyncio.sleep(max(0.0, start + number * every - time.monotonic()))
             begun = began[sale.key] = time.monotonic()
             async with self.node.transaction() as tx:
                 await record(tx, self._entity, sale)

@@ -2,16 +2,18 @@
 
 Batch, fold and journal as the ledger makes them, thousands to a commit so that the disk does not dilute the figure; the log is compacted
 whenever the node would do it. Then the store is opened again: `restart` is until every stock was read,
-`loaded` until the document is in memory for the next write.
+`loaded` until the document is in memory for the next write. Beside it: bare upserts of the same updates, as many to a commit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import bare
 from benchmarks.catalogue import STORE_NAME, ledger
 from benchmarks.measure import status_bytes
 from benchmarks.shop import RETAIL, STOCK_DOC, STORE, state_of, stock_ops, store_bytes
@@ -21,8 +23,10 @@ from crdtsync.schema import Identity, Role
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from benchmarks.workload import Sale
     from crdtsync.node.ledger import Ledger
 
 LOJA = Identity(STORE, Role.LOJA, "main", STORE)
@@ -87,7 +91,16 @@ async def _growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str,
     return seconds, state_of(folder / STORE_NAME), details
 
 
+def _groups(size: int) -> Iterator[tuple[list[Sale], list[Sale]]]:
+    """Yield what is taken from the stock in each commit."""
+    updates = sales(1, size, PRODUCTS)
+    while group := list(islice(updates, _AT_ONCE)):
+        yield [], group
+
+
 def growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
     """Return seconds, state and details of that many updates."""
     with seldom_collected():
-        return asyncio.run(_growth(size, folder))
+        seconds, state, details = asyncio.run(_growth(size, folder))
+    details["limit_upsert_seconds"] = bare.stored(_groups(size))
+    return seconds, state, details

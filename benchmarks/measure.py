@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 KIB = 1024
 
 
-def status_bytes(label: str) -> int:
-    """Return a size of this process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+def status_bytes(label: str, process: int | str = "self") -> int:
+    """Return a size of a process as the kernel knows it, such as `VmRSS` or the peak `VmHWM`, bytes; of this one by default."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * KIB for line in lines if line.startswith(label))
 
 
@@ -36,8 +36,7 @@ class Sizes:
         idle_nodes: nodes below one hub that have nothing to do.
         fan_out_nodes: numbers of nodes that hear of one change.
         cells: the cells of this project, with the size and the repetitions of each.
-        peer_cells: those in which it is compared with the others, which get the same sizes.
-        peer_repetitions: of each of these, for every system.
+        peer_cells: those in which it is compared with the others, which get the same sizes and repetitions.
     """
 
     products: int = 100_000
@@ -57,18 +56,22 @@ class Sizes:
         ("catalogue", 50_000, 3),
         ("catalogue", 500_000, 1),
         ("live", 1_000, 2),
+        ("live_paced", 50, 2),
         ("growth", 10_000, 3),
         ("growth", 100_000, 2),
         ("growth", 1_000_000, 1),
     )
-    peer_cells: tuple[tuple[str, int], ...] = (
-        ("merge", 2_000),
-        ("offline_day", 1_000),
-        ("catalogue", 10_000),
-        ("live", 500),
-        ("growth", 20_000),
+    peer_cells: tuple[tuple[str, int, int], ...] = (
+        ("merge", 2_000, 2),
+        ("offline_day_retail", 1_000, 2),
+        ("offline_day", 1_000, 2),
+        ("catalogue", 10_000, 2),
+        ("live", 500, 2),
+        ("live_paced", 50, 2),
+        ("growth", 20_000, 2),
+        ("growth", 100_000, 1),
+        ("growth", 1_000_000, 1),
     )
-    peer_repetitions: int = 2
 
 
 FULL = Sizes()
@@ -89,17 +92,19 @@ QUICK = Sizes(
         ("offline_day", 200, 1),
         ("catalogue", 5_000, 1),
         ("live", 50, 1),
+        ("live_paced", 20, 1),
         ("growth", 2_000, 1),
         ("growth", 10_000, 1),
     ),
     peer_cells=(
-        ("merge", 200),
-        ("offline_day", 100),
-        ("catalogue", 1_000),
-        ("live", 50),
-        ("growth", 1_000),
+        ("merge", 200, 1),
+        ("offline_day_retail", 100, 1),
+        ("offline_day", 100, 1),
+        ("catalogue", 1_000, 1),
+        ("live", 50, 1),
+        ("live_paced", 20, 1),
+        ("growth", 1_000, 1),
     ),
-    peer_repetitions=1,
 )
 
 

@@ -42,8 +42,8 @@ def commits(updates: Iterable[bytes]) -> list[Commit]:
     return result
 
 
-def open_bare(path: Path) -> tuple[sqlite3.Connection, str]:
-    """Return a connection with the store's settings and a table with its columns and indexes, and the upsert."""
+def open_empty(path: Path) -> sqlite3.Connection:
+    """Return a connection with the store's settings."""
     connection = sqlite3.connect(path, isolation_level=None)
     for pragma in (
         "journal_mode = WAL",
@@ -52,6 +52,12 @@ def open_bare(path: Path) -> tuple[sqlite3.Connection, str]:
         f"wal_autocheckpoint = {limits.STORE_WAL_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def open_bare(path: Path) -> tuple[sqlite3.Connection, str]:
+    """Return a connection with the store's settings and a table with its columns and indexes, and the upsert."""
+    connection = open_empty(path)
     names = [f'"{name}"' for name, _ in SHAPE.columns]
     columns = ", ".join(f'"{name}" {sql_type}' for name, sql_type in SHAPE.columns)
     connection.execute(

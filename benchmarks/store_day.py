@@ -4,7 +4,7 @@ An offline day: the lanes hold the opening stock, lose the network, sell, and al
 closing time, when nobody has been at work for a quarter of a minute (until then a node holds back what arrives in favour of sales). Timed: from the network's return
 until the store and every lane hold the final state, durably. In the retail scope a lane holds its own sales and the stock of all;
 everywhere is every sale at every lane. Live: the lanes sell at full speed while
-connected, each the next sale when the one before is on its disk, timed until all hold all of it; and then at 20 sales a second together.
+connected, each the next sale when the one before is on its disk, timed until all hold all of it; or at 20 sales a second together.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from benchmarks import bare
 from benchmarks.host import Hosted
 from benchmarks.measure import percentile
 from benchmarks.shop import STORE, state_of
-from benchmarks.workload import LANES, OPENING_BALANCE, PRODUCTS, FinalState, expected
+from benchmarks.workload import LANES, OPENING_BALANCE, PRODUCTS, FinalState, expected, sales
 from crdtsync.node.config import STORE_NAME
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
-_PACED_PER_SECOND = 20
-_PACED_SECONDS = 10
+    from benchmarks.workload import Sale
 
 
 class Shop:
@@ -117,13 +117,15 @@ async def _offline_day(
 _LIMIT_SAMPLES = 200
 
 
-async def _live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
-    paced = _PACED_PER_SECOND * _PACED_SECONDS // LANES
+async def _live(size: int, folder: Path, every: float) -> tuple[float, FinalState, dict[str, float]]:
     details: dict[str, float] = {}
     async with Shop(folder, "everywhere") as shop:
         begun = time.monotonic()
         sold = await asyncio.gather(
-            *(lane.ask("sell", lane=number, count=size) for number, lane in enumerate(shop.lanes, 1))
+            *(
+                lane.ask("sell", lane=number, count=size, every=every)
+                for number, lane in enumerate(shop.lanes, 1)
+            )
         )
         selling = time.monotonic() - begun
         state = expected("live", size)
@@ -133,24 +135,14 @@ async def _live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, f
         details["acknowledged_per_second"] = LANES * size / selling
         took = [value for one in sold for value in one["took"]]
         details |= {"sale_p50_ms": percentile(took, 0.5), "sale_p99_ms": percentile(took, 0.99)}
-        details |= await _propagation(shop, [one["began"] for one in sold], "")
+        details |= await _propagation(shop, [one["began"] for one in sold])
         usage = await shop.hub.ask("usage")
         details |= {"memory_bytes": usage["memory"], "memory_peak_bytes": usage["peak"]}
         final = shop.read(state, state.sales)
-        every = LANES / _PACED_PER_SECOND
-        slow = await asyncio.gather(
-            *(
-                lane.ask("sell", lane=number, count=size + paced, first=size, every=every)
-                for number, lane in enumerate(shop.lanes, 1)
-            )
-        )
-        state = expected("live", size + paced)
-        await shop.even(state, state.sales)
-        details |= await _propagation(shop, [one["began"] for one in slow], "paced_")
     return seconds, final, details
 
 
-async def _propagation(shop: Shop, began: list[dict[str, float]], prefix: str) -> dict[str, float]:
+async def _propagation(shop: Shop, began: list[dict[str, float]]) -> dict[str, float]:
     """Return percentiles from a sale's begin at one lane until it is durable and readable at another."""
     waited: list[float] = []
     for number, lane in enumerate(shop.lanes):
@@ -158,19 +150,36 @@ async def _propagation(shop: Shop, began: list[dict[str, float]], prefix: str) -
         for other, sold in enumerate(began):
             if other != number:
                 waited += [came[key] - at for key, at in sold.items()]
-    return {f"{prefix}p50_ms": percentile(waited, 0.5), f"{prefix}p99_ms": percentile(waited, 0.99)}
+    return {"p50_ms": percentile(waited, 0.5), "p99_ms": percentile(waited, 0.99)}
+
+
+def _arriving(size: int, scope: str) -> Iterator[tuple[list[Sale], list[Sale]]]:
+    """Yield for the store and for each lane what arrives there: sales, and what is taken from the stock."""
+    by_lane = {lane: list(sales(lane, size, PRODUCTS)) for lane in range(1, LANES + 1)}
+    for node in range(LANES + 1):
+        others = [sale for lane, sold in by_lane.items() if lane != node for sale in sold]
+        yield ([] if node and scope == "retail" else others), others
 
 
 def offline_day(
     size: int, folder: Path, scope: str, *, closed: bool = True
 ) -> tuple[float, FinalState, dict[str, float]]:
-    """Return seconds, state and details of an offline day; with ``closed`` false the network returns right after the last sale."""
-    return asyncio.run(_offline_day(size, folder, scope, closed=closed))
+    """Return seconds, state and details of an offline day; with ``closed`` false the network returns right after the last sale.
+
+    The limits are an echo on a websocket of as many bytes, and at each node one bare `executemany` of the rows that arrive there.
+    """
+    seconds, state, details = asyncio.run(_offline_day(size, folder, scope, closed=closed))
+    details["limit_echo_seconds"] = bare.carried(int(details["wire_bytes"]))
+    details["limit_executemany_seconds"] = bare.stored(_arriving(size, scope))
+    return seconds, state, details
 
 
-def live(size: int, folder: Path) -> tuple[float, FinalState, dict[str, float]]:
-    """Return seconds, state and details of live sales; the limit of the wait is an echo on a websocket and a bare commit."""
-    seconds, state, details = asyncio.run(_live(size, folder))
+def live(size: int, folder: Path, every: float = 0.0) -> tuple[float, FinalState, dict[str, float]]:
+    """Return seconds, state and details of live sales; with `every` a lane sells once in so many seconds.
+
+    The limit of the wait is an echo on a websocket and a bare commit.
+    """
+    seconds, state, details = asyncio.run(_live(size, folder, every))
     limits = {"echo": bare.echoes(_LIMIT_SAMPLES), "commit": bare.commits(_LIMIT_SAMPLES)}
     details |= {f"limit_{name}_ms": percentile(values, 0.5) for name, values in limits.items()}
     return seconds, state, details

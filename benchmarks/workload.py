@@ -18,6 +18,8 @@ SEED = 20_261_127
 OPENING_BALANCE = 1_000_000
 LANES = 5
 PRODUCTS = 10_000
+PACED_PER_SECOND = 20
+"""Sales of all lanes together in the cell `live_paced`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import idiomatic, loro_doc, node, websocket
+from benchmarks.peers import idiomatic, loro_network, node, websocket
 
-PYTHON = {system.name: system for system in (idiomatic.SYSTEM, websocket.SYSTEM, loro_doc.SYSTEM)}
+PYTHON = {system.name: system for system in (idiomatic.SYSTEM, websocket.SYSTEM, loro_network.SYSTEM)}
 SYSTEMS = (*(system.system() for system in PYTHON.values()), *node.SYSTEMS)

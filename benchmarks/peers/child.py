@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,10 @@ class Told:
         folder: where its system keeps its files.
         port: of the hub; 0 for a process that needs none.
         lane: number of the lane, from 1; 0 for another process.
-        expected: digest of the state that ends the cell.
+        expected: digest of the state that this process has when the cell ends.
+        sales: how many there are in it.
+        scope: `everywhere`, or `retail` where a lane holds no other lane's sales.
+        every: seconds from one sale of a lane to the next; 0 at full speed.
     """
 
     role: str
@@ -47,12 +50,14 @@ class Told:
     port: int
     lane: int
     expected: str
+    sales: int
+    scope: str
+    every: float
 
     def arguments(self) -> list[str]:
         """The same as arguments of a command line."""
-        named = {"size": self.size, "folder": self.folder, "port": self.port, "lane": self.lane}
-        words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
-        return [self.role, *words, "--expected", self.expected]
+        named = {name: value for name, value in asdict(self).items() if name != "role"}
+        return [self.role, *(word for name, value in named.items() for word in (f"--{name}", str(value)))]
 
 
 def told(arguments: list[str] | None = None) -> Told:
@@ -64,6 +69,9 @@ def told(arguments: list[str] | None = None) -> Told:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--lane", type=int, default=0)
     parser.add_argument("--expected", default="")
+    parser.add_argument("--sales", type=int, default=0)
+    parser.add_argument("--scope", choices=["everywhere", "retail"], default="everywhere")
+    parser.add_argument("--every", type=float, default=0.0)
     return Told(**vars(parser.parse_args(arguments)))
 
 
@@ -85,6 +93,19 @@ def hear() -> str:
 async def heard() -> str:
     """Wait for a word while the loop goes on."""
     return await asyncio.to_thread(hear)
+
+
+def rooms(of: Told) -> tuple[list[str], str]:
+    """Return the names of the documents with the sales that a process holds, and of the document with the stock."""
+    if of.scope == "everywhere":
+        return [ROOM], ROOM
+    return [f"sales-{lane}" for lane in ([of.lane] if of.lane else range(1, workload.LANES + 1))], "stock"
+
+
+def all_rooms(of: Told) -> list[str]:
+    """Return the names of all documents that a process holds."""
+    sales, stock = rooms(of)
+    return list(dict.fromkeys((*sales, stock)))
 
 
 def lane_sales(lane: int, size: int) -> list[workload.Sale]:

@@ -23,15 +23,20 @@ class Nested:
 
     plain = False
 
-    def __init__(self, document: pycrdt.Doc[Any] | None = None) -> None:
-        self.doc: pycrdt.Doc[Any] = pycrdt.Doc() if document is None else document
-        self.sales: pycrdt.Map[Any] = self.doc.get("sales", type=pycrdt.Map)
+    def __init__(self, *documents: pycrdt.Doc[Any], stock: pycrdt.Doc[Any] | None = None) -> None:
+        """Lay a document out, or several: the stock may have one of its own, and so may the sales of each lane."""
+        self.doc: pycrdt.Doc[Any] = documents[0] if documents else pycrdt.Doc()
+        self.stock_doc = self.doc if stock is None else stock
+        self.held: list[pycrdt.Map[Any]] = [
+            one.get("sales", type=pycrdt.Map) for one in documents or (self.doc,)
+        ]
+        self.sales = self.held[0]
         self._taken: dict[int, pycrdt.Map[Any]] = {}
 
     def _of_lane(self, lane: int) -> pycrdt.Map[Any]:
         found = self._taken.get(lane)
         if found is None:
-            found = self._taken[lane] = self.doc.get(f"stock/{lane}", type=pycrdt.Map)
+            found = self._taken[lane] = self.stock_doc.get(f"stock/{lane}", type=pycrdt.Map)
         return found
 
     def _take(self, product: int, quantity: int, lane: int) -> None:
@@ -53,7 +58,7 @@ class Nested:
 
     def take(self, product: int, quantity: int, lane: int) -> None:
         """Take from the stock of a product."""
-        with self.doc.transaction():
+        with self.stock_doc.transaction():
             self._take(product, quantity, lane)
 
     def export(self) -> bytes:
@@ -67,7 +72,7 @@ class Nested:
 
     def state(self) -> workload.FinalState:
         """Read every sale and every stock."""
-        sales = sum(1 for sale in (self.sales.to_py() or {}).values() if sale["total"] > 0)
+        sales = sum(1 for held in self.held for sale in (held.to_py() or {}).values() if sale["total"] > 0)
         taken = [
             (int(key), int(value))
             for lane in range(1, LANES + 1)

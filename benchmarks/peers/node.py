@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks import workload
 from benchmarks.catalogue import products
 from benchmarks.cells import System
-from benchmarks.peers import run
+from benchmarks.peers import network, run
 from benchmarks.peers.child import Told, lane_sales
 from benchmarks.peers.stage import Peer
 from benchmarks.workload import LANES, PRODUCTS
@@ -28,19 +28,18 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "node"
 # Hocuspocus and y-websocket carry documents of Yjs, which has their cells in process.
-_NETWORK = ("offline_day", "catalogue", "live")
 # Name of the script, then the name as its makers write it, the main package, and the cells.
 SCRIPTS = {
     "yjs": ("Yjs", "yjs", ("merge", "growth")),
-    "hocuspocus": ("Hocuspocus", "@hocuspocus/server", _NETWORK),
-    "y-websocket": ("y-websocket", "y-websocket", _NETWORK),
+    "hocuspocus": ("Hocuspocus", "@hocuspocus/server", network.CELLS),
+    "y-websocket": ("y-websocket", "y-websocket", network.CELLS),
     "automerge-repo": (
         "automerge-repo",
         "@automerge/automerge-repo",
-        ("merge", "offline_day", "live", "growth"),
+        ("merge", *network.CELLS, "growth"),
     ),
-    "tinybase": ("TinyBase", "tinybase", ("merge", *_NETWORK, "growth")),
-    "pouchdb": ("PouchDB", "pouchdb", ("merge", *_NETWORK, "growth")),
+    "tinybase": ("TinyBase", "tinybase", ("merge", *network.CELLS, "growth")),
+    "pouchdb": ("PouchDB", "pouchdb", ("merge", *network.CELLS, "growth")),
 }
 _INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--legacy-peer-deps")
 

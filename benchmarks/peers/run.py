@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cells import System
+from benchmarks.cells import SECONDS_MAX, System
 from benchmarks.peers.child import Told, say, told
-from benchmarks.peers.stage import CELLS, LIMIT_SECONDS, Peer, result
+from benchmarks.peers.stage import CELLS, Peer, result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ def run_cell(peer: Peer, arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("cell", choices=list(CELLS))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds")
+    parser.add_argument("--limit", type=float, default=SECONDS_MAX, help="seconds")
     chosen = parser.parse_args(arguments)
     found = result(peer, chosen.cell, chosen.size, chosen.folder, chosen.limit)
     say(**found)

@@ -4,11 +4,14 @@
   every sale and every stock back.
 - `offline_day`: five lanes, one process each, have sold offline and hold it in memory. Timed: from the word to connect until the hub and all
   lanes hold the identical state and the hub has it on disk. Then the hub is killed, and another process reads what its files hold.
+- `offline_day_retail`: the same, but a lane gets no other lane's sales: the sales of each lane lie in a document of their own, the stock in one
+  that all share, and the hub holds all of them.
 - `catalogue`: a hub serves a catalogue. Timed: from the word to connect until a fresh node has every product on its disk and has read
   it by its key. Then another process reads what that node's files hold.
 - `live`: five connected lanes sell at full speed. A lane makes the next sale when its system has acknowledged the one before; when it offers no
   acknowledgement, when it has handed the sale to the connection. Timed: from the word to begin until the hub and all lanes hold all of it and
   the hub has it on disk. p50 and p99 are from just before a sale is written at its lane until another lane reads it.
+- `live_paced`: the same at 20 sales a second together. The seconds are then those of the pace; p50 and p99 are what is measured.
 - `growth`: one process writes that many updates of the stock of 10,000 products, one transaction each, and stores the document. Timed: the
   updates. Then another process starts from the files and reads every stock.
 
@@ -29,19 +32,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adapters.demo.fleet import free_port
 from benchmarks import workload
-from benchmarks.catalogue import products
-from benchmarks.measure import percentile
-from benchmarks.peers.child import Told, all_sales
-from benchmarks.workload import LANES, PRODUCTS
+from benchmarks.catalogue import prices
+from benchmarks.measure import percentile, status_bytes
+from benchmarks.peers.child import Told
+from benchmarks.workload import LANES, PACED_PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-# Less than the suite gives a cell, so that one that is too slow still tells what it was doing.
-LIMIT_SECONDS = 45.0
 _NS = 1e9
-_KIB = 1024
 _PIECE_BYTES = 65_536
 
 
@@ -109,10 +109,8 @@ class Process:
 
     def memory(self) -> dict[str, int]:
         """Return its resident memory now and at its highest, bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
-        sizes = dict(line.split(":", 1) for line in status.splitlines())
         names = {"memory_bytes": "VmRSS", "memory_peak_bytes": "VmHWM"}
-        return {name: int(sizes[label].split()[0]) * _KIB for name, label in names.items()}
+        return {name: status_bytes(label, self._process.pid) for name, label in names.items()}
 
     def kill(self) -> None:
         """Kill it, as a power cut would end it for its files' sake."""
@@ -126,12 +124,13 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a cell showed: seconds, what was read back, and the rest."""
+    """What a cell showed: seconds, what was read back, and the rest; `lanes` are the digests of what lanes hold."""
 
     seconds: float
     sales: int
     digests: tuple[str, ...]
     details: dict[str, float]
+    lanes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +142,20 @@ class Cell:
     folder: Path
     expected: workload.FinalState
     deadline: float
+    scope: str = "everywhere"
+    every: float = 0.0
+
+    @property
+    def lane_expected(self) -> workload.FinalState:
+        """What a lane holds at the end."""
+        return replace(self.expected, sales=self.size) if self.scope == "retail" else self.expected
 
     def start(self, role: str, folder: str = "hub", port: int = 0, lane: int = 0) -> Process:
         """Start a process of the system."""
         place = self.folder / folder
         place.mkdir(exist_ok=True)
-        told = Told(role, self.size, place, port, lane, self.expected.digest())
+        state = self.lane_expected if lane else self.expected
+        told = Told(role, self.size, place, port, lane, state.digest(), state.sales, self.scope, self.every)
         return Process(self.peer, told, self.deadline)
 
     def reread(self, role: str, folder: str = "hub") -> dict[str, Any]:
@@ -205,8 +212,8 @@ def _together(cell: Cell, role: str) -> tuple[float, list[dict[str, Any]], dict[
 def offline_day(cell: Cell) -> Outcome:
     """Connect five lanes that have sold offline."""
     seconds, ends, kept, details = _together(cell, "lane")
-    digests = (kept["digest"], *(end["digest"] for end in ends))
-    return Outcome(seconds, kept["sales"], digests, details)
+    lanes = tuple(end["digest"] for end in ends)
+    return Outcome(seconds, kept["sales"], (kept["digest"],), details, lanes)
 
 
 def live(cell: Cell) -> Outcome:
@@ -218,7 +225,8 @@ def live(cell: Cell) -> Outcome:
     waits = [(at - made[key]) / _NS for log in logs for key, at in log["seen"].items()]
     details["p50_ms"] = percentile(waits, 0.5)
     details["p99_ms"] = percentile(waits, 0.99)
-    return Outcome(seconds, kept["sales"], (kept["digest"], *(end["digest"] for end in ends)), details)
+    lanes = tuple(end["digest"] for end in ends)
+    return Outcome(seconds, kept["sales"], (kept["digest"],), details, lanes)
 
 
 def catalogue(cell: Cell) -> Outcome:
@@ -261,32 +269,28 @@ def growth(cell: Cell) -> Outcome:
 CELLS: Mapping[str, Callable[[Cell], Outcome]] = {
     "merge": merge,
     "offline_day": offline_day,
+    "offline_day_retail": offline_day,
     "catalogue": catalogue,
     "live": live,
+    "live_paced": live,
     "growth": growth,
 }
 
 
-def expected_state(cell: str, size: int) -> workload.FinalState:
-    """Return what must be read back at the end of a cell.
-
-    A catalogue is checked by the number of its products and the price of each; after updates of the stock alone there are no sales.
-    """
-    if cell == "catalogue":
-        return workload.FinalState(
-            size, {number: values["price"] for number, (_, values) in enumerate(products(size))}
-        )
-    if cell == "growth":
-        return replace(workload.final_state(workload.sales(1, size, PRODUCTS), PRODUCTS), sales=0)
-    return workload.final_state(all_sales(size), PRODUCTS)
-
-
 def result(peer: Peer, name: str, size: int, folder: Path, limit_seconds: float) -> dict[str, Any]:
     """Run a cell and return its result; a system that fails or loses something has one too."""
-    expected = expected_state(name, size)
+    expected = workload.expected(name, size, prices(size) if name == "catalogue" else None)
     folder.mkdir(parents=True, exist_ok=True)
     peer.prepare(name, size, folder)
-    cell = Cell(peer, size, folder, expected, time.monotonic() + limit_seconds)
+    cell = Cell(
+        peer,
+        size,
+        folder,
+        expected,
+        deadline=time.monotonic() + limit_seconds,
+        scope="retail" if name == "offline_day_retail" else "everywhere",
+        every=LANES / PACED_PER_SECOND if name == "live_paced" else 0.0,
+    )
     plain: dict[str, Any] = {"system": peer.name, "version": peer.version(), "cell": name, "size": size}
     try:
         found = CELLS[name](cell)
@@ -301,6 +305,7 @@ def result(peer: Peer, name: str, size: int, folder: Path, limit_seconds: float)
             "failure": str(failure),
         }
     wrong = [digest for digest in found.digests if digest != expected.digest()]
+    wrong += [digest for digest in found.lanes if digest != cell.lane_expected.digest()]
     return {
         **plain,
         "seconds": found.seconds,

@@ -1,34 +1,23 @@
 """pycrdt-websocket with the SQLiteYStore of pycrdt-store: a hub over `websockets`, its room stored update by update.
 
 The document is that of `idiomatic.py` with sales as plain values. A client is pycrdt's `Provider`. The server tells nobody that an update is
-on its disk.
+on its disk. Where a lane is to hold no other lane's sales, they are in a room for each lane, and the stock in another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from time import monotonic_ns, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pycrdt
 import websockets
 
-from benchmarks import workload
 from benchmarks.catalogue import products
-from benchmarks.peers.child import (
-    HOST,
-    ROOM,
-    Told,
-    connection_bytes,
-    hear,
-    heard,
-    lane_sales,
-    say,
-    say_state,
-)
+from benchmarks.peers import network
+from benchmarks.peers.child import HOST, ROOM, Told, all_rooms, connection_bytes, hear, rooms, say, say_state
 from benchmarks.peers.idiomatic import Plain
 from benchmarks.peers.run import PythonSystem
 from benchmarks.workload import LANES
@@ -36,9 +25,6 @@ from benchmarks.workload import LANES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
-
-STORE_NAME = "ystore.db"
-_PATH = f"/{ROOM}"
 
 
 class _Socket:
@@ -64,150 +50,156 @@ class _Socket:
         return bytes(await self._connection.recv())
 
 
-class _Counted(Plain):
-    """A document that knows how many sales it has without counting them at every change."""
+class _Watched(Plain):
+    """A store over the documents of all rooms of a process, that knows how many sales it has without counting them at every change."""
 
-    def __init__(self, document: pycrdt.Doc[Any] | None = None) -> None:
-        super().__init__(document)
-        self.count = len(self.sales)
+    def __init__(self, of: Told, documents: dict[str, pycrdt.Doc[Any]] | None = None) -> None:
+        sales_rooms, stock_room = rooms(of)
+        if documents is None:
+            documents = {room: pycrdt.Doc() for room in all_rooms(of)}
+        super().__init__(*(documents[room] for room in sales_rooms), stock=documents[stock_room])
+        self.documents = documents
+        self.count = sum(map(len, self.held))
         self.changed = asyncio.Event()
-        self._subscriptions: tuple[Any, ...] = (
-            self.sales.observe(self._on_sales),
-            self.doc.observe(lambda _event: self.changed.set()),
-        )
+        self.on_sale: list[Callable[[str], None]] = []
+        self._subscriptions: list[Any] = [held.observe(self._on_sales) for held in self.held]
+        self._subscriptions += [
+            document.observe(lambda _event: self.changed.set()) for document in documents.values()
+        ]
+
+    def moved(self) -> bool:
+        return all(len(self._of_lane(lane)) for lane in range(1, LANES + 1))
 
     def _on_sales(self, event: pycrdt.MapEvent) -> None:
-        self.count += len(event.keys)  # type: ignore[attr-defined]
-
-    async def settled(self, of: Told) -> workload.FinalState:
-        """Wait until everything is there."""
-        while True:
-            if self.count == LANES * of.size:
-                state = self.state()
-                if state.digest() == of.expected:
-                    return state
-            self.changed.clear()
-            await self.changed.wait()
+        keys = event.keys  # type: ignore[attr-defined]
+        self.count += len(keys)
+        for call in self.on_sale:
+            for key in keys:
+                call(key)
 
 
-def _store(folder: Path) -> Any:
-    """Return the store of the hub's room, in its own file."""
+class _Products:
+    """A document with a catalogue."""
+
+    def __init__(self, document: pycrdt.Doc[Any]) -> None:
+        self.changed = asyncio.Event()
+        self.held: pycrdt.Map[Any] = document.get("products", type=pycrdt.Map)
+        self._watching = document.observe(lambda _event: self.changed.set())
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def price(self, key: str) -> int:
+        return int(self.held[key]["price"])
+
+
+def _store(folder: Path, room: str) -> Any:
+    """Return the store of a room of the hub, in its own file."""
     from pycrdt.store import SQLiteYStore  # noqa: PLC0415 - as in loro_doc.py
 
     class Store(SQLiteYStore):  # type: ignore[misc, unused-ignore]
-        db_path = str(folder / STORE_NAME)
+        db_path = str(folder / f"{room}.db")
 
-    return Store(ROOM)
+    return Store(room)
 
 
 @asynccontextmanager
-async def _opened(folder: Path) -> AsyncIterator[tuple[Any, pycrdt.Doc[Any]]]:
-    """Open the store and the document that it holds."""
+async def _opened(folder: Path, room: str = ROOM) -> AsyncIterator[tuple[Any, pycrdt.Doc[Any]]]:
+    """Open the store of a room and the document that it holds."""
     from pycrdt.store import YDocNotFound  # noqa: PLC0415 - as above
 
     document: pycrdt.Doc[Any] = pycrdt.Doc()
-    async with _store(folder) as store:
+    async with _store(folder, room) as store:
         with suppress(YDocNotFound):
             await store.apply_updates(document)
         yield store, document
 
 
-async def _hub(of: Told) -> None:
-    from pycrdt.websocket import WebsocketServer, YRoom  # noqa: PLC0415 - as above
+class _Writes:
+    """What the rooms have to write, which they do for every update of their documents in tasks of their own, and what they have written."""
 
-    async with _opened(of.folder) as (store, document), WebsocketServer(auto_clean_rooms=False) as server:
-        held = _Counted(document)
-        room = YRoom(ystore=store, ydoc=document)
-        stored = asyncio.Event()
-        made = ended = 0
+    def __init__(self) -> None:
+        self._made = self._ended = 0
+        self._stored = asyncio.Event()
+        self._watching: list[Any] = []
+
+    def of(self, store: Any, document: pycrdt.Doc[Any]) -> None:
+        """Count those of a document, too."""
         write = store.write
 
         def on_update(_event: pycrdt.TransactionEvent) -> None:
-            nonlocal made
-            made += 1
+            self._made += 1
 
         async def counted_write(data: bytes) -> None:
-            nonlocal ended
             await write(data)
-            ended += 1
-            stored.set()
+            self._ended += 1
+            self._stored.set()
 
-        watching = document.observe(on_update)
+        self._watching.append(document.observe(on_update))
         store.write = counted_write
-        server.rooms[_PATH] = room
-        await server.start_room(room)
+
+    async def ended(self) -> None:
+        """Wait until everything is written."""
+        while self._ended < self._made:
+            self._stored.clear()
+            await self._stored.wait()
+
+
+async def _hub(of: Told) -> None:
+    from pycrdt.websocket import WebsocketServer, YRoom  # noqa: PLC0415 - as above
+
+    documents: dict[str, pycrdt.Doc[Any]] = {}
+    writes = _Writes()
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(WebsocketServer(auto_clean_rooms=False))
+        for name in all_rooms(of):
+            store, documents[name] = await stack.enter_async_context(_opened(of.folder, name))
+            room = server.rooms[f"/{name}"] = YRoom(ystore=store, ydoc=documents[name])
+            writes.of(store, documents[name])
+            await server.start_room(room)
 
         async def serve(connection: Any) -> None:
             await server.serve(_Socket(connection, connection.request.path))
 
-        async with websockets.serve(serve, HOST, of.port, max_size=None):
-            say(ready=True)
-            await held.settled(of)
-            # The room writes every update of its document, in tasks of their own.
-            while ended < made:
-                stored.clear()
-                await stored.wait()
-            say(done_ns=monotonic_ns())
-            await heard()
-        document.unobserve(watching)
+        await stack.enter_async_context(websockets.serve(serve, HOST, of.port, max_size=None))
+        await network.hub(of, _Watched(of, documents), writes.ended)
 
 
 @asynccontextmanager
-async def _connected(document: pycrdt.Doc[Any], port: int) -> AsyncIterator[Callable[[], int]]:
-    """Connect a document; give what counts its bytes."""
-    async with websockets.connect(f"ws://{HOST}:{port}{_PATH}", max_size=None) as connection:
-        raw = connection.transport.get_extra_info("socket")
-        async with pycrdt.Provider(document, _Socket(connection, _PATH)) as provider:
+async def _connected(documents: dict[str, pycrdt.Doc[Any]], port: int) -> AsyncIterator[Callable[[], int]]:
+    """Connect documents, each to the room of its name; give what counts their bytes."""
+    async with AsyncExitStack() as stack:
+        sockets: list[Any] = []
+        providers: list[pycrdt.Provider] = []
+        for name, document in documents.items():
+            address = f"ws://{HOST}:{port}/{name}"
+            connection = await stack.enter_async_context(websockets.connect(address, max_size=None))
+            sockets.append(connection.transport.get_extra_info("socket"))
+            provider = pycrdt.Provider(document, _Socket(connection, f"/{name}"))
+            providers.append(await stack.enter_async_context(provider))
+        for provider in providers:
             await provider.synced.wait()
-            yield lambda: connection_bytes(raw)
+        yield lambda: sum(map(connection_bytes, sockets))
 
 
 async def _lane(of: Told) -> None:
-    lane = _Counted()
-    for sale in lane_sales(of.lane, of.size):
-        lane.sell(sale, of.lane)
-    say(ready=True)
-    await heard()
-    async with _connected(lane.doc, of.port) as carried:
-        state = await lane.settled(of)
-        say_state(state, done_ns=monotonic_ns(), wire_bytes=carried())
-        await heard()
+    store = _Watched(of)
+    await network.lane(of, store, _connected(store.documents, of.port))
 
 
 async def _live(of: Told) -> None:
-    lane = _Counted()
-    made: dict[str, int] = {}
-    seen: dict[str, int] = {}
-
-    def on_sales(event: pycrdt.MapEvent) -> None:
-        at = monotonic_ns()
-        for key in event.keys:  # type: ignore[attr-defined]
-            if key not in made:
-                seen[key] = at
-
-    watching = lane.sales.observe(on_sales)
-    sales = lane_sales(of.lane, of.size)
-    async with _connected(lane.doc, of.port) as carried:
-        say(ready=True)
-        await heard()
-        for sale in sales:
-            made[sale.key] = monotonic_ns()
-            lane.sell(sale, of.lane)
-            # Let the connection send: the loop goes round once.
-            await asyncio.sleep(0)
-        state = await lane.settled(of)
-        done_ns = monotonic_ns()
-        log = of.folder / "log.json"
-        log.write_text(json.dumps({"made": made, "seen": seen}), encoding="utf-8")
-        say_state(state, done_ns=done_ns, wire_bytes=carried(), log=str(log))
-        await heard()
-    lane.sales.unobserve(watching)
+    store = _Watched(of)
+    await network.live(of, store, _connected(store.documents, of.port))
 
 
 async def _state(of: Told) -> None:
     begun = perf_counter()
-    async with _opened(of.folder) as (_, document):
-        state = Plain(document).state()
+    sales_rooms, stock_room = rooms(of)
+    documents: dict[str, pycrdt.Doc[Any]] = {}
+    for name in all_rooms(of):
+        async with _opened(of.folder, name) as (_, documents[name]):
+            pass
+    state = Plain(*(documents[name] for name in sales_rooms), stock=documents[stock_room]).state()
     say_state(state, restart_ms=(perf_counter() - begun) * 1e3)
     hear()
 
@@ -223,39 +215,20 @@ async def _fill(of: Told) -> None:
     hear()
 
 
-def _products_state(document: pycrdt.Doc[Any], size: int) -> workload.FinalState:
-    """Read every product by its key."""
-    held: pycrdt.Map[Any] = document.get("products", type=pycrdt.Map)
-    prices = {number: int(held[key]["price"]) for number, (key, _) in enumerate(products(size))}
-    return workload.FinalState(len(held), prices)
-
-
 async def _fresh(of: Told) -> None:
     document: pycrdt.Doc[Any] = pycrdt.Doc()
-    held: pycrdt.Map[Any] = document.get("products", type=pycrdt.Map)
-    keys = [key for key, _ in products(of.size)]
-    changed = asyncio.Event()
-    watching = document.observe(lambda _event: changed.set())
-    say(ready=True)
-    await heard()
-    async with _connected(document, of.port) as carried:
-        while len(held) < of.size:
-            changed.clear()
-            await changed.wait()
-        state = workload.FinalState(
-            len(held), {number: int(held[key]["price"]) for number, key in enumerate(keys)}
-        )
-        async with _store(of.folder) as store:
+
+    async def keep() -> None:
+        async with _store(of.folder, ROOM) as store:
             await store.write(document.get_update())
-        say_state(state, done_ns=monotonic_ns(), wire_bytes=carried())
-        await heard()
-    document.unobserve(watching)
+
+    await network.fresh(of, _Products(document), _connected({ROOM: document}, of.port), keep)
 
 
 async def _products(of: Told) -> None:
     begun = perf_counter()
     async with _opened(of.folder) as (_, document):
-        state = _products_state(document, of.size)
+        state = network.shelf_state(_Products(document), of.size)
     say_state(state, restart_ms=(perf_counter() - begun) * 1e3)
     hear()
 
@@ -270,7 +243,7 @@ def _run(main: Callable[[Told], Awaitable[None]], of: Told) -> None:
 SYSTEM = PythonSystem(
     "pycrdt-websocket",
     "pycrdt-websocket",
-    ("offline_day", "catalogue", "live"),
+    network.CELLS,
     {
         "hub": partial(_run, _hub),
         "lane": partial(_run, _lane),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.cell import run
-from benchmarks.cells import Outcome, Result, System, outcomes_of, run_cell, run_cells
+from benchmarks.cells import PREPARED_SECONDS_MAX, Outcome, Result, System, outcomes_of, run_cell, run_cells
 from benchmarks.measure import Figure, figures_of
 from benchmarks.merge import merged, state_read, work
 from benchmarks.plot import BEGIN, END, PAGE, picture, replaced, section
@@ -31,8 +31,8 @@ def test_a_cell_ends_in_the_state_of_the_workload(cell: str, tmp_path: Path) -> 
 
 
 def test_an_offline_day_ends_in_the_state_of_the_workload(tmp_path: Path) -> None:
-    seconds, state, _ = offline_day(12, tmp_path, "retail", closed=False)
-    assert seconds > 0
+    seconds, state, details = offline_day(12, tmp_path, "retail", closed=False)
+    assert min(seconds, details["limit_echo_seconds"], details["limit_executemany_seconds"]) > 0
     assert state.digest() == expected("offline_day", 12).digest()
 
 
@@ -46,24 +46,31 @@ def test_a_flipped_byte_anywhere_is_refused() -> None:
             merged([bytes(broken), *frames[1:]])
 
 
-def _system(name: str, program: str) -> System:
-    return System(
-        name, ("merge",), lambda _cell, _size, _folder: [sys.executable, "-c", program], lambda: None
-    )
+def _system(name: str, program: str, seconds_max: float = PREPARED_SECONDS_MAX) -> System:
+    command = [sys.executable, "-c", program]
+    return System(name, ("merge",), lambda _cell, _size, _folder: command, lambda: None, seconds_max)
 
 
 def test_a_system_that_fails_stalls_or_says_nothing_is_reported_so() -> None:
     crashed = run_cell(_system("crashes", "raise SystemExit('no disk')"), "merge", 1)
     assert crashed == "ended with code 1: no disk"
-    assert (
-        run_cell(_system("stalls", "import time; time.sleep(60)"), "merge", 1, 0.2) == "not done after 0.2 s"
-    )
+    stalled = run_cell(_system("stalls", "import time; time.sleep(60)", 0.2), "merge", 1)
+    assert stalled == "not done after 0.2 s"
     silent = run_cell(_system("silent", "print('done')"), "merge", 1)
     assert isinstance(silent, str)
     assert silent.startswith("said no result")
     missing = System("missing", ("merge",), lambda _cell, _size, _folder: [], lambda: "node is not installed")
-    (outcome,) = run_cells([(missing, "merge", 1, 2)], 1.0)
+    (outcome,) = run_cells([(missing, "merge", 1, 2)])
     assert outcome.trouble == "node is not installed"
+
+
+def test_a_system_that_failed_is_not_tried_at_a_greater_size() -> None:
+    told: list[str] = []
+    system = _system("crashes", "raise SystemExit('no disk')")
+    first, second = run_cells([(system, "merge", 1, 2), (system, "merge", 10, 1)], told.append)
+    assert first.trouble == "ended with code 1: no disk"
+    assert second.trouble == "not tried: at 1 ended with code 1: no disk"
+    assert told == ["merge 1: crashes, 1 of 2"]
 
 
 def test_a_wrong_state_has_no_ratio() -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pycrdt import Doc
 
 from benchmarks import workload
 from benchmarks.peers import SYSTEMS
-from benchmarks.peers.child import all_sales
+from benchmarks.peers.child import Told, all_rooms, all_sales, lane_sales, rooms
 from benchmarks.peers.idiomatic import Nested, Plain
 from benchmarks.peers.stage import CELLS
-from benchmarks.workload import PRODUCTS
+from benchmarks.workload import LANES, PRODUCTS
 from tests.process import environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIZE = 20
 
@@ -56,3 +56,24 @@ def test_a_lost_sale_is_seen_in_the_digest(layout: type[Nested]) -> None:
     assert store.state().digest() != expected
     store.sell(sales[-1], 1)
     assert store.state().digest() == expected
+
+
+def test_in_the_retail_scope_each_lane_has_a_document_and_the_stock_another() -> None:
+    lane = Told("lane", SIZE, Path(), 0, 2, "", SIZE, "retail", 0.0)
+    hub = replace(lane, role="hub", lane=0)
+    assert rooms(lane) == (["sales-2"], "stock")
+    assert all_rooms(hub) == [*(f"sales-{number}" for number in range(1, LANES + 1)), "stock"]
+    assert all_rooms(replace(lane, scope="everywhere")) == ["store"]
+    documents: dict[str, Doc[Any]] = {room: Doc() for room in all_rooms(hub)}
+    for number in range(1, LANES + 1):
+        store = Plain(documents[f"sales-{number}"], stock=documents["stock"])
+        for sale in lane_sales(number, SIZE):
+            store.sell(sale, number)
+    held, stock = rooms(hub)
+    everything = Plain(*(documents[room] for room in held), stock=documents[stock])
+    expected = workload.final_state(all_sales(SIZE), PRODUCTS)
+    assert everything.state().digest() == expected.digest()
+    # A lane: its own sales, and the stock of all.
+    (own,), _ = rooms(lane)
+    state = Plain(documents[own], stock=documents[stock]).state()
+    assert state.digest() == replace(expected, sales=SIZE).digest()

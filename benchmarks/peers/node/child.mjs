@@ -14,7 +14,7 @@ export const ROOM = 'store'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: Object.fromEntries(['size', 'folder', 'port', 'lane', 'expected'].map(name => [name, { type: 'string' }])),
+  options: Object.fromEntries(['size', 'folder', 'port', 'lane', 'expected', 'sales', 'scope', 'every'].map(name => [name, { type: 'string' }])),
 })
 export const told = {
   role: positionals[0],
@@ -23,7 +23,14 @@ export const told = {
   port: Number(values.port),
   lane: Number(values.lane),
   expected: values.expected,
+  sales: Number(values.sales),
+  every: Number(values.every),
 }
+// The names of the documents with the sales that this process holds, and of the one with the stock: in the retail scope a lane holds no other's.
+const retail = values.scope === 'retail'
+export const SALES_ROOMS = retail ? (told.lane ? [told.lane] : LANES).map(lane => `sales-${lane}`) : [ROOM]
+export const STOCK_ROOM = retail ? 'stock' : ROOM
+export const ROOMS = [...new Set([...SALES_ROOMS, STOCK_ROOM])]
 // Beside the folders of the hub and of the lanes.
 const workload = dirname(told.folder)
 const { products, opening } = JSON.parse(readFileSync(join(workload, 'workload.json')))

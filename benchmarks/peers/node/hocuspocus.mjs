@@ -7,14 +7,15 @@ import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/pro
 import { Server } from '@hocuspocus/server'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
-import { HOST, ROOM, play, told } from './child.mjs'
-import { isComplete, roles } from './yjs-network.mjs'
+import { HOST, ROOM, ROOMS, play, told } from './child.mjs'
+import * as network from './network.mjs'
+import { Writes, roles, watched } from './yjs-network.mjs'
 
 const database = () => new SQLite({ database: join(told.folder, 'hub.sqlite') })
 
-let storedAll
-let complete = false
-const durable = new Promise(resolve => { storedAll = resolve })
+let held
+const writes = Object.fromEntries(ROOMS.map(room => [room, new Writes()]))
+const storing = {}
 
 const start = async () => {
   const server = new Server({
@@ -26,14 +27,24 @@ const start = async () => {
     maxDebounce: 1000,
     extensions: [
       database(),
-      // Asked before the document is written, so that what it answers is about what is written.
-      { priority: 1000, async onStoreDocument ({ document }) { complete = isComplete(document) } },
+      // Asked before the document is written, so that what it notes is about what is written.
+      { priority: 1000, async onStoreDocument ({ documentName }) { storing[documentName] = writes[documentName].begun } },
     ],
-    async afterStoreDocument () { if (complete) storedAll() },
+    async afterStoreDocument ({ documentName }) { writes[documentName].end(storing[documentName]) },
   })
   await server.listen()
-  // The document stays loaded, as that of a hub at work.
-  await server.hocuspocus.openDirectConnection(ROOM)
+  // The documents stay loaded, as those of a hub at work.
+  const docs = {}
+  for (const room of ROOMS) {
+    docs[room] = (await server.hocuspocus.openDirectConnection(room)).document
+    docs[room].on('update', () => { writes[room].begun++ })
+  }
+  held = watched(docs)
+}
+
+const durable = async () => {
+  await network.settled(held)
+  for (const room of ROOMS) await writes[room].ended()
 }
 
 const opened = async () => {
@@ -42,16 +53,22 @@ const opened = async () => {
   return extension
 }
 
+// One connection carries all documents of a process.
+let connected
+const connection = () => {
+  connected ??= new HocuspocusProviderWebsocket({ url: `ws://${HOST}:${told.port}`, WebSocketPolyfill: WebSocket })
+  return connected
+}
+
 await play(roles({
-  hub: { start, durable: () => durable },
-  connect: doc => new Promise(resolve => {
-    const websocketProvider = new HocuspocusProviderWebsocket({ url: `ws://${HOST}:${told.port}`, WebSocketPolyfill: WebSocket })
-    const provider = new HocuspocusProvider({ websocketProvider, name: ROOM, document: doc, onSynced: resolve })
+  hub: { start, durable },
+  connect: (doc, room) => new Promise(resolve => {
+    const provider = new HocuspocusProvider({ websocketProvider: connection(), name: room, document: doc, onSynced: resolve })
     provider.attach()
   }),
-  load: async () => {
+  load: async room => {
     const doc = new Y.Doc()
-    Y.applyUpdate(doc, await (await opened()).configuration.fetch({ documentName: ROOM }))
+    Y.applyUpdate(doc, await (await opened()).configuration.fetch({ documentName: room }))
     return doc
   },
   store: async doc => (await opened()).configuration.store({ documentName: ROOM, state: Buffer.from(Y.encodeStateAsUpdate(doc)) }),

@@ -2,9 +2,8 @@
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { LANES, catalogue, hear, isExpected, laneSales, now, say, sayState, told, wireBytes } from './child.mjs'
-
-const ALL = LANES.length * told.size
+import { setTimeout as pause } from 'node:timers/promises'
+import { catalogue, hear, isExpected, laneSales, now, say, sayState, told, wireBytes } from './child.mjs'
 
 // Call `check` now and at every change until it returns a state; changes that come while it looks are looked at once, afterwards.
 const until = (watch, check) => new Promise(resolve => {
@@ -25,9 +24,10 @@ const until = (watch, check) => new Promise(resolve => {
   changed()
 })
 
-// `store` has count(), state() and watch(changed); a state is read only when all sales are there.
+// `store` has count(), state() and watch(changed); a state is read only when all sales are there and, where a lane waits for movements of the
+// stock alone, when `moved()` says that the other lanes' may be there.
 export const settled = store => until(store.watch, async () => {
-  if (await store.count() !== ALL) return null
+  if (await store.count() !== told.sales || !(await store.moved())) return null
   const state = await store.state()
   return isExpected(state) ? state : null
 })
@@ -58,7 +58,9 @@ export const live = async ({ open, connect, sold, seen }) => {
   say({ ready: true })
   await hear()
   const done = settled(store)
-  for (const sale of sales) {
+  const begun = performance.now()
+  for (const [number, sale] of sales.entries()) {
+    if (told.every) await pause(begun + number * told.every * 1e3 - performance.now())
     log.made[sale.key] = now()
     await sold(store, sale, told.lane)
   }

@@ -1,59 +1,85 @@
 // PouchDB: a sale is a document that names the product and the quantity, and the stock is the sum of the sales, as CouchDB's guide to accounting
 // by a ledger advises: a document with a running number would be a conflict. Databases are LevelDB, PouchDB's own choice in Node.
+// Where a lane is to hold no other lane's sales, each lane has a database, as CouchDB's guide advises where a user may see only his own, and one
+// that all share has a movement for each sale.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import express from 'express'
 import expressPouchDB from 'express-pouchdb'
 import PouchDB from 'pouchdb'
-import { HOST, ROOM, catalogue, diskBytes, fullStock, growth, hear, merge, play, restart, say, told } from './child.mjs'
+import {
+  HOST, LANES, ROOM, ROOMS, SALES_ROOMS, STOCK_ROOM, catalogue, diskBytes, fullStock, growth, hear, merge, play, restart, say, told,
+} from './child.mjs'
 import * as network from './network.mjs'
 
 const database = name => new PouchDB(join(told.folder, name), { auto_compaction: true, revs_limit: 1 })
 const BATCH = { batch_size: 1000, batches_limit: 10 }
 
-const stateOf = async hub => {
+const docsOf = async database => (await database.allDocs({ include_docs: true })).rows.map(({ doc }) => doc)
+
+// Of the databases with sales, and the one with what is taken from the stock, which may be the same.
+const stateOf = async (sold, taken) => {
   const stock = fullStock()
-  const { rows } = await hub.allDocs({ include_docs: true })
   let sales = 0
-  for (const { doc } of rows) {
-    if (doc.total > 0) sales++
-    stock[doc.product] -= doc.quantity
+  for (const database of sold) {
+    for (const { total, product, quantity } of await docsOf(database)) {
+      if (total > 0) sales++
+      if (database === taken) stock[product] -= quantity
+    }
   }
+  if (!sold.includes(taken)) for (const { product, quantity } of await docsOf(taken)) stock[product] -= quantity
   return { sales, stock }
 }
 
-const url = () => `http://${HOST}:${told.port}/${ROOM}`
+const url = room => `http://${HOST}:${told.port}/${room}`
 
-const watched = database => {
-  const feed = database.changes({ since: 'now', live: true })
+const opened = (open = database) => {
+  const databases = Object.fromEntries(ROOMS.map(room => [room, open(room)]))
+  return { databases, sold: SALES_ROOMS.map(room => databases[room]), taken: databases[STOCK_ROOM] }
+}
+
+const watched = ({ databases, sold, taken }) => {
+  const feeds = Object.values(databases).map(one => one.changes({ since: 'now', live: true }))
   return {
-    database,
-    feed,
-    count: async () => (await database.info()).doc_count,
-    state: () => stateOf(database),
-    watch: changed => feed.on('change', changed),
+    databases,
+    sold,
+    taken,
+    feeds,
+    count: async () => {
+      let count = 0
+      for (const one of sold) count += (await one.info()).doc_count
+      return count
+    },
+    moved: async () => (await taken.info()).doc_count === LANES.length * told.size,
+    state: () => stateOf(sold, taken),
+    watch: changed => { for (const feed of feeds) feed.on('change', changed) },
   }
 }
 
-const put = ({ database }, { key, ...sale }) => database.put({ _id: key, ...sale })
+const put = async ({ sold: [own], taken }, { key, ...sale }) => {
+  await own.put({ _id: key, ...sale })
+  if (own !== taken) await taken.put({ _id: key, product: sale.product, quantity: sale.quantity })
+}
 
-const connect = ({ database }) => { database.sync(url(), { live: true, retry: true, ...BATCH }) }
+const connect = ({ databases }) => {
+  for (const [room, one] of Object.entries(databases)) one.sync(url(room), { live: true, retry: true, ...BATCH })
+}
 
 // One synchronization after the other until everything is there: live ones wait for a heartbeat between.
 const connectOnce = store => {
   let over = false
   network.settled(store).then(() => { over = true })
-  const again = async () => { while (!over) await store.database.sync(url(), BATCH) }
-  again()
+  const again = async (room, one) => { while (!over) await one.sync(url(room), BATCH) }
+  for (const [room, one] of Object.entries(store.databases)) again(room, one)
 }
 
 let served
 const hub = {
   start: async () => {
     const Served = PouchDB.defaults({ prefix: `${told.folder}/`, auto_compaction: true, revs_limit: 1 })
-    served = watched(new Served(ROOM))
-    await served.database.info()
+    served = watched(opened(room => new Served(room)))
+    for (const one of Object.values(served.databases)) await one.info()
     const app = express()
     app.use(expressPouchDB(Served, {
       mode: 'minimumForPouchDB', inMemoryConfig: true, logPath: join(told.folder, 'log.txt'),
@@ -78,7 +104,7 @@ await play({
   }, async lanes => {
     const hub = database('hub')
     for (const lane of lanes) await hub.replicate.from(lane, BATCH)
-    return stateOf(hub)
+    return stateOf([hub], hub)
   }, () => 0),
   // One document a product, whose revision the writer remembers.
   growth: () => {
@@ -94,14 +120,21 @@ await play({
       return diskBytes(join(told.folder, 'hub'))
     })
   },
-  state: () => restart(() => stateOf(database(existsSync(join(told.folder, ROOM)) ? ROOM : 'hub'))),
+  state: () => restart(() => {
+    if (!existsSync(join(told.folder, 'hub'))) {
+      const { sold, taken } = opened()
+      return stateOf(sold, taken)
+    }
+    const hub = database('hub')
+    return stateOf([hub], hub)
+  }),
   hub: () => network.hub(hub),
-  lane: () => network.lane({ open: () => watched(database('lane')), sell: put, connect: connectOnce }),
+  lane: () => network.lane({ open: () => watched(opened()), sell: put, connect: connectOnce }),
   live: () => network.live({
-    open: () => watched(database('lane')),
+    open: () => watched(opened()),
     connect,
     sold: put,
-    seen: ({ feed }, call) => feed.on('change', ({ id }) => call(id)),
+    seen: ({ feeds: [feed] }, call) => feed.on('change', ({ id }) => call(id)),
   }),
   fill: async () => {
     await database(ROOM).bulkDocs(catalogue().map(({ key, number, ...values }) => ({ _id: key, ...values })))
@@ -110,7 +143,7 @@ await play({
   },
   fresh: () => network.fresh({
     open: () => database(ROOM),
-    connect: open => open.replicate.from(url(), BATCH),
+    connect: open => open.replicate.from(url(ROOM), BATCH),
     watch: () => {},
     count: async open => (await open.info()).doc_count,
     get: (open, key) => open.get(key),

@@ -7,49 +7,64 @@ import WebSocket, { WebSocketServer } from 'ws'
 import { LeveldbPersistence } from 'y-leveldb'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
-import { HOST, ROOM, play, told } from './child.mjs'
-import { isComplete, roles } from './yjs-network.mjs'
+import { HOST, ROOM, ROOMS, play, told } from './child.mjs'
+import * as network from './network.mjs'
+import { Writes, roles, watched } from './yjs-network.mjs'
 
 const database = () => new LeveldbPersistence(join(told.folder, 'leveldb'))
 
-let storedAll
-const durable = new Promise(resolve => { storedAll = resolve })
+let held
+const writes = new Writes()
 
 const start = async () => {
   const stored = database()
-  let bound
-  const loaded = new Promise(resolve => { bound = resolve })
+  const bound = []
   setPersistence({
     // As its readme shows it.
-    bindState: async (name, doc) => {
-      Y.applyUpdate(doc, Y.encodeStateAsUpdate(await stored.getYDoc(name)))
-      doc.on('update', async update => {
-        const written = stored.storeUpdate(name, update)
-        const complete = isComplete(doc)
-        await written
-        if (complete) storedAll()
-      })
-      bound()
+    bindState: (name, doc) => {
+      const binding = (async () => {
+        Y.applyUpdate(doc, Y.encodeStateAsUpdate(await stored.getYDoc(name)))
+        doc.on('update', async update => {
+          writes.begun++
+          await stored.storeUpdate(name, update)
+          writes.end()
+        })
+      })()
+      bound.push(binding)
+      return binding
     },
     writeState: async () => {},
   })
-  // The document stays loaded, as that of a hub at work.
-  getYDoc(ROOM).conns.set({ readyState: 0, send () {}, close () {} }, new Set())
-  await loaded
+  // The documents stay loaded, as those of a hub at work.
+  const docs = Object.fromEntries(ROOMS.map(room => [room, getYDoc(room)]))
+  for (const doc of Object.values(docs)) doc.conns.set({ readyState: 0, send () {}, close () {} }, new Set())
+  await Promise.all(bound)
+  held = watched(docs)
   const server = createServer()
   const sockets = new WebSocketServer({ server })
   sockets.on('connection', (socket, request) => setupWSConnection(socket, request))
   await new Promise(resolve => server.listen(told.port, HOST, resolve))
 }
 
+const durable = async () => {
+  await network.settled(held)
+  await writes.ended()
+}
+
+let reading
+const load = room => {
+  reading ??= database()
+  return reading.getYDoc(room)
+}
+
 await play(roles({
-  hub: { start, durable: () => durable },
-  connect: doc => new Promise(resolve => {
-    const provider = new WebsocketProvider(`ws://${HOST}:${told.port}`, ROOM, doc, {
+  hub: { start, durable },
+  connect: (doc, room) => new Promise(resolve => {
+    const provider = new WebsocketProvider(`ws://${HOST}:${told.port}`, room, doc, {
       WebSocketPolyfill: WebSocket, disableBc: true,
     })
     provider.once('sync', resolve)
   }),
-  load: () => database().getYDoc(ROOM),
+  load,
   store: async doc => { await database().storeUpdate(ROOM, Y.encodeStateAsUpdate(doc)) },
 }))

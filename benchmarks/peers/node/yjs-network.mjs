@@ -1,9 +1,11 @@
 // The processes of Hocuspocus and y-websocket, which carry the same documents: a system gives its hub, its connection and its stored document.
+// Where a lane is to hold no other lane's sales, they lie in a document for each lane, and the stock in another: a sale is then two transactions,
+// one in each, for there are none over two documents.
 
 import { writeFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as Y from 'yjs'
-import { LANES, catalogue, fullStock, isExpected, restart, say, hear, told } from './child.mjs'
+import { ROOM, ROOMS, SALES_ROOMS, STOCK_ROOM, catalogue, fullStock, restart, say, hear, told } from './child.mjs'
 import * as network from './network.mjs'
 import { Store } from './yjs.mjs'
 
@@ -15,20 +17,38 @@ const counted = (doc, name) => {
   return () => count
 }
 
-const watched = () => {
-  const store = new Store()
-  store.count = counted(store.doc, 'sales')
-  store.watch = changed => store.doc.on('afterTransaction', changed)
+// A store over the documents of all rooms that this process holds, by their names.
+const storeOf = docs => {
+  const [first, ...others] = SALES_ROOMS.map(room => docs[room])
+  return new Store(first, docs[STOCK_ROOM], others)
+}
+
+// The same, watched: `watch`, `count` and `moved` as in network.mjs.
+export const watched = docs => {
+  const store = storeOf(docs)
+  const counts = SALES_ROOMS.map(room => counted(docs[room], 'sales'))
+  store.docs = docs
+  store.count = () => counts.reduce((sum, count) => sum + count(), 0)
+  store.moved = () => Object.values(store.taken).every(taken => !taken.keys().next().done)
+  store.watch = changed => { for (const doc of Object.values(docs)) doc.on('afterTransaction', changed) }
   return store
 }
 
-const hubs = new WeakMap()
+const open = () => watched(Object.fromEntries(ROOMS.map(room => [room, new Y.Doc()])))
+const connectAll = (connect, { docs }) => Promise.all(Object.entries(docs).map(([room, doc]) => connect(doc, room)))
 
-// Whether a document holds all that the hub is to hold; the whole state is read only when all sales are there.
-export const isComplete = doc => {
-  if (!hubs.has(doc)) hubs.set(doc, { store: new Store(doc), count: counted(doc, 'sales') })
-  const { store, count } = hubs.get(doc)
-  return count() === LANES.length * told.size && isExpected(store.state())
+// What a hub has to write and what it has written: `ended()` resolves when these are the same.
+export class Writes {
+  begun = 0
+  done = 0
+  #waiting = []
+
+  end (upto = this.done + 1) {
+    this.done = upto
+    if (this.done === this.begun) for (const call of this.#waiting.splice(0)) call()
+  }
+
+  ended () { return this.done === this.begun ? Promise.resolve() : new Promise(resolve => this.#waiting.push(resolve)) }
 }
 
 const productsState = doc => {
@@ -40,19 +60,23 @@ const productsState = doc => {
 
 const file = () => join(told.folder, 'document.bin')
 
-// `connect(doc)` ends when the document is connected, `hub` is as in network.mjs, `load()` returns the document that the hub stored,
+// `connect(doc, room)` ends when the document is connected, `hub` is as in network.mjs, `load(room)` returns the document that the hub stored,
 // `store(doc)` puts a document where the hub finds it.
 export const roles = ({ connect, hub, load, store, sent = () => new Promise(setImmediate) }) => ({
   hub: () => network.hub(hub),
-  state: () => restart(async () => new Store(await load()).state()),
+  state: () => restart(async () => {
+    const docs = {}
+    for (const room of ROOMS) docs[room] = await load(room)
+    return storeOf(docs).state()
+  }),
   lane: () => network.lane({
-    open: watched,
+    open,
     sell: (store, sale, lane) => store.sell(sale, lane),
-    connect: store => connect(store.doc),
+    connect: store => connectAll(connect, store),
   }),
   live: () => network.live({
-    open: watched,
-    connect: store => connect(store.doc),
+    open,
+    connect: store => connectAll(connect, store),
     sold: (store, sale, lane) => { store.sell(sale, lane); return sent() },
     seen: (store, call) => store.sales.observe(event => { for (const key of event.keysChanged) call(key) }),
   }),
@@ -68,7 +92,7 @@ export const roles = ({ connect, hub, load, store, sent = () => new Promise(setI
       const doc = new Y.Doc()
       return Object.assign(doc, { productCount: counted(doc, 'products') })
     },
-    connect,
+    connect: doc => connect(doc, ROOM),
     watch: (doc, changed) => doc.on('afterTransaction', changed),
     count: doc => doc.productCount(),
     get: (doc, key) => doc.getMap('products').get(key),

@@ -7,11 +7,13 @@ import { join } from 'node:path'
 import * as Y from 'yjs'
 import { LANES, fullStock, growth, merge, play, restart, told } from './child.mjs'
 
+// One document, or others besides it: for the stock, and for the sales of other lanes.
 export class Store {
-  constructor (doc = new Y.Doc()) {
+  constructor (doc = new Y.Doc(), stockDoc = doc, others = []) {
     this.doc = doc
     this.sales = doc.getMap('sales')
-    this.taken = Object.fromEntries(LANES.map(lane => [lane, doc.getMap(`stock/${lane}`)]))
+    this.allSales = [doc, ...others].map(one => one.getMap('sales'))
+    this.taken = Object.fromEntries(LANES.map(lane => [lane, stockDoc.getMap(`stock/${lane}`)]))
   }
 
   sell ({ key, ...sale }, lane) {
@@ -29,7 +31,7 @@ export class Store {
 
   state () {
     let sales = 0
-    for (const sale of this.sales.values()) if (sale.total > 0) sales++
+    for (const map of this.allSales) for (const sale of map.values()) if (sale.total > 0) sales++
     const stock = fullStock()
     for (const lane of LANES) for (const [product, taken] of this.taken[lane]) stock[product] -= taken
     return { sales, stock }
