@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,11 +58,16 @@ class Jobs:
         self._remote: deque[Job] = deque()
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
+        self._held = False
         self._stirred = asyncio.Event()
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._local or self._remote)
+        """Whether anything waits that may be taken."""
+        return self._local_ready or bool(self._remote)
+
+    @property
+    def _local_ready(self) -> bool:
+        return bool(self._local) and not self._held
 
     @property
     def somebody_waits(self) -> bool:
@@ -104,6 +110,16 @@ class Jobs:
         if not self._turns:
             self._stirred.set()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let local transactions wait, while remote work goes on."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._stirred.set()
+
     async def stirred(self) -> None:
         """Wait until a job comes, or the end."""
         self._stirred.clear()
@@ -114,7 +130,7 @@ class Jobs:
 
         A transaction that stays open does not hold it up for long, and neither do many short ones.
         """
-        while self._remote and not self._local and not self.closed and not self._overdue():
+        while self._remote and not self._local_ready and not self.closed and not self._overdue():
             until = min(max(self._turns.values(), default=0.0), self._due())
             if until - _now() < _HAIR_SECONDS:
                 return
@@ -125,7 +141,7 @@ class Jobs:
 
     def local_next(self) -> bool:
         """Tell whether a local transaction is to begin the next group."""
-        return bool(self._local) and not self._overdue()
+        return self._local_ready and not self._overdue()
 
     def take(self, *, local: bool, first: bool) -> Job | None:
         """Return the next job of a group, or None when the group is whole.
@@ -134,7 +150,7 @@ class Jobs:
             local: the group is one of local transactions, as many as wait; else it has one job.
             first: nothing is in the group yet.
         """
-        if self._local and (local or not self._remote):
+        if self._local_ready and (local or not self._remote):
             return None if self._local[0].alone and not first else self._local.popleft()
         if not self._remote or not first:
             return None

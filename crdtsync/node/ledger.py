@@ -136,6 +136,7 @@ class Ledger:
         self.pendencies_opened = 0
         self.pendencies_closed = 0
         self.copied_by: str | None = None
+        self._acknowledged = asyncio.Event()
         self.doubts: dict[str, set[int]] = {}
         """Logs that are to be compared with the upstream's from their first element: document -> replicas."""
         self.examined: set[bytes] = set()
@@ -871,7 +872,18 @@ class Ledger:
         """Store a document as one snapshot instead of many journal rows; tell whether it was done."""
         return await self._rewrite(doc, compact=False)
 
-    async def _rewrite(self, doc: str, *, compact: bool) -> bool:
+    async def _compact_between(self, doc: str) -> bool:
+        """Compact while people write without a pause: they wait, but not for long, until the node above has everything."""
+        with self._jobs.held(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS_MAX):
+                self._acknowledged.clear()
+                while not await self._copied(doc, self.heads[doc].get(self.replica)):
+                    await self._acknowledged.wait()
+                    self._acknowledged.clear()
+            return await self._rewrite(doc, compact=True, local=False)
+        return False
+
+    async def _rewrite(self, doc: str, *, compact: bool, local: bool = True) -> bool:
         done: list[bool] = []
 
         async def prepare(commit: Commit) -> list[Change]:
@@ -893,7 +905,7 @@ class Ledger:
             done.append(True)
             return [change]
 
-        await self.submit_alone(prepare)
+        await self._submit(prepare, local=local, alone=True)
         return bool(done)
 
     async def _copied(self, doc: str, own: Head | None) -> bool:
@@ -906,10 +918,11 @@ class Ledger:
         acked = await self.storage.read(lambda view: view.acked(link))
         return acked.get((doc, self.replica), 0) >= own.seq
 
-    async def tidy(self) -> None:
+    async def tidy(self, *, copied_soon: bool = False) -> None:
         """Compact and squash what is worth it, and drop documents from memory that were not used since the last time.
 
         Each is one step of the writer, which a person would wait for: while people work, it waits for longer.
+        ``copied_soon`` says that what is written now is at the node above within moments.
         """
         for doc in self.loaded():
             document = self._documents.get(doc)
@@ -918,6 +931,12 @@ class Ledger:
             patience = limits.AT_WORK_PATIENCE if self.at_work else 1
             try:
                 if document.wants_compaction(patience) and await self.compact(doc):
+                    continue
+                if (
+                    copied_soon
+                    and document.wants_compaction(limits.NO_PAUSE_PATIENCE)
+                    and await self._compact_between(doc)
+                ):
                     continue
                 if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:
                     await self.squash(doc)
@@ -959,6 +978,8 @@ class Ledger:
         await self.storage.commit(commit)
         for row in commit.replicas:
             self.registry[row.replica] = row
+        if commit.acked:
+            self._acknowledged.set()
 
     # -- the writer --------------------------------------------------------------------------------------------
 

@@ -421,7 +421,7 @@ class Node:
             await self.ledger.in_use.wait()
             await asyncio.sleep(limits.TIDY_SECONDS)
             try:
-                await self.ledger.tidy()
+                await self.ledger.tidy(copied_soon=self.config.live and self.connected)
                 await self.ledger.look_again()
             except CrdtsyncError:
                 # Nothing is lost: the store holds what it held, and the next round tries again.

@@ -205,6 +205,41 @@ async def test_a_log_is_compacted_when_the_node_above_has_all_of_it(ledger: Ledg
     assert await ledger.compact("items")
 
 
+@pytest.mark.parametrize("copied_soon", [True, False])
+async def test_a_log_that_is_written_without_a_pause_is_compacted_when_the_node_above_comes_along(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, copied_soon: bool
+) -> None:
+    monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 4)
+    ledger.copied_by = "upstream"
+    await move(ledger, 100)
+    most_behind = 0
+
+    async def people() -> None:
+        while True:
+            await move(ledger, 1)
+
+    async def the_node_above() -> None:
+        """It has what was written a while ago."""
+        nonlocal most_behind
+        while True:
+            seq = ledger.heads["items"][ledger.replica].seq
+            await asyncio.sleep(0.05)
+            most_behind = max(most_behind, ledger.heads["items"][ledger.replica].seq - seq)
+            await ledger.commit(Commit(acked=[("upstream", "items", ledger.replica, seq)]))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(people()), group.create_task(the_node_above())]
+        await ledger.tidy(copied_soon=copied_soon)
+        # People go on afterwards.
+        await move(ledger, 5)
+        for task in tasks:
+            task.cancel()
+    kept = len(list((await ledger.log_of("items")).elements(ledger.replica)))
+    assert (kept < 100) == copied_soon, kept
+    if copied_soon:
+        assert most_behind > 0
+
+
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:
     await move(ledger, 1)
     await ledger.tidy()
