@@ -181,6 +181,9 @@ least."""
 READ_ROWS = 128
 """Rows of the by-sequence index read at a time: a local write waits no longer than that."""
 
+COUNTED_ROWS = 4_096
+"""Rows of it whose keys are counted at a time; that takes about as long as reading the others."""
+
 ALERT_SILENT_MINUTES = 60
 """How long a node may not be heard of before it is an alert, minutes."""
 

@@ -416,15 +416,12 @@ class Ledger:
     async def changed_keys(self, doc: str, after: Mapping[int, int]) -> dict[str, None]:
         """Return the keys that batches after these touched, each once; read a little at a time, so that writes go on."""
         found: dict[str, None] = {}
+        ends = {replica: self.heads[doc][replica].seq for replica in after}
         for replica, known in after.items():
-            seq = known
-            while True:
-                rows = await self.storage.read(partial(change_rows, doc, replica, seq))
-                for row in rows:
-                    found.update(dict.fromkeys(row.keys))
-                if len(rows) < limits.READ_ROWS:
-                    break
-                seq = rows[-1].seq
+            for seq in range(known, ends[replica], limits.COUNTED_ROWS):
+                upto = seq + limits.COUNTED_ROWS
+                keys = await self.storage.read(partial(_changed_keys, doc, replica, seq, upto))
+                found.update(dict.fromkeys(keys))
         return found
 
     # -- documents ---------------------------------------------------------------------------------------------
@@ -1227,6 +1224,10 @@ async def stop_task(task: asyncio.Task[None] | None) -> None:
 
 def _positions(heads: Heads) -> list[tuple[int, int, int]]:
     return [(replica, head.seq, head.visible) for replica, head in sorted(heads.items())]
+
+
+def _changed_keys(doc: str, replica: int, after: int, upto: int, view: View) -> set[str]:
+    return view.changed_keys(doc, replica, after, upto)
 
 
 def change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRow]:

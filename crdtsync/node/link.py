@@ -236,8 +236,8 @@ class Link:
         self._want_check.set()
 
     def poke(self) -> None:
-        """Upstream: ask the downstream to compare heads."""
-        if self.greeted:
+        """Upstream: ask the downstream to compare heads; nothing, when the conversation is over."""
+        if self.greeted and self.session.state is not State.CLOSED:
             self.spawn(self._send, Kind.POKE)
 
     async def leave(self, why: str) -> None:

@@ -325,11 +325,8 @@ class View(Protocol):
     def journal(self, doc: str) -> list[tuple[int, bytes]]:
         """`(id, update)` after the snapshot, in order. Raises `JournalCorrupt` naming the document and the row."""
 
-    def changes(self, doc: str, replica: int, after: int) -> int:
-        """How many keys the change rows with seq > after name, repeats counted each time."""
-
-    def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
-        """How many distinct (doc, key) the change rows of all `(doc, replica, after)` together name: exact."""
+    def changed_keys(self, doc: str, replica: int, after: int, upto: int) -> set[str]:
+        """The keys that the change rows with after < seq <= upto name, each once; the checksum of each row is not looked at."""
 
     def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
         """The change rows with seq > after, by seq, at most `limit`: what many keys are read by, a little at a time."""

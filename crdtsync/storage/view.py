@@ -130,26 +130,26 @@ class SqlView:
             self._execute("PRAGMA shrink_memory")
         return updates
 
-    def changes(self, doc: str, replica: int, after: int) -> int:
-        """See View."""
-        sql = "SELECT coalesce(sum(count), 0) FROM changes WHERE doc = ? AND replica = ? AND seq > ?"
-        return int(self._execute(sql, (self._number(doc), replica, after)).fetchone()[0])
-
     def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
         """See View."""
         sql = "SELECT * FROM changes WHERE doc = ? AND replica = ? AND seq > ? ORDER BY seq LIMIT ?"
         rows = self._own(sql, "changes", self._number(doc), replica, after, limit)
         return [ChangeRow(doc, replica, row[2], tuple(msgpack.unpackb(row[4]))) for row in rows]
 
-    def changed_keys(self, ranges: Iterable[tuple[str, int, int]]) -> int:
+    def changed_keys(self, doc: str, replica: int, after: int, upto: int) -> set[str]:
         """See View."""
-        sql = "SELECT * FROM changes WHERE doc = ? AND replica = ? AND seq > ?"
-        keys: dict[str, set[str]] = {}
-        for doc, replica, after in ranges:
-            union = keys.setdefault(doc, set())
-            for row in self._own(sql, "changes", self._number(doc), replica, after):
-                union.update(msgpack.unpackb(row[4]))
-        return sum(map(len, keys.values()))
+        where = "FROM changes WHERE doc = ? AND replica = ? AND seq > ? AND seq <= ?"
+        asked = (self._number(doc), replica, after, upto)
+        # Many writes name the same few records: SQLite sorts those out in a fiftieth of the time that reading each row takes.
+        packed = self._execute(f"SELECT DISTINCT keys {where}", asked).fetchall()
+        try:
+            found = {key for (keys,) in packed for key in msgpack.unpackb(keys)}
+        except (ValueError, TypeError, msgpack.UnpackException):
+            found = {None}
+        if not all(type(key) is str for key in found):
+            self._own(f"SELECT * {where}", "changes", *asked)
+            raise StoreCorrupt(self._path, say("a row of the by-sequence index cannot be read"))
+        return found
 
     def meta(self, key: str) -> bytes | None:
         """See View."""

@@ -266,3 +266,11 @@ def test_a_configuration_with_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text(text, encoding="utf-8")
     config = load_config(tmp_path)
     assert (config.role, config.live, config.check_seconds) == (Role.CAIXA, True, 30)
+
+
+async def test_an_end_that_said_goodbye_is_not_asked_to_compare_heads(shop: Shop) -> None:
+    await open_store(shop)
+    link = shop.nodes["gestao"].downstream[0]
+    link.session.bye("moving")
+    link.poke()
+    assert not [task for task in link._tasks if not task.done()]

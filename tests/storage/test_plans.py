@@ -49,8 +49,8 @@ READS: dict[str, tuple[Read, str]] = {
     ),
     "due": (lambda view: view.due(1), "SEARCH due USING INDEX due_in_order (at_ms<?)"),
     "changes": (
-        lambda view: view.changes("products", 1, 0),
-        "SEARCH changes USING PRIMARY KEY (doc=? AND replica=? AND seq>?)",
+        lambda view: view.changed_keys("products", 1, 0, 9),
+        "SEARCH changes USING PRIMARY KEY (doc=? AND replica=? AND seq>? AND seq<?)",
     ),
     "journal": (lambda view: view.journal("products"), "SEARCH journal USING PRIMARY KEY (doc=?)"),
     "get": (

@@ -7,8 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from crdtsync.errors import StoreMismatch
+from crdtsync.errors import StoreCorrupt, StoreMismatch
 from crdtsync.storage import Commit, MemoryStorage, TableSpec
+from crdtsync.storage.base import ChangeRow
 from crdtsync.storage.database import Database
 from crdtsync.storage.tables import OWN_TABLES
 from crdtsync.testing.storage_contract import PRODUCTS, TABLES, product
@@ -130,6 +131,16 @@ def test_a_view_of_an_earlier_version_is_made_again() -> None:
         connection.execute("CREATE VIEW products AS SELECT 1 AS id")
         second = Database(connection, [PRODUCTS], ":memory:")
         assert rows_of(second, "SELECT * FROM products") == [{"id": "p1", "name": "sal", "price_cents": 5}]
+
+
+@pytest.mark.parametrize("keys", [b"", b"\x91\x01", b"\x92\xa1x", b"\x07"])
+def test_keys_of_the_by_sequence_index_that_cannot_be_read_are_damage(keys: bytes) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(Database(connection, [PRODUCTS], ":memory:")) as database:
+        database.commit(Commit(changes=[ChangeRow("products", 1, seq, ("p1",)) for seq in (1, 2)]))
+        connection.execute("UPDATE changes SET keys = ? WHERE seq = 2", (keys,))
+        with pytest.raises(StoreCorrupt, match="changes row"):
+            database.read(lambda view: view.changed_keys("products", 1, 0, 9))
 
 
 def test_a_damaged_row_is_still_damaged_after_a_column_was_added() -> None:
