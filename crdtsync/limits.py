@@ -92,6 +92,9 @@ REPLICAS_PER_DEVICE_MAX = 256
 AMOUNT_MAX = (1 << 63) - 1
 """Greatest scaled amount: what an SQLite integer holds."""
 
+CUTS_PROMISED_MAX = 64
+"""Cuts of one document that wait at once; more of them are joined, the oldest first."""
+
 COMPACTION_CELLS_MIN = 4_096
 """Superseded writes below which a log is not worth compacting."""
 
@@ -158,6 +161,9 @@ LOCAL_TURN_SECONDS_MAX = 0.05
 
 REMOTE_WAIT_SECONDS_MAX = 0.2
 """How long local transactions, however many, keep remote work from being started, seconds."""
+
+REMOTE_WAIT_SECONDS_MIN = 0.01
+"""And how long at least, when they leave it no gap."""
 
 REMOTE_SLICE_SECONDS = 0.003
 """How long one stretch of remote work should take while people work at the node, seconds; one batch at least."""

@@ -1,7 +1,9 @@
 """What waits for the ledger's single writer, and what goes first.
 
 Local transactions go before remote work. While one is being made, remote work waits too, for the transaction would
-wait for all of it when it is done; but none waits for longer than `limits.REMOTE_WAIT_SECONDS_MAX`.
+wait for all of it when it is done; but none waits for longer than `limits.REMOTE_WAIT_SECONDS_MAX`. Where people write
+without a pause it would have its turn no more often than that, and a link would never catch up: each time that its
+patience runs out it has half as much, down to `limits.REMOTE_WAIT_SECONDS_MIN`, and twice as much when it finds a gap.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class Jobs:
         self._remote: deque[Job] = deque()
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
+        self._patience = limits.REMOTE_WAIT_SECONDS_MAX
         self._held = False
         self._stirred = asyncio.Event()
 
@@ -154,6 +157,8 @@ class Jobs:
             return None if self._local[0].alone and not first else self._local.popleft()
         if not self._remote or not first:
             return None
+        patience = self._patience / 2 if self._overdue() else self._patience * 2
+        self._patience = min(limits.REMOTE_WAIT_SECONDS_MAX, max(limits.REMOTE_WAIT_SECONDS_MIN, patience))
         self._passed_over = None
         return self._remote.popleft()
 
@@ -161,7 +166,7 @@ class Jobs:
         """When the remote work that waits now goes before anything else."""
         if self._passed_over is None:
             self._passed_over = _now()
-        return self._passed_over + limits.REMOTE_WAIT_SECONDS_MAX
+        return self._passed_over + self._patience
 
     def _overdue(self) -> bool:
         return bool(self._remote) and self._due() - _now() < _HAIR_SECONDS

@@ -136,7 +136,7 @@ class Document:
         self._building: dict[int, _Unit] = {}
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
-        self._promised: dict[int, int] = {}
+        self._promised: list[Mapping[int, int]] = []
         # The prefix of each log that a compaction replaced: nothing else of a log is ever deleted.
         self._replaced: dict[int, int] = {}
 
@@ -579,33 +579,42 @@ class Document:
         change.heads.add(replica)
 
     def promise(self, cut: Mapping[int, int], change: Change) -> None:
-        """Take note of a peer's causally closed cut; it becomes ours when all of it is visible here."""
-        for replica, seq in cut.items():
-            self._promised[replica] = max(self._promised.get(replica, 0), seq)
+        """Take note of a peer's causally closed cut; it becomes ours when all of it is visible here.
+
+        Each is closed for itself, so none waits for another: with several peers that go on writing, some part of all of them
+        together is always missing.
+        """
+        if cut not in self._promised:
+            self._promised.append(cut)
         self.advance_cut(change)
+        while len(self._promised) > limits.CUTS_PROMISED_MAX:
+            first, second, *others = self._promised
+            self._promised = [_joined(first, second), *others]
 
     def advance_cut(self, change: Change) -> None:
-        """Advance the cut when everything promised is visible."""
-        if not self._promised:
-            return
-        if all(r in self.heads and self.heads[r].visible >= seq for r, seq in self._promised.items()):
-            for replica, seq in self._promised.items():
+        """Advance the cut by every promise of which all is visible."""
+        waiting: list[Mapping[int, int]] = []
+        for cut in self._promised:
+            if not all(r in self.heads and self.heads[r].visible >= seq for r, seq in cut.items()):
+                waiting.append(cut)
+                continue
+            for replica, seq in cut.items():
                 head = self.heads[replica]
                 if head.cut < seq:
                     head.cut = seq
                     change.heads.add(replica)
-            self._promised.clear()
+        self._promised = waiting
 
     def closed(self) -> dict[int, int]:
-        """Return the causally closed cut, with what a peer promised when all of that has been received.
+        """Return the causally closed cut, with each that a peer promised of which all has been received.
 
         Who is sent it waits, as this replica does, until it is visible. Nothing would be sent again to say so then.
         """
-        cut = {replica: head.cut for replica, head in self.heads.items() if head.cut}
-        if all(r in self.heads and self.heads[r].seq >= seq for r, seq in self._promised.items()):
-            for replica, seq in self._promised.items():
-                cut[replica] = max(cut.get(replica, 0), seq)
-        return cut
+        closed = {replica: head.cut for replica, head in self.heads.items() if head.cut}
+        for cut in self._promised:
+            if all(r in self.heads and self.heads[r].seq >= seq for r, seq in cut.items()):
+                closed = _joined(closed, cut)
+        return closed
 
     # -- for peers and storage ---------------------------------------------------------------------------------
 
@@ -690,3 +699,7 @@ class Document:
             chain = batch_hash(data)
             result.append(data)
         return result, [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]
+
+
+def _joined(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:
+    return {r: max(first.get(r, 0), second.get(r, 0)) for r in first.keys() | second.keys()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
 from crdtsync.state import document as document_module
@@ -215,6 +216,23 @@ def test_a_cut_advances_only_when_all_of_it_is_visible() -> None:
     deliver(c, second)
     c.advance_cut(Change("items", "items"))
     assert (c.heads[1].cut, c.heads[2].cut) == (1, 1)
+
+
+def test_a_cut_does_not_wait_for_another_that_came_before_it_or_after() -> None:
+    a, b, c = document(1), document(2), document(3)
+    first, second = write(a, 1, x=[Op("write", "name", "a")]), write(c, 2, y=[Op("write", "name", "c")])
+    change = Change("items", "items")
+    b.promise({1: 1}, change)
+    b.promise({3: 2}, change)
+    b.advance_cut(deliver(b, first))
+    assert b.heads[1].cut == 1
+    b.advance_cut(deliver(b, second))
+    assert b.heads[3].cut == 0
+    b.promise({3: 1}, change)
+    assert b.heads[3].cut == 1
+    for seq in range(3, 3 + 2 * limits.CUTS_PROMISED_MAX):
+        b.promise({3: seq}, change)
+    assert b.heads[3].cut == 1
 
 
 def test_a_cut_is_passed_on_with_what_it_is_about_and_not_before_all_of_that_is_there() -> None:
