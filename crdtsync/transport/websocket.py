@@ -58,6 +58,29 @@ class WebSocketChannel:
         self._binding = binding
         address = socket.remote_address
         self._peer = f"{address[0]}:{address[1]}" if address else "unknown"
+        self._heard = 0
+        self._reading = False
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        """Close the connection when nothing is heard of the other end, and it does not answer a ping.
+
+        The library's own keepalive waits for the pong whatever happens. A node that takes in slowly what it gets has the pong
+        behind megabytes that it has not read yet, and would hang up on a neighbour that does all it can.
+        """
+        while True:
+            heard = self._heard
+            await asyncio.sleep(limits.PING_SECONDS)
+            if (
+                self._silent_since(heard)
+                and not await self.answers(limits.PING_SECONDS)
+                and self._silent_since(heard)
+            ):
+                await self._socket.close(1011, "no answer to a ping")
+                return
+
+    def _silent_since(self, heard: int) -> bool:
+        return self._reading and self._heard == heard
 
     @property
     def peer(self) -> str:
@@ -87,10 +110,14 @@ class WebSocketChannel:
 
     async def receive(self) -> bytes:
         """Return the next message; a text message closes the connection."""
+        self._reading = True
         try:
             message = await self._socket.recv()
         except ConnectionClosed as error:
             raise self._gone(error) from error
+        finally:
+            self._reading = False
+        self._heard += 1
         if isinstance(message, str):
             await self._socket.close(1003, "binary messages only")
             raise ChannelClosed(f"{self._peer}: sent text instead of bytes")
@@ -98,9 +125,11 @@ class WebSocketChannel:
 
     async def close(self, reason: str = "") -> None:
         """Close the connection; the reason is cut to what a close frame holds."""
+        self._keeper.cancel()
         await self._socket.close(1000, reason.encode()[:123].decode(errors="ignore"))
 
     def _gone(self, error: ConnectionClosed) -> ChannelClosed:
+        self._keeper.cancel()
         return ChannelClosed(f"{self._peer}: the connection is closed ({error})")
 
 
@@ -179,8 +208,7 @@ class WebSocketTransport:
                 max_size=MESSAGE_BYTES_MAX,
                 max_queue=limits.MESSAGES_QUEUED_MAX,
                 open_timeout=limits.HELLO_SECONDS_MAX,
-                ping_interval=limits.PING_SECONDS,
-                ping_timeout=limits.PING_SECONDS,
+                ping_interval=None,
                 close_timeout=limits.CLOSE_SECONDS_MAX,
                 # A proxy named in the environment is for browsers; a link goes where it is told.
                 proxy=None,
@@ -228,8 +256,7 @@ class WebSocketTransport:
                 max_size=MESSAGE_BYTES_MAX,
                 max_queue=limits.MESSAGES_QUEUED_MAX,
                 open_timeout=limits.HELLO_SECONDS_MAX,
-                ping_interval=limits.PING_SECONDS,
-                ping_timeout=limits.PING_SECONDS,
+                ping_interval=None,
                 close_timeout=limits.CLOSE_SECONDS_MAX,
                 server_header=None,
             )

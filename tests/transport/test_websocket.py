@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import socket
 import ssl
@@ -246,6 +247,65 @@ async def test_a_missing_handshake_answer_is_an_error_of_this_package() -> None:
     assert isinstance(raised.value.__cause__, InvalidHandshake)
     server.close()
     await server.wait_closed()
+
+
+async def test_a_reader_that_takes_its_time_is_not_taken_for_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "PING_SECONDS", 0.1)
+    message, count = bytes(256 * 1024), 40
+    done = asyncio.Event()
+
+    async def send_all(channel: Channel) -> None:
+        for _ in range(count):
+            await channel.send(message)
+
+    async def pour(channel: Channel) -> None:
+        sending = asyncio.create_task(send_all(channel))
+        with suppress(ChannelClosed):
+            while True:
+                await channel.receive()
+        await sending
+        done.set()
+
+    server = await WebSocketTransport().serve(HOST, 0, pour)
+    channel = await WebSocketTransport().connect(f"ws://{HOST}:{server.port}")
+    for _ in range(count):
+        assert await channel.receive() == message
+        # A node that is busy; much longer altogether than a pong may take.
+        await asyncio.sleep(0.03)
+        await channel.send(b"taken")
+    # Nothing comes for a while: the pings find somebody at either end.
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(channel.receive(), 0.5)
+    await channel.close()
+    await asyncio.wait_for(done.wait(), 5)
+    await server.close()
+
+
+async def test_a_peer_that_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "CLOSE_SECONDS_MAX", 0.1)
+    ended = asyncio.Event()
+
+    async def wait(channel: Channel) -> None:
+        with pytest.raises(ChannelClosed):
+            await channel.receive()
+        ended.set()
+
+    server = await WebSocketTransport().serve(HOST, 0, wait)
+    key = base64.b64encode(bytes(16)).decode()
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    writer.write(
+        f"GET {PATH} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n".encode()
+    )
+    assert b"101" in await reader.readline()
+    await asyncio.wait_for(ended.wait(), 5)
+    writer.close()
+    await writer.wait_closed()
+    await server.close()
 
 
 async def test_a_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
