@@ -37,6 +37,8 @@ async def clock_set_wrong(store: Store, by: timedelta) -> PendencyRow:
     while not await incidents(store) and deadline:
         deadline -= 1
         await store.even()
+    # The head office may have had it a moment before the lanes.
+    await store.even()
     return await store.same("C26")
 
 
@@ -78,6 +80,7 @@ async def test_times_may_stay_as_they_are_until_the_clock_is_wrong_on_another_da
     await greet_again(store, CAIXA1)
     while await incidents(store) < 2:
         await store.even()
+    await store.even()
     await store.same("C26")
 
 
