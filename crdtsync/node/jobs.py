@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -70,7 +69,7 @@ class Jobs:
 
     @property
     def _local_ready(self) -> bool:
-        return bool(self._local) and not self._held
+        return bool(self._local) and (self.closed or not self._held)
 
     @property
     def somebody_waits(self) -> bool:
@@ -113,7 +112,7 @@ class Jobs:
         if not self._turns:
             self._stirred.set()
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Let local transactions wait, while remote work goes on."""
         self._held = True

@@ -71,7 +71,6 @@ if TYPE_CHECKING:
     from crdtsync.schema.roles import Identity
     from crdtsync.state.removals import Removal
 
-
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 log = logging.getLogger("crdtsync")
 
@@ -871,14 +870,16 @@ class Ledger:
 
     async def _compact_between(self, doc: str) -> bool:
         """Compact while people write without a pause: they wait, but not for long, until the node above has everything."""
-        with self._jobs.held(), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS_MAX):
-                self._acknowledged.clear()
-                while not await self._copied(doc, self.heads[doc].get(self.replica)):
-                    await self._acknowledged.wait()
+        with self._jobs.held():
+            try:
+                async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS_MAX):
                     self._acknowledged.clear()
+                    while not await self._copied(doc, self.heads[doc].get(self.replica)):
+                        await self._acknowledged.wait()
+                        self._acknowledged.clear()
+            except TimeoutError:
+                return False
             return await self._rewrite(doc, compact=True, local=False)
-        return False
 
     async def _rewrite(self, doc: str, *, compact: bool, local: bool = True) -> bool:
         done: list[bool] = []

@@ -176,8 +176,8 @@ class Entity:
     def _move(self, field: Counter, units: int, cause: str, once: str | None) -> None:
         balance = (self._row[field.place] or 0) + units
         if abs(balance) > limits.AMOUNT_MAX:
-            balance = field.from_wire(balance)
-            raise FieldError(field.category, field.name, say("{value} is too large", value=balance))
+            said = say("{value} is too large", value=field.from_wire(balance))
+            raise FieldError(field.category, field.name, said)
         change = self._writer().add(field.name, units, cause, once)
         self._row[field.place] = (self._row[field.place] or 0) + change
 

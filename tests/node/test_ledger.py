@@ -240,6 +240,20 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_the_node_
         assert most_behind > 0
 
 
+async def test_who_closes_while_transactions_wait_for_a_compaction_loses_none_of_them() -> None:
+    storage = MemoryStorage(table_specs(SCHEMA))
+    ledger = await opened(storage)
+    await move(ledger, 1)
+    with ledger._jobs.held():
+        waiting = asyncio.create_task(move(ledger, 1))
+        await asyncio.sleep(0)
+        await ledger.close()
+    await waiting
+    again = await opened(storage)
+    assert again.heads["items"][ledger.replica].seq == 2
+    await again.close()
+
+
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:
     await move(ledger, 1)
     await ledger.tidy()

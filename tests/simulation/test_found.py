@@ -24,12 +24,18 @@ from crdtsync.transport.memory import Faults, MemoryChannel
 from tests.simulation.shop import Article, Item, shop
 
 
+async def started(seed: int, *, live: bool) -> Cluster:
+    """A head office, a store and a lane that hold all there is, with no fault but those that a story brings."""
+    cluster = Cluster(Random(seed), shop(), lanes=1, faults=Faults(), live=live)
+    for member in cluster.members.values():
+        await cluster.start(member)
+    await asyncio.sleep(10)
+    return cluster
+
+
 def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> None:
     async def story() -> None:
-        cluster = Cluster(Random(1), shop(), lanes=1, faults=Faults(), live=False)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(1, live=False)
         carry = cluster.network.carry
         lost: list[bytes] = []
 
@@ -54,10 +60,7 @@ def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> 
 
 def test_pokes_do_not_stand_in_for_the_answer_that_is_owed() -> None:
     async def story() -> None:
-        cluster = Cluster(Random(2), shop(), lanes=1, faults=Faults(), live=True)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(2, live=True)
         carry = cluster.network.carry
         lost: list[bytes] = []
 
@@ -85,10 +88,7 @@ def test_what_was_seen_of_a_transaction_that_came_in_two_runs_is_known_in_the_en
     writer = {"loja1": "caixa1", "caixa1": "loja1"}[reader]
 
     async def story() -> None:
-        cluster = Cluster(Random(2), shop(), lanes=1, faults=Faults(), live=True)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(2, live=True)
         carry = cluster.network.carry
         dead: list[bytes] = []
 
@@ -123,10 +123,7 @@ def test_what_was_seen_of_a_transaction_that_came_in_two_runs_is_known_in_the_en
 
 def test_a_node_closes_although_its_connection_ended_in_the_same_instant() -> None:
     async def story() -> None:
-        cluster = Cluster(Random(3), shop(), lanes=1, faults=Faults(), live=False)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(3, live=False)
         cluster.network.cut("caixa1")
 
         await cluster.stop(cluster.members["caixa1"])
@@ -136,10 +133,7 @@ def test_a_node_closes_although_its_connection_ended_in_the_same_instant() -> No
 
 def test_what_was_uploaded_is_not_waiting_any_more() -> None:
     async def story() -> None:
-        cluster = Cluster(Random(3), shop(), lanes=1, faults=Faults(), live=False)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(3, live=False)
         lane = cluster.members["caixa1"].running
         async with lane.transaction() as tx:
             tx.create(Article, code="a1", name="x")
@@ -165,10 +159,7 @@ def test_a_fault_that_nobody_foresaw_ends_the_link_once_and_not_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def story() -> None:
-        cluster = Cluster(Random(4), shop(), lanes=1, faults=Faults(), live=False)
-        for member in cluster.members.values():
-            await cluster.start(member)
-        await asyncio.sleep(10)
+        cluster = await started(4, live=False)
         lane = cluster.members["caixa1"].running
         receive = lane.ledger.receive
 
