@@ -572,11 +572,12 @@ class Link:
         held = self.ledger.vectors(docs)
         # Both hold all of it: the peer asks how much of it was seen, and so does this end for what it names besides.
         self._cuts = {doc for doc in docs if held[doc] == self._theirs[doc]}
-        behind = [doc for doc in self.ledger.lagging(self._scope()) if doc not in self._theirs]
+        # Of those nothing is sent, so that what came since is not of this plan.
+        behind = {doc: self._agreed[doc] for doc in self.ledger.lagging(self._agreed)}
         counts = await self.ledger.missing(self._theirs, docs)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
-        await self._send(Kind.PLAN, docs=_wire(self._told([*docs, *behind])), counts=counts)
+        await self._send(Kind.PLAN, docs=_wire({**self._told(docs), **behind}), counts=counts)
         self.spawn(self._transfer, docs)
 
     def _told(self, docs: Iterable[str]) -> Vectors:

@@ -121,6 +121,46 @@ def test_what_was_seen_of_a_transaction_that_came_in_two_runs_is_known_in_the_en
     run_virtual(story(), VirtualLoop(10_000))
 
 
+def test_a_plan_that_asks_for_a_forgotten_cut_names_no_more_of_the_document_than_both_held() -> None:
+    """Seeds 90 and 490: what came into the document between the digests and the plan was promised and not sent."""
+
+    async def story() -> None:
+        cluster = await started(2, live=False)
+        carry = cluster.network.carry
+        lane, store = cluster.members["caixa1"].running, cluster.members["loja1"].running
+        async with lane.transaction() as tx:
+            tx.create(Article, code="a1", name="x")
+        await asyncio.sleep(10)
+        late: list[bytes] = []
+
+        async def write_between_digests_and_plan(sender: MemoryChannel, message: bytes) -> None:
+            if (
+                not late
+                and (sender.here, sender.there) == ("caixa1", "loja1")
+                and b"\xa5heads" in message[4:20]
+            ):
+                late.append(message)
+                async with store.transaction() as tx:
+                    tx.create(Article, code="a2", name="y")
+            await carry(sender, message)
+
+        cluster.network.carry = write_between_digests_and_plan  # type: ignore[method-assign]
+        # As after a transaction whose parts came in two runs.
+        for heads in (store.ledger.heads, store.ledger._working):
+            heads["articles"][lane.ledger.replica].cut = 0
+        store.ledger.unload()
+        async with lane.transaction() as tx:
+            tx.create(Item, article="a1")
+        await asyncio.sleep(100)
+
+        assert late
+        assert cluster.findings == []
+        assert store.ledger.heads["articles"][lane.ledger.replica].cut == 1
+        assert await lane.count(Article) == 2
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
 def test_a_node_closes_although_its_connection_ended_in_the_same_instant() -> None:
     async def story() -> None:
         cluster = await started(3, live=False)
