@@ -1,9 +1,9 @@
-"""`kill -9` of a node that writes, again and again, on one store.
+"""`kill -9` of a node that writes, again and again, on one store; after a hundred kills on the next one.
 
     python -m tests.faults.kill --cycles 1000 --seed 1
 
-After each kill the store is looked at by SQLite itself and by the node that the next cycle starts. Prints one line:
-cycles, acknowledged, lost, damaged, seconds.
+After each kill the store is looked at by SQLite itself and by the node that the next cycle starts. Prints one line for
+each store and one for all: cycles, acknowledged, lost, damaged, seconds.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tests.process import end, started
 TRANSACTIONS_MAX = 200
 BETWEEN_SECONDS_MAX = 0.005
 JUDGED_EVERY = 10
+CYCLES_OF_A_STORE = 100
+"""Then a new one: to look at a store costs as much as there is in it."""
 
 
 @dataclass
@@ -36,6 +38,14 @@ class Outcome:
     lost: int = 0
     damaged: int = 0
     wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Take in what came of another store."""
+        self.cycles += other.cycles
+        self.acknowledged += other.acknowledged
+        self.lost += other.lost
+        self.damaged += other.damaged
+        self.wrong += other.wrong
 
 
 def kill(folder: Path, cycles: int, seed: int) -> Outcome:
@@ -70,6 +80,14 @@ def _write_and_kill(folder: Path, dice: Random) -> None:
     end(process)
 
 
+def _tell(outcome: Outcome, began: float) -> None:
+    print(
+        f"cycles {outcome.cycles}, acknowledged {outcome.acknowledged}, lost {outcome.lost}, "
+        f"damaged {outcome.damaged}, wrong {len(outcome.wrong)}, {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
+
+
 def main() -> int:
     """Print what came of so many kills; 1 when anything was lost or damaged."""
     parser = argparse.ArgumentParser(description="kill -9 of a node that writes")
@@ -77,12 +95,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = kill(Path(folder), args.cycles, args.seed)
-    print(
-        f"cycles {outcome.cycles}, acknowledged {outcome.acknowledged}, lost {outcome.lost}, "
-        f"damaged {outcome.damaged}, wrong {len(outcome.wrong)}, {time.monotonic() - began:.0f} s"
-    )
+    outcome = Outcome()
+    for first in range(0, args.cycles, CYCLES_OF_A_STORE):
+        with tempfile.TemporaryDirectory() as folder:
+            cycles = min(CYCLES_OF_A_STORE, args.cycles - first)
+            store = kill(Path(folder), cycles, args.seed + first)
+        outcome.add(store)
+        _tell(store, began)
+    _tell(outcome, began)
     for line in outcome.wrong[:20]:
         print(f"  {line}")
     return 1 if outcome.lost or outcome.damaged or outcome.wrong else 0
