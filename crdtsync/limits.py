@@ -319,14 +319,11 @@ TIDY_SECONDS = 30.0
 JOURNAL_ROWS_MAX = 4_096
 """Journal rows of one document after which they are stored as one snapshot."""
 
-AT_WORK_PATIENCE = 4
+AT_WORK_PATIENCE = 2
 """While people work at a node, a compaction or a snapshot waits until there is so many times as much of it to do."""
 
-NO_PAUSE_PATIENCE = 8
-"""When there is so many times as much of it and no moment in which the node above had everything, transactions wait for one."""
-
 COMPACTION_WAIT_SECONDS_MAX = 2.0
-"""How long they wait for it at most, seconds."""
+"""How long transactions wait at most for a moment in which the node above has everything, when one is due and none comes, seconds."""
 
 CONTROL_SECONDS_MAX = 5.0
 """How long the greeting and the request of a control connection may each take, seconds; answers take what they take."""

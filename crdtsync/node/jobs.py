@@ -4,6 +4,7 @@ Local transactions go before remote work. While one is being made, remote work w
 wait for all of it when it is done; but none waits for longer than `limits.REMOTE_WAIT_SECONDS_MAX`. Where people write
 without a pause it would have its turn no more often than that, and a link would never catch up: each time that its
 patience runs out it has half as much, down to `limits.REMOTE_WAIT_SECONDS_MIN`, and twice as much when it finds a gap.
+Then it also takes twice as long at a stretch as it waited: where several nodes write so, most of the work is the others'.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Jobs:
         self._turns: dict[object, float] = {}
         self._passed_over: float | None = None
         self._patience = limits.REMOTE_WAIT_SECONDS_MAX
+        # How long the remote work that went last had waited, when it was for want of a gap.
+        self._waited = 0.0
         self._held = False
         self._stirred = asyncio.Event()
 
@@ -156,10 +159,17 @@ class Jobs:
             return None if self._local[0].alone and not first else self._local.popleft()
         if not self._remote or not first:
             return None
-        patience = self._patience / 2 if self._overdue() else self._patience * 2
+        gapless = self._overdue()
+        patience = self._patience / 2 if gapless else self._patience * 2
+        at_least = gapless and self._patience <= limits.REMOTE_WAIT_SECONDS_MIN
+        self._waited = _now() - self._due() + self._patience if at_least else 0.0
         self._patience = min(limits.REMOTE_WAIT_SECONDS_MAX, max(limits.REMOTE_WAIT_SECONDS_MIN, patience))
         self._passed_over = None
         return self._remote.popleft()
+
+    def stretch(self) -> float:
+        """Return how long a stretch of remote work should take while people work, seconds."""
+        return min(limits.LOCAL_TURN_SECONDS_MAX, max(limits.REMOTE_SLICE_SECONDS, 2 * self._waited))
 
     def _due(self) -> float:
         """When the remote work that waits now goes before anything else."""

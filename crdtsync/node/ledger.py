@@ -157,7 +157,7 @@ class Ledger:
         self._waiting: dict[int, set[str]] = {}
         self._jobs = Jobs()
         self._warming = asyncio.Lock()
-        self._slices = Slices(lambda: asyncio.get_running_loop().time())
+        self._slices = Slices(lambda: asyncio.get_running_loop().time(), self._jobs.stretch)
         self._writer: asyncio.Task[None] | None = None
         # What is in memory is not what is durable: the store that refused a commit could not be read again either.
         self._stale: StorageError | None = None
@@ -784,10 +784,13 @@ class Ledger:
         await self._warm(doc)
         taken: list[Change] = []
         pieces = self._slices.cut(update)
-        for place, piece in enumerate(pieces, 1):
-            closed = cut if place == len(pieces) else None
+        piece: bytes | None = next(pieces)
+        while piece is not None:
+            following = next(pieces, None)
+            closed = cut if following is None else None
             taken += await self._submit(partial(take, piece, closed), origin, local=False)
             self._slices.took(len(piece), now() - began)
+            piece = following
         return taken
 
     def _bound_stamps(self, document: Document, change: Change, skew_ms: int | None) -> list[Change]:
@@ -829,7 +832,8 @@ class Ledger:
         self, documents: Mapping[str, Document], replica: int, absent: frozenset[str]
     ) -> dict[str, int]:
         """Return the newest sequence of a log, by document, up to which all parts of its transactions are there."""
-        upto = dict.fromkeys(documents, limits.SEQ_MAX)
+        # Of what is there already: so no more is looked at than is shown, however much waits.
+        upto = {doc: document.received(replica) for doc, document in documents.items()}
         apart = self.quarantine.held
 
         @cache
@@ -858,7 +862,7 @@ class Ledger:
     async def compact(self, doc: str) -> bool:
         """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
 
-        A document that holds batches waiting for their transaction is left for later: what they replace must stay. So
+        A document that holds a compaction waiting for its other parts is left for later: what it replaces must stay. So
         is one that the node above does not hold whole: if this disk were lost while the compaction is on its way, what
         arrived of it could never be shown, and what it replaces would be nowhere.
         """
@@ -890,15 +894,22 @@ class Ledger:
             if document.unfinished() or (compact and not await self._copied(doc, own)):
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
-            document.log = await self.log_of(doc)
+            kept = document.log is not None
+            document, log = await self._with_log(doc)
             change = Change(doc, document.shape.category)
-            with self.quarantine.reading(doc):
-                encoded = document.log.encode()
-                if compact:
-                    stamp = self.hlc.tick(self.clock.now_ms())
-                    encoded, change = document.compact(stamp, self.clock.random_bytes(16))
+            try:
+                with self.quarantine.reading(doc):
+                    if compact:
+                        stamp = self.hlc.tick(self.clock.now_ms())
+                        encoded, change = document.compact(stamp, self.clock.random_bytes(16))
+                    else:
+                        encoded = log.encode()
+            finally:
+                if not kept:
+                    document.log = None
+            if len(encoded) >= limits.LOAD_BYTES_LARGE:
+                give_back()
             commit.snapshots[doc] = (encoded, covers)
-            self._documents.pop(doc)
             self._journal_rows[doc] = 0
             done.append(True)
             return [change]
@@ -928,12 +939,9 @@ class Ledger:
                 continue
             patience = limits.AT_WORK_PATIENCE if self.at_work else 1
             try:
-                if document.wants_compaction(patience) and await self.compact(doc):
-                    continue
-                if (
-                    copied_soon
-                    and document.wants_compaction(limits.NO_PAUSE_PATIENCE)
-                    and await self._compact_between(doc)
+                if document.wants_compaction(patience) and (
+                    await self.compact(doc)
+                    or (copied_soon and self.at_work and await self._compact_between(doc))
                 ):
                     continue
                 if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:

@@ -19,7 +19,7 @@ from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch
 from crdtsync.state.fold import Fold, ReadRow, check_batch, check_batches
 from crdtsync.state.log import Log
 from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
-from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
+from crdtsync.state.update import Run, Update, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -184,11 +184,11 @@ class Document:
                     if run.end > ends.get(replica, 0):
                         ends[replica] = run.end
                         newest.update((replica, element) for element in run.elements[-1:])
-        self._check_ends(ends, newest)
+        self._check_ends(ends, newest, self.heads)
 
-    def _check_ends(self, ends: Mapping[int, int], newest: Mapping[int, bytes]) -> None:
+    def _check_ends(self, ends: Mapping[int, int], newest: Mapping[int, bytes], heads: Heads) -> None:
         """A journal that lost its last rows has no hole: only the heads tell."""
-        for replica, head in self.heads.items():
+        for replica, head in heads.items():
             end = ends.get(replica, 0)
             if end != head.seq or (end and batch_hash(newest.get(replica, b"")) != head.hash):
                 raise UpdateInvalid(
@@ -534,11 +534,20 @@ class Document:
         return {replica for replica, units in self._pending.items() if units}
 
     def unfinished(self) -> bool:
-        """Tell whether batches wait to be shown: what a compaction among them replaces is still needed."""
-        return bool(self.waiting() or self._building)
+        """Tell whether a compaction waits to be shown: what it replaces is still needed."""
+        waiting = (unit[0][0] for units in self._pending.values() for unit in units)
+        return bool(self._building) or any(batch.compaction is not None for batch in waiting)
+
+    def received(self, replica: int) -> int:
+        """Return the newest sequence of a log that is here whole: shown, or waiting for the parts of its transaction."""
+        units = self._pending.get(replica)
+        return units[-1][-1][0].seq if units else self.heads[replica].visible
 
     def showable(
-        self, replica: int, satisfied: Callable[[Mapping[str, int]], bool], ceiling: int | None
+        self,
+        replica: int,
+        satisfied: Callable[[Mapping[str, int]], bool],
+        ceiling: int = limits.SEQ_MAX,
     ) -> int:
         """Return the newest sequence that may be shown, given which parts of transactions are there.
 
@@ -547,7 +556,7 @@ class Document:
         upto = self.heads[replica].visible
         for unit in self._pending.get(replica, ()):
             end = unit[-1][0].seq
-            if ceiling is not None and end > ceiling:
+            if end > ceiling:
                 return upto
             for batch, _ in unit:
                 if batch.parts and not satisfied(batch.parts):
@@ -631,13 +640,14 @@ class Document:
         return superseded > patience * max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
 
     def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
-        """Return the compacted document as bytes, and the change; the caller stores both and loads again.
+        """Return the compacted document as bytes, and the change; the caller stores both.
 
-        The own log becomes the join of what is alive in it. The result is loaded into a fresh document and its
-        digest compared before it is returned.
+        The own log becomes the join of what is alive in it. The state stays what it is, so what others wrote is not
+        folded again: the new batches alone are, and with them in the place of the own cells the digest must be the same.
 
         Raises:
             CompactionLoss: the compacted document does not fold to the same state.
+            UpdateInvalid: the compacted log is not one that can be loaded.
         """
         if self.log is None:
             raise UpdateInvalid(f"{self.doc}: the log is not loaded")
@@ -647,21 +657,23 @@ class Document:
             for doc, seq in decode_batch(element).parts.items():
                 parts[doc] = max(parts.get(doc, 0), seq)
         batches, rows = self._compaction_batches(head, hlc, txid, parts)
-        copy = Log(self.doc, self.replica, [self.log.encode()])
-        copy.compact(batches)
-        encoded = copy.encode()
-        heads = {r: Head(h.seq, h.hash, h.visible, h.cut) for r, h in self.heads.items()}
-        end = head.seq + len(batches)
-        heads[self.replica] = Head(end, batch_hash(batches[-1]), end, end)
-        check = Document(self.doc, self.shape, self.replica, heads)
-        withheld = [(replica, seq) for replica, seqs in self._withheld.items() for seq in seqs]
-        check.load([encoded], self._parked, withheld)
-        if check.fold.digest() != self.fold.digest():
+        own = Fold(self.doc, self.shape)
+        for data in batches:
+            own.add(self.replica, decode_batch(data), data)
+        if self.fold.digest_with(self.replica, own) != self.fold.digest():
             raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
+        log = Log(self.doc, self.replica, [self.log.encode()])
+        log.compact(batches)
+        encoded = log.encode()
+        end = head.seq + len(batches)
+        compacted = Head(end, batch_hash(batches[-1]), end, end)
+        self._check_ends(*_ends_of(read_update(encoded)), {**self.heads, self.replica: compacted})
         change = Change(self.doc, self.shape.category, hlc=hlc)
         change.recompacted.append((self.replica, head.seq, rows))
         change.heads.add(self.replica)
-        self.heads[self.replica] = heads[self.replica]
+        self.heads[self.replica], self.log = compacted, log
+        self._note_replaced(self.replica, head.seq)
+        self.fold.compacted(self.replica)
         return encoded, change
 
     def _compaction_batches(
@@ -699,6 +711,12 @@ class Document:
             chain = batch_hash(data)
             result.append(data)
         return result, [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]
+
+
+def _ends_of(update: Update) -> tuple[dict[int, int], dict[int, bytes]]:
+    """Return where each log of an update ends, and its last element."""
+    last = {replica: runs[-1] for replica, runs in update.runs.items() if runs and runs[-1].elements}
+    return {r: run.end for r, run in last.items()}, {r: run.elements[-1] for r, run in last.items()}
 
 
 def _joined(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:

@@ -372,6 +372,26 @@ class Fold:
                         total += _hash(row[0], [(*stamp, writes)])
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
+    def digest_with(self, replica: int, own: Fold) -> bytes:
+        """Return the digest that the state would have if the cells of a replica were those of another fold."""
+        total = 0
+        for key in dict.fromkeys([*self._every_key(), *own._every_key()]):
+            record: Record = {}
+            for slot, cells in self.cells(key).items():
+                if others := {r: cell for r, cell in cells.items() if r != replica}:
+                    record[slot] = others
+            for slot, cells in own.cells(key).items():
+                record.setdefault(slot, {}).update(cells)
+            if record:
+                total += _hash(key, lattice.canonical(record))
+        return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
+
+    def compacted(self, replica: int) -> None:
+        """A replica's log holds only what is alive from now on; nor is anything else kept here."""
+        self.superseded.pop(replica, None)
+        homes = set(self._home.values())
+        self._sources = {token: source for token, source in self._sources.items() if token in homes}
+
     def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
         """Yield (key, slot, cell) of every cell that ``replica`` wrote."""
         for key in self._every_key():

@@ -14,7 +14,7 @@ from crdtsync import limits
 from crdtsync.errors import UpdateInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _ITEM_DELETED = 1
 _ITEM_ANY = 8
@@ -257,14 +257,17 @@ def append_update(replica: int, clock: int, elements: list[bytes]) -> bytes:
     return write_update({replica: [Run(clock, elements)]})
 
 
-def split_update(update: Update, size_max: int) -> Iterator[Update]:
+def split_update(update: Update, size_max: float | Callable[[], float]) -> Iterator[Update]:
     """Cut an update into pieces of at most ``size_max`` bytes of elements that can be applied one after the other.
+
+    A size that is called for may change from one piece to the next.
 
     The deletion of a prefix travels with the last element of its log, so that a peer who has the prefix keeps it until
     it has what replaces it. A peer who lacks some of the prefix gets the deletion with the place of what it lacks: a
     log with a hole behind live elements could not be passed on. Only deletions of the logs that the update extends are
     kept.
     """
+    limit = size_max if callable(size_max) else lambda: size_max
     piece, size = Update(), 0
     for replica, runs in update.runs.items():
         lead: Run | None = None
@@ -273,7 +276,7 @@ def split_update(update: Update, size_max: int) -> Iterator[Update]:
                 lead = run
                 continue
             for clock, element in enumerate(run.elements, run.clock):
-                if size and size + len(element) > size_max:
+                if size and size + len(element) > limit():
                     yield piece
                     piece, size = Update(), 0
                 own = piece.runs.setdefault(replica, [lead] if lead else [])

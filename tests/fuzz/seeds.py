@@ -49,7 +49,7 @@ class _Node:
         """Receive what a peer wrote, see it all, and know it as a closed cut."""
         change = self.document.receive(update, lambda _replica: True)
         for replica in self.document.waiting():
-            self.document.show(replica, self.document.showable(replica, lambda _parts: True, None), change)
+            self.document.show(replica, self.document.showable(replica, lambda _parts: True), change)
         self.document.promise({replica: head.seq for replica, head in self.document.heads.items()}, change)
         self.document.settle(change)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from datetime import date
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -22,7 +23,7 @@ from crdtsync.state.update import append_update, read_update, split_update, writ
 from crdtsync.storage import Commit, MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from crdtsync.storage import View
 
@@ -216,7 +217,9 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_the_node_
 
     async def people() -> None:
         while True:
+            ledger.begin_turn(people)
             await move(ledger, 1)
+            ledger.end_turn(people)
 
     async def the_node_above() -> None:
         """It has what was written a while ago."""
@@ -482,6 +485,57 @@ async def test_what_was_taken_of_an_update_that_is_refused_later_stays_and_can_b
     await ledger.receive("items", append_update(0xBEEF, 1, good[1:]), lambda _replica: True)
     rows = await ledger.storage.read(lambda view: [row[1] for row in view.select("items")])
     assert rows == ["a", "b"]
+
+
+async def test_no_more_is_looked_at_than_is_shown_however_much_waits_for_the_other_parts_of_its_transactions(
+    ledger: Ledger,
+) -> None:
+    logs: dict[str, list[bytes]] = {"items": [], "tags": []}
+    documents = {doc: Document(doc, SCHEMA.shape(doc), 0xBEEF, {}) for doc in logs}
+    for seq in range(1, 201):
+        parts = dict.fromkeys(logs, seq)
+        for doc, document in documents.items():
+            op = {"x": [Op("write", "name", str(seq))]}
+            change = document.write(op, hlc=seq << 16, txid=bytes(16), parts=parts)
+            logs[doc] += read_update(change.journal[0]).runs[0xBEEF][0].elements
+    await ledger.receive("items", append_update(0xBEEF, 0, logs["items"]), lambda _replica: True)
+    assert ledger.heads["items"][0xBEEF].visible == 0
+
+    class Watched(deque[Any]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            for unit in super().__iter__():
+                Watched.looks += 1
+                yield unit
+
+    document = await ledger.document("items")
+    document._pending[0xBEEF] = Watched(document._pending[0xBEEF])
+    for seq, element in enumerate(logs["tags"]):
+        await ledger.receive("tags", append_update(0xBEEF, seq, [element]), lambda _replica: True)
+        assert ledger.heads["items"][0xBEEF].visible == seq + 1
+    assert Watched.looks < 5 * len(logs["tags"])
+
+
+@pytest.mark.parametrize("compact", [True, False])
+async def test_what_waits_for_the_other_parts_of_its_transaction_outlasts_a_compaction(
+    ledger: Ledger, compact: bool
+) -> None:
+    parts = {"items": 1, "tags": 1}
+    logs: dict[str, bytes] = {}
+    for doc in parts:
+        change = Document(doc, SCHEMA.shape(doc), 0xBEEF, {}).write(
+            {"x": [Op("write", "name", doc)]}, hlc=1 << 16, txid=bytes(16), parts=parts
+        )
+        logs[doc] = change.journal[0]
+    await move(ledger, 5)
+    await ledger.receive("items", logs["items"], lambda _replica: True)
+    assert await (ledger.compact("items") if compact else ledger.squash("items"))
+    ledger.unload()
+    assert ledger.heads["items"][0xBEEF].visible == 0
+    await ledger.receive("tags", logs["tags"], lambda _replica: True)
+    assert ledger.heads["items"][0xBEEF].visible == 1
+    assert [row[2] for row in await rows(ledger)] == ["items"]
 
 
 class _Counted(MemoryStorage):

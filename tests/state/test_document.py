@@ -57,7 +57,7 @@ def always(_parts: Mapping[str, int]) -> bool:
 def deliver(target: Document, update: bytes, cut: Mapping[int, int] | None = None) -> Change:
     change = target.receive(update, anyone)
     for replica in target.waiting():
-        target.show(replica, target.showable(replica, always, None), change)
+        target.show(replica, target.showable(replica, always), change)
     if cut:
         target.promise(cut, change)
     return change
@@ -93,7 +93,7 @@ def test_records_that_came_one_to_a_batch_are_read_off_their_batches(monkeypatch
         target.receive(write(source, number + 1, **{f"p{number}": ops}), anyone)
     monkeypatch.setattr(fold_module, "decode_batch", lambda _data: pytest.fail("a batch is read again"))
     change = Change("plain", "plain")
-    target.show(1, target.showable(1, always, None), change)
+    target.show(1, target.showable(1, always), change)
     assert change.rows == [("plain", f"p{number}", f"n{number}", None, 0, None) for number in range(count)]
 
 
@@ -111,7 +111,7 @@ def test_the_last_row_of_a_record_written_again_is_the_one_that_stands() -> None
     for clock, (key, ops) in enumerate(written, 1):
         target.receive(write(source, clock, **{key: ops}), anyone)
     change = Change("plain", "plain")
-    target.show(1, target.showable(1, always, None), change)
+    target.show(1, target.showable(1, always), change)
     stands = {row[1]: row for row in change.rows}
     assert list(stands.values()) == target.fold.rows(stands)
     assert stands["edited"][3] == "new"
@@ -203,8 +203,8 @@ def test_a_part_of_a_transaction_waits_for_the_others() -> None:
     after = write(a, 2, y=[Op("add", "balance", 1)])
     got = b.receive(change.journal[0], anyone)
     b.receive(after, anyone)
-    assert b.showable(1, lambda parts: parts.get("sales", 0) <= 3, None) == 0
-    b.show(1, b.showable(1, always, None), got)
+    assert b.showable(1, lambda parts: parts.get("sales", 0) <= 3) == 0
+    b.show(1, b.showable(1, always), got)
     assert [row[1] for row in got.rows] == ["x", "y"]
 
 

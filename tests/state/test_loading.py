@@ -110,7 +110,7 @@ def receive(target: Document, row: bytes) -> Change:
 
 def show(target: Document, change: Change) -> None:
     """Show all that was received."""
-    target.show(1, target.showable(1, always, None), change)
+    target.show(1, target.showable(1, always), change)
 
 
 def test_the_deletions_of_a_mass_removal_wait_and_count_when_they_are_released() -> None:
