@@ -120,7 +120,7 @@ def merged(frames: list[bytes]) -> dict[str, dict[str, tuple[Any, ...]]]:
         rows = found.setdefault(document.shape.category, {})
         for replica in sorted(document.waiting()):
             change = Change(doc, document.shape.category)
-            upto = document.showable(replica, _arrived(documents, replica), None)
+            upto = document.showable(replica, _arrived(documents, replica))
             document.show(replica, upto, change)
             rows.update((row[1], row) for row in change.rows)
     return found

@@ -117,7 +117,7 @@ class Link:
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
         self._baseline: Vectors = {}
-        # Of the upper end: what both held when heads were compared last, but for the documents that differed.
+        # Of the upper end: what both held when heads were compared last, but for the documents that differed then.
         self._agreed: Vectors | None = None
         self._room = asyncio.Event()
         self._sending = asyncio.Lock()
@@ -531,7 +531,7 @@ class Link:
         scope = self._scope()
         self._baseline = self.ledger.vectors(scope)
         if check["digest"] == self.ledger.digest(scope):
-            self._agreed = self._baseline
+            self._agreed = {**self._known_then(), **self._baseline}
             await self._send(Kind.EVEN)
             await self._finish_run()
         else:
@@ -564,21 +564,26 @@ class Link:
         await self._admit([tuple(row) for row in heads["vouched"]])
         assert self.peer is not None
         # What the peer may not hold is not told to it, whatever it asks for.
-        named = _vectors(heads["docs"])
+        named, known = _vectors(heads["docs"]), self._known_then()
         self._theirs = {doc: held for doc, held in named.items() if self.ledger.may_hold(self.peer, doc)}
-        self._agreed = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
+        even = {doc: held for doc, held in self._baseline.items() if doc not in self._theirs}
+        self._agreed = {**known, **even}
         docs = [doc for doc in self._theirs if doc.partition("/")[0] in self._shared]
         await self._doubt_own(docs)
         held = self.ledger.vectors(docs)
         # Both hold all of it: the peer asks how much of it was seen, and so does this end for what it names besides.
         self._cuts = {doc for doc in docs if held[doc] == self._theirs[doc]}
         # Of those nothing is sent, so that what came since is not of this plan.
-        behind = {doc: self._agreed[doc] for doc in self.ledger.lagging(self._agreed)}
+        behind = {doc: even[doc] for doc in self.ledger.lagging(even)}
         counts = await self.ledger.missing(self._theirs, docs)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire({**self._told(docs), **behind}), counts=counts)
         self.spawn(self._transfer, docs)
+
+    def _known_then(self) -> Vectors:
+        """Return what was known of the peer below until now: a check says nothing of documents that it holds back."""
+        return {**(self._agreed or {}), **self._theirs}
 
     def _told(self, docs: Iterable[str]) -> Vectors:
         """Return the heads here without the logs in doubt: the peer sends those from their first element."""
