@@ -50,15 +50,15 @@ class Sizes:
     idle_nodes: int = 1_000
     fan_out_nodes: tuple[int, ...] = (8, 100)
     cells: tuple[tuple[str, int, int], ...] = (
-        ("merge", 20_000, 3),
+        ("merge", 20_000, 2),
         ("offline_day_retail", 10_000, 2),
         ("offline_day", 10_000, 2),
-        ("catalogue", 50_000, 3),
+        ("catalogue", 50_000, 2),
         ("catalogue", 500_000, 1),
         ("live", 1_000, 2),
         ("live_paced", 50, 2),
         ("growth", 10_000, 3),
-        ("growth", 100_000, 2),
+        ("growth", 100_000, 1),
         ("growth", 1_000_000, 1),
     )
     peer_cells: tuple[tuple[str, int, int], ...] = (
