@@ -160,9 +160,9 @@ class Jobs:
         if not self._remote or not first:
             return None
         gapless = self._overdue()
+        at_its_least = self._patience <= limits.REMOTE_WAIT_SECONDS_MIN
+        self._waited = _now() - self._waits_since() if gapless and at_its_least else 0.0
         patience = self._patience / 2 if gapless else self._patience * 2
-        at_least = gapless and self._patience <= limits.REMOTE_WAIT_SECONDS_MIN
-        self._waited = _now() - self._due() + self._patience if at_least else 0.0
         self._patience = min(limits.REMOTE_WAIT_SECONDS_MAX, max(limits.REMOTE_WAIT_SECONDS_MIN, patience))
         self._passed_over = None
         return self._remote.popleft()
@@ -173,9 +173,13 @@ class Jobs:
 
     def _due(self) -> float:
         """When the remote work that waits now goes before anything else."""
+        return self._waits_since() + self._patience
+
+    def _waits_since(self) -> float:
+        """When the remote work that waits now was first passed over."""
         if self._passed_over is None:
             self._passed_over = _now()
-        return self._passed_over + self._patience
+        return self._passed_over
 
     def _overdue(self) -> bool:
         return bool(self._remote) and self._due() - _now() < _HAIR_SECONDS

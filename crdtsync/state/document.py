@@ -643,7 +643,8 @@ class Document:
         """Return the compacted document as bytes, and the change; the caller stores both.
 
         The own log becomes the join of what is alive in it. The state stays what it is, so what others wrote is not
-        folded again: the new batches alone are, and with them in the place of the own cells the digest must be the same.
+        folded again: the own log alone is, as it was written, and with it in the place of the own cells the digest must be
+        the same.
 
         Raises:
             CompactionLoss: the compacted document does not fold to the same state.
@@ -657,17 +658,19 @@ class Document:
             for doc, seq in decode_batch(element).parts.items():
                 parts[doc] = max(parts.get(doc, 0), seq)
         batches, rows = self._compaction_batches(head, hlc, txid, parts)
-        own = Fold(self.doc, self.shape)
-        for data in batches:
-            own.add(self.replica, decode_batch(data), data)
-        if self.fold.digest_with(self.replica, own) != self.fold.digest():
-            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
         log = Log(self.doc, self.replica, [self.log.encode()])
         log.compact(batches)
         encoded = log.encode()
+        written = read_update(encoded)
+        own = Fold(self.doc, self.shape)
+        for run in written.runs[self.replica]:
+            for data in run.elements:
+                own.add(self.replica, decode_batch(data), data)
+        if self.fold.digest_with(self.replica, own) != self.fold.digest():
+            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
         end = head.seq + len(batches)
         compacted = Head(end, batch_hash(batches[-1]), end, end)
-        self._check_ends(*_ends_of(read_update(encoded)), {**self.heads, self.replica: compacted})
+        self._check_ends(*_ends_of(written), {**self.heads, self.replica: compacted})
         change = Change(self.doc, self.shape.category, hlc=hlc)
         change.recompacted.append((self.replica, head.seq, rows))
         change.heads.add(self.replica)
