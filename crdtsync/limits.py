@@ -319,11 +319,14 @@ TIDY_SECONDS = 30.0
 JOURNAL_ROWS_MAX = 4_096
 """Journal rows of one document after which they are stored as one snapshot."""
 
+JOURNAL_BYTES_MIN = 4 << 20
+"""Bytes of a document's journal below which a compaction that came in is no reason to store it anew."""
+
 AT_WORK_PATIENCE = 2
 """While people work at a node, a compaction or a snapshot waits until there is so many times as much of it to do."""
 
 COMPACTION_WAIT_SECONDS_MAX = 2.0
-"""How long transactions wait at most for a moment in which the node above has everything, when one is due and none comes, seconds."""
+"""How long transactions wait at most, when a compaction is due and what is being sent up is all that the node above lacks, seconds."""
 
 CONTROL_SECONDS_MAX = 5.0
 """How long the greeting and the request of a control connection may each take, seconds; answers take what they take."""

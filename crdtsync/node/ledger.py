@@ -100,6 +100,25 @@ class Diff:
     cut: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Stored:
+    """How a document lies in the store: bytes of its snapshot, rows and bytes of the journal after it.
+
+    ``replaced`` tells that a compaction came since the snapshot: some of both is of no use any more.
+    """
+
+    snapshot: int = 0
+    rows: int = 0
+    size: int = 0
+    replaced: bool = False
+
+    def wants_snapshot(self, patience: int) -> bool:
+        """Tell whether there is ``patience`` times as much journal as makes a new snapshot worth while."""
+        if self.rows > patience * limits.JOURNAL_ROWS_MAX:
+            return True
+        return self.replaced and self.size > patience * max(limits.JOURNAL_BYTES_MIN, self.snapshot)
+
+
 class Ledger:
     """See the module. ``on_change`` is called after each durable change, in order.
 
@@ -136,6 +155,7 @@ class Ledger:
         self.pendencies_closed = 0
         self.copied_by: str | None = None
         self._acknowledged = asyncio.Event()
+        self._uploading = asyncio.Event()
         self.doubts: dict[str, set[int]] = {}
         """Logs that are to be compared with the upstream's from their first element: document -> replicas."""
         self.examined: set[bytes] = set()
@@ -146,7 +166,7 @@ class Ledger:
         # Keys that a peer lacked when they were last counted: document -> (from where to where in each log, how many).
         self._counted: dict[str, tuple[dict[int, tuple[int, int, bytes]], int]] = {}
         self._documents: dict[str, Document] = {}
-        self._journal_rows: dict[str, int] = {}
+        self._stored: dict[str, _Stored] = {}
         self._used: set[str] = set()
         self.in_use = asyncio.Event()
         self._parked: dict[str, set[tuple[int, int]]] = {}
@@ -532,8 +552,12 @@ class Ledger:
     async def stored(self, doc: str) -> list[bytes]:
         """Return what the store holds of a document, in the order in which it is applied."""
         snapshot, journal = await self.storage.read(lambda view: (view.snapshot(doc), view.journal(doc)))
-        self._journal_rows[doc] = len(journal)
-        return ([snapshot[0]] if snapshot else []) + [update for _, update in journal]
+        updates = [update for _, update in journal]
+        known = self._stored.get(doc, _Stored())
+        self._stored[doc] = _Stored(
+            len(snapshot[0]) if snapshot else 0, len(updates), sum(map(len, updates)), known.replaced
+        )
+        return ([snapshot[0]] if snapshot else []) + updates
 
     async def pieces(self, doc: str, theirs: Mapping[int, tuple[int, bytes]]) -> Diff:
         """Return what a peer with these heads lacks of a document, in updates below the chunk limit."""
@@ -591,7 +615,7 @@ class Ledger:
         document.load([encoded], self._parked.get(doc, ()), self._withheld(doc))
         document.ahead = True
         self._documents[doc] = document
-        self._journal_rows[doc] = 0
+        self._stored[doc] = _Stored(len(encoded))
         for docs in self._waiting.values():
             docs.discard(doc)
         for replica in document.waiting():
@@ -872,18 +896,30 @@ class Ledger:
         """Store a document as one snapshot instead of many journal rows; tell whether it was done."""
         return await self._rewrite(doc, compact=False)
 
-    async def _compact_between(self, doc: str) -> bool:
-        """Compact while people write without a pause: they wait, but not for long, until the node above has everything."""
+    def upload_begins(self) -> None:
+        """The link up is about to read what it sends: all that is written before it reads goes with it."""
+        self._uploading.set()
+
+    async def _compact_between(self, docs: list[str]) -> None:
+        """Compact while people write without a pause: the next time that all is sent up they wait, but not for long."""
+        self._uploading.clear()
+        # A link that is slow, or stands still, is not waited for: the next round of tidying comes soon.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.TIDY_SECONDS):
+                await self._uploading.wait()
+        if not self._uploading.is_set():
+            return
         with self._jobs.held():
             try:
                 async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS_MAX):
                     self._acknowledged.clear()
-                    while not await self._copied(doc, self.heads[doc].get(self.replica)):
+                    while not await self._all_copied(docs):
                         await self._acknowledged.wait()
                         self._acknowledged.clear()
             except TimeoutError:
-                return False
-            return await self._rewrite(doc, compact=True, local=False)
+                return
+            for doc in docs:
+                await self._tidied(doc, partial(self._rewrite, compact=True, local=False))
 
     async def _rewrite(self, doc: str, *, compact: bool, local: bool = True) -> bool:
         done: list[bool] = []
@@ -910,7 +946,7 @@ class Ledger:
             if len(encoded) >= limits.LOAD_BYTES_LARGE:
                 give_back()
             commit.snapshots[doc] = (encoded, covers)
-            self._journal_rows[doc] = 0
+            self._stored[doc] = _Stored(len(encoded))
             done.append(True)
             return [change]
 
@@ -927,28 +963,24 @@ class Ledger:
         acked = await self.storage.read(lambda view: view.acked(link))
         return acked.get((doc, self.replica), 0) >= own.seq
 
+    async def _all_copied(self, docs: list[str]) -> bool:
+        return all([await self._copied(doc, self.heads[doc].get(self.replica)) for doc in docs])
+
     async def tidy(self, *, copied_soon: bool = False) -> None:
         """Compact and squash what is worth it, and drop documents from memory that were not used since the last time.
 
         Each is one step of the writer, which a person would wait for: while people work, it waits for longer.
         ``copied_soon`` says that what is written now is at the node above within moments.
         """
+        patience = limits.AT_WORK_PATIENCE if self.at_work else 1
+        documents = self._documents
+        due = [doc for doc in self.loaded() if documents[doc].wants_compaction(patience)]
+        uncopied = [doc for doc in due if not await self._tidied(doc, self.compact)]
+        if uncopied and copied_soon and self.at_work:
+            await self._compact_between(uncopied)
         for doc in self.loaded():
-            document = self._documents.get(doc)
-            if document is None:
-                continue
-            patience = limits.AT_WORK_PATIENCE if self.at_work else 1
-            try:
-                if document.wants_compaction(patience) and (
-                    await self.compact(doc)
-                    or (copied_soon and self.at_work and await self._compact_between(doc))
-                ):
-                    continue
-                if self._journal_rows.get(doc, 0) > patience * limits.JOURNAL_ROWS_MAX:
-                    await self.squash(doc)
-            except StateError:
-                # One that cannot be tidied is not in the way of the others.
-                log.exception("%s: it cannot be tidied", doc)
+            if doc in documents and self._stored[doc].wants_snapshot(patience):
+                await self._tidied(doc, self.squash)
 
         async def drop(_commit: Commit) -> list[Change]:
             for doc in [name for name in self._documents if name not in self._used]:
@@ -959,6 +991,14 @@ class Ledger:
             return []
 
         await self._submit(drop, local=False)
+
+    async def _tidied(self, doc: str, step: Callable[[str], Awaitable[bool]]) -> bool:
+        """Tell whether the step was done, or never can be: what cannot be tidied is not in the way of others."""
+        try:
+            return await step(doc)
+        except StateError:
+            log.exception("%s: it cannot be tidied", doc)
+            return True
 
     async def look_again(self) -> None:
         """Look again at the rules whose moment has come."""
@@ -1091,7 +1131,11 @@ class Ledger:
     def _gather(self, change: Change, commit: Commit) -> None:
         doc = change.doc
         commit.journal += [(doc, update) for update in change.journal]
-        self._journal_rows[doc] = self._journal_rows.get(doc, 0) + len(change.journal)
+        if doc not in commit.snapshots:
+            stored = self._stored.setdefault(doc, _Stored())
+            stored.rows += len(change.journal)
+            stored.size += sum(map(len, change.journal))
+            stored.replaced = stored.replaced or bool(change.recompacted)
         for replica in sorted(change.heads):
             head = self._working[doc][replica]
             row = HeadRow(doc, replica, head.seq, head.hash, head.visible, head.cut, self.hlc.last)

@@ -206,41 +206,79 @@ async def test_a_log_is_compacted_when_the_node_above_has_all_of_it(ledger: Ledg
     assert await ledger.compact("items")
 
 
-@pytest.mark.parametrize("copied_soon", [True, False])
-async def test_a_log_that_is_written_without_a_pause_is_compacted_when_the_node_above_comes_along(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, copied_soon: bool
+@pytest.mark.parametrize("link", ["live", "scheduled", "that never acknowledges", "that stands still"])
+async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it_is_sent_up(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, link: str
 ) -> None:
     monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 4)
+    monkeypatch.setattr(limits, "COMPACTION_WAIT_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(limits, "TIDY_SECONDS", 0.3)
     ledger.copied_by = "upstream"
     await move(ledger, 100)
-    most_behind = 0
+    longest, downloading = 0.0, 0
+
+    def now() -> float:
+        return asyncio.get_running_loop().time()
 
     async def people() -> None:
+        nonlocal longest
         while True:
+            began = now()
             ledger.begin_turn(people)
             await move(ledger, 1)
             ledger.end_turn(people)
+            longest = max(longest, now() - began)
 
-    async def the_node_above() -> None:
-        """It has what was written a while ago."""
-        nonlocal most_behind
-        while True:
+    async def the_link_up() -> None:
+        """A run: download for a while, read what is here, send it, and hear later that it arrived."""
+        nonlocal downloading
+        while link != "that stands still":
+            before = ledger.heads["items"][ledger.replica].seq
+            await asyncio.sleep(0.05)
+            downloading = max(downloading, ledger.heads["items"][ledger.replica].seq - before)
+            ledger.upload_begins()
+            await asyncio.sleep(0)
             seq = ledger.heads["items"][ledger.replica].seq
             await asyncio.sleep(0.05)
-            most_behind = max(most_behind, ledger.heads["items"][ledger.replica].seq - seq)
-            await ledger.commit(Commit(acked=[("upstream", "items", ledger.replica, seq)]))
+            if link != "that never acknowledges":
+                await ledger.commit(Commit(acked=[("upstream", "items", ledger.replica, seq)]))
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(people()), group.create_task(the_node_above())]
-        await ledger.tidy(copied_soon=copied_soon)
+        tasks = [group.create_task(people()), group.create_task(the_link_up())]
+        await ledger.tidy(copied_soon=link != "scheduled")
         # People go on afterwards.
         await move(ledger, 5)
         for task in tasks:
             task.cancel()
     kept = len(list((await ledger.log_of("items")).elements(ledger.replica)))
-    assert (kept < 100) == copied_soon, kept
-    if copied_soon:
-        assert most_behind > 0
+    assert (kept < 100) == (link == "live"), kept
+    if link == "live":
+        # They did not wait for the download.
+        assert downloading > 5
+    assert (longest > 0.25) == (link == "that never acknowledges"), longest
+
+
+async def test_what_a_compaction_of_others_left_without_use_is_stored_no_longer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "JOURNAL_BYTES_MIN", 1_000)
+    other = Document("items", Item.__shape__, 7, {})
+    updates = [
+        other.write({"x": [Op("add", "balance", 1)]}, hlc=clock, txid=bytes(16)).journal[0]
+        for clock in range(1, 200)
+    ]
+    for update in updates:
+        await ledger.receive("items", update, lambda _replica: True)
+    await ledger.tidy()
+    whole = await stored_bytes(ledger)
+    assert whole == sum(map(len, updates)), "all of it is of use: nothing was written twice"
+
+    other.log = Log("items", 7, updates)
+    encoded, _ = other.compact(999, bytes(16))
+    await ledger.receive("items", Log("items", 1, [encoded]).diff({7: 199}), lambda _replica: True)
+    await ledger.tidy()
+    assert await stored_bytes(ledger) < whole / 20
+    assert await ledger.state_digest("items") == other.fold.digest()
 
 
 async def test_who_closes_while_transactions_wait_for_a_compaction_loses_none_of_them() -> None:
