@@ -62,7 +62,7 @@ from crdtsync.storage.base import (
 from crdtsync.storage.watched import WatchedStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import date
 
     from crdtsync.node.beside import Beside
@@ -883,18 +883,59 @@ class Ledger:
                     stable = False
         return upto
 
-    async def compact(self, doc: str) -> bool:
-        """Compact the own log of a document, and store the document as one snapshot; tell whether it was done.
+    async def compact(self, doc: str, *, local: bool = True) -> bool:
+        """Compact the own log of a document; tell whether it was done. What it replaces is stored until a snapshot is made.
 
-        A document that holds a compaction waiting for its other parts is left for later: what it replaces must stay. So
-        is one that the node above does not hold whole: if this disk were lost while the compaction is on its way, what
-        arrived of it could never be shown, and what it replaces would be nowhere.
+        One that the node above does not hold whole is left for later: if this disk were lost while the compaction is on
+        its way, what arrived of it could never be shown, and what it replaces would be nowhere.
         """
-        return await self._rewrite(doc, compact=True)
+
+        async def prepare(_commit: Commit) -> list[Change]:
+            document = await self.document(doc)
+            if not await self._copied(doc, document.heads.get(self.replica)):
+                return []
+            async with self._borrowed_log(document):
+                stamp = self.hlc.tick(self.clock.now_ms())
+                with self.quarantine.reading(doc):
+                    return [document.compact(stamp, self.clock.random_bytes(16))]
+
+        return bool(await self._submit(prepare, local=local, alone=True))
 
     async def squash(self, doc: str) -> bool:
-        """Store a document as one snapshot instead of many journal rows; tell whether it was done."""
-        return await self._rewrite(doc, compact=False)
+        """Store a document as one snapshot instead of many journal rows; tell whether it was done.
+
+        A document that holds a compaction waiting for its other parts is left for later: what it replaces must stay.
+        """
+        done: list[bool] = []
+
+        async def prepare(commit: Commit) -> list[Change]:
+            document = await self.document(doc)
+            if document.unfinished():
+                return []
+            covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
+            async with self._borrowed_log(document) as logs:
+                with self.quarantine.reading(doc):
+                    encoded = logs.encode()
+            if len(encoded) >= limits.LOAD_BYTES_LARGE:
+                give_back()
+            commit.snapshots[doc] = (encoded, covers)
+            self._stored[doc] = _Stored(len(encoded))
+            done.append(True)
+            return [Change(doc, document.shape.category)]
+
+        await self._submit(prepare, alone=True)
+        return bool(done)
+
+    @contextlib.asynccontextmanager
+    async def _borrowed_log(self, document: Document) -> AsyncIterator[Log]:
+        """Load the log of a document where it is not in memory, and let it go again."""
+        kept = document.log is not None
+        _, logs = await self._with_log(document.doc)
+        try:
+            yield logs
+        finally:
+            if not kept:
+                document.log = None
 
     def upload_begins(self) -> None:
         """The link up is about to read what it sends: all that is written before it reads goes with it."""
@@ -919,39 +960,7 @@ class Ledger:
             except TimeoutError:
                 return
             for doc in docs:
-                await self._tidied(doc, partial(self._rewrite, compact=True, local=False))
-
-    async def _rewrite(self, doc: str, *, compact: bool, local: bool = True) -> bool:
-        done: list[bool] = []
-
-        async def prepare(commit: Commit) -> list[Change]:
-            document = await self.document(doc)
-            own = document.heads.get(self.replica)
-            if document.unfinished() or (compact and not await self._copied(doc, own)):
-                return []
-            covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
-            kept = document.log is not None
-            document, log = await self._with_log(doc)
-            change = Change(doc, document.shape.category)
-            try:
-                with self.quarantine.reading(doc):
-                    if compact:
-                        stamp = self.hlc.tick(self.clock.now_ms())
-                        encoded, change = document.compact(stamp, self.clock.random_bytes(16))
-                    else:
-                        encoded = log.encode()
-            finally:
-                if not kept:
-                    document.log = None
-            if len(encoded) >= limits.LOAD_BYTES_LARGE:
-                give_back()
-            commit.snapshots[doc] = (encoded, covers)
-            self._stored[doc] = _Stored(len(encoded))
-            done.append(True)
-            return [change]
-
-        await self._submit(prepare, local=local, alone=True)
-        return bool(done)
+                await self._tidied(doc, partial(self.compact, local=False))
 
     async def _copied(self, doc: str, own: Head | None) -> bool:
         """Tell whether the own log of a document has anything, and the node above, where there is one, has it all."""
@@ -978,8 +987,9 @@ class Ledger:
         uncopied = [doc for doc in due if not await self._tidied(doc, self.compact)]
         if uncopied and copied_soon and self.at_work:
             await self._compact_between(uncopied)
+        compacted = set() if self.at_work else {*due} - {*uncopied}
         for doc in self.loaded():
-            if doc in documents and self._stored[doc].wants_snapshot(patience):
+            if doc in documents and (doc in compacted or self._stored[doc].wants_snapshot(patience)):
                 await self._tidied(doc, self.squash)
 
         async def drop(_commit: Commit) -> list[Change]:

@@ -17,14 +17,14 @@ from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLa
 from crdtsync.state import cells as lattice
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch, keys_in
 from crdtsync.state.fold import Fold, ReadRow, check_batch, check_batches
-from crdtsync.state.log import Log
 from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
-from crdtsync.state.update import Run, Update, append_update, read_update, split_update, write_update
+from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from crdtsync.schema.shape import Shape
+    from crdtsync.state.log import Log
 
 
 @dataclass(slots=True)
@@ -184,11 +184,11 @@ class Document:
                     if run.end > ends.get(replica, 0):
                         ends[replica] = run.end
                         newest.update((replica, element) for element in run.elements[-1:])
-        self._check_ends(ends, newest, self.heads)
+        self._check_ends(ends, newest)
 
-    def _check_ends(self, ends: Mapping[int, int], newest: Mapping[int, bytes], heads: Heads) -> None:
+    def _check_ends(self, ends: Mapping[int, int], newest: Mapping[int, bytes]) -> None:
         """A journal that lost its last rows has no hole: only the heads tell."""
-        for replica, head in heads.items():
+        for replica, head in self.heads.items():
             end = ends.get(replica, 0)
             if end != head.seq or (end and batch_hash(newest.get(replica, b"")) != head.hash):
                 raise UpdateInvalid(
@@ -209,6 +209,9 @@ class Document:
                 self._note_replaced(replica, batch.compaction[0])
             if (replica, batch.seq) not in self._parked:
                 self._fold(replica, batch, data)
+            if replica == self.replica and batch.compaction is not None:
+                # What it replaces may still lie in the journal before it.
+                self.fold.compacted(replica)
         else:
             self._enqueue(replica, batch, data)
 
@@ -639,16 +642,15 @@ class Document:
         superseded = self.fold.superseded.get(self.replica, 0)
         return superseded > patience * max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
 
-    def compact(self, hlc: int, txid: bytes) -> tuple[bytes, Change]:
-        """Return the compacted document as bytes, and the change; the caller stores both.
+    def compact(self, hlc: int, txid: bytes) -> Change:
+        """Replace the own log by the join of what is alive in it; what others wrote is not touched.
 
-        The own log becomes the join of what is alive in it. The state stays what it is, so what others wrote is not
-        folded again: the own log alone is, as it was written, and with it in the place of the own cells the digest must be
-        the same.
+        The state stays what it is: the own log is folded as it was written, and with it in the place of the own cells the
+        digest must be the same. The log must be loaded.
 
         Raises:
-            CompactionLoss: the compacted document does not fold to the same state.
-            UpdateInvalid: the compacted log is not one that can be loaded.
+            CompactionLoss: the compacted log does not fold to the same state.
+            UpdateInvalid: it is not one that can be loaded, or nothing is loaded.
         """
         if self.log is None:
             raise UpdateInvalid(f"{self.doc}: the log is not loaded")
@@ -658,26 +660,32 @@ class Document:
             for doc, seq in decode_batch(element).parts.items():
                 parts[doc] = max(parts.get(doc, 0), seq)
         batches, rows = self._compaction_batches(head, hlc, txid, parts)
-        log = Log(self.doc, self.replica, [self.log.encode()])
-        log.compact(batches)
-        encoded = log.encode()
-        written = read_update(encoded)
-        own = Fold(self.doc, self.shape)
-        for run in written.runs[self.replica]:
-            for data in run.elements:
-                own.add(self.replica, decode_batch(data), data)
-        if self.fold.digest_with(self.replica, own) != self.fold.digest():
-            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
+        update = write_update({self.replica: [Run(head.seq, batches)]}, {self.replica: head.seq})
+        self._check_compacted(head, update)
         end = head.seq + len(batches)
-        compacted = Head(end, batch_hash(batches[-1]), end, end)
-        self._check_ends(*_ends_of(written), {**self.heads, self.replica: compacted})
         change = Change(self.doc, self.shape.category, hlc=hlc)
+        change.journal.append(update)
         change.recompacted.append((self.replica, head.seq, rows))
         change.heads.add(self.replica)
-        self.heads[self.replica], self.log = compacted, log
+        self.ahead = True
+        self.heads[self.replica] = Head(end, batch_hash(batches[-1]), end, end)
         self._note_replaced(self.replica, head.seq)
         self.fold.compacted(self.replica)
-        return encoded, change
+        return change
+
+    def _check_compacted(self, head: Head, update: bytes) -> None:
+        """Judge a compaction of the own log by the bytes that are to be stored."""
+        written = read_update(update)
+        own, seq, chain = Fold(self.doc, self.shape), head.seq, head.hash
+        for run in written.runs[self.replica]:
+            for data in run.elements:
+                batch = decode_batch(data)
+                if batch.seq != seq + 1 or batch.prev != chain:
+                    raise UpdateInvalid(f"{self.doc}: a compaction that does not continue its log")
+                own.add(self.replica, batch, data)
+                seq, chain = batch.seq, batch_hash(data)
+        if self.fold.digest_with(self.replica, own) != self.fold.digest():
+            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
 
     def _compaction_batches(
         self, head: Head, hlc: int, txid: bytes, parts: Mapping[str, int]
@@ -714,12 +722,6 @@ class Document:
             chain = batch_hash(data)
             result.append(data)
         return result, [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]
-
-
-def _ends_of(update: Update) -> tuple[dict[int, int], dict[int, bytes]]:
-    """Return where each log of an update ends, and its last element."""
-    last = {replica: runs[-1] for replica, runs in update.runs.items() if runs and runs[-1].elements}
-    return {r: run.end for r, run in last.items()}, {r: run.elements[-1] for r, run in last.items()}
 
 
 def _joined(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:

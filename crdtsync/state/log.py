@@ -79,13 +79,3 @@ class Log:
             array = self._array(replica)
             at = len(array) - back
             return bytes(array[at]) if at >= 0 else None
-
-    def compact(self, batches: list[bytes]) -> None:
-        """Replace the whole log of the own replica by ``batches``, in one yrs transaction."""
-        with self._contained():
-            array = self._array(self._replica)
-            old = len(array)
-            with self._yrs.transaction():
-                for batch in batches:
-                    array.append(batch)
-                del array[0:old]

@@ -339,10 +339,10 @@ class Cluster:
 
         compact = ledger.compact
 
-        async def told(doc: str) -> bool:
+        async def told(doc: str, *, local: bool = True) -> bool:
             member.compacting = doc
             try:
-                return await compact(doc)
+                return await compact(doc, local=local)
             finally:
                 member.compacting = None
 

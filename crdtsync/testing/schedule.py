@@ -197,6 +197,8 @@ class Schedule:
         async def compact() -> None:
             for doc in self.dice.sample(own, min(len(own), 2)):
                 self.injected["compacted"] += await ledger.compact(doc)
+                if self.dice.random() < 0.5:
+                    await ledger.squash(doc)
 
         await self._guarded(member, compact())
         return True

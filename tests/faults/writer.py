@@ -94,7 +94,9 @@ async def _write_for_ever(folder: Path, seed: int) -> None:
                 os.write(log, line)
                 os.write(sys.stdout.fileno(), line)
                 if number % COMPACT_EVERY == 0:
-                    await node.ledger.compact(dice.choice(sorted(node.ledger.heads)))
+                    doc = dice.choice(sorted(node.ledger.heads))
+                    await node.ledger.compact(doc)
+                    await node.ledger.squash(doc)
                     await node.ledger.storage.checkpoint()
 
         print("ready", flush=True)

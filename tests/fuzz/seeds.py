@@ -55,8 +55,9 @@ class _Node:
 
     def compact(self) -> Log:
         """Return the log as it is after a compaction."""
-        encoded, _ = self.document.compact(self._hlc + 1, TXID)
-        return Log(self.document.doc, 0, [encoded])
+        self.document.settle(self.document.compact(self._hlc + 1, TXID))
+        assert self.document.log is not None
+        return Log(self.document.doc, 0, [self.document.log.encode()])
 
 
 def update_seeds() -> Iterator[Seed]:

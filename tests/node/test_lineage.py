@@ -153,7 +153,7 @@ async def test_after_a_compaction_what_is_alive_is_told_and_what_was_replaced_is
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 3)
-    monkeypatch.setattr(limits, "AT_WORK_PATIENCE", 1)
+    monkeypatch.setattr(limits, "AT_WORK_SECONDS", 0.0)
     gestao = await shop.open("gestao")
     await add_product(gestao)
     for cents in range(10):

@@ -110,7 +110,8 @@ def test_a_compaction_of_the_witness_keeps_its_ceilings() -> None:
     ]
     rows, digest = witness.fold.rows(witness.fold.keys()), witness.fold.digest()
     witness.log = Log("items", 3, [*updates, *own])
-    encoded, _ = witness.compact(NOW + 3, TX)
+    witness.settle(witness.compact(NOW + 3, TX))
+    encoded = witness.log.encode()
     reader = document(4)
     deliver(reader, Log("items", 9, [encoded]).diff({}))
     assert reader.fold.digest() == digest
@@ -125,7 +126,8 @@ def test_stamps_of_an_update_are_told_apart_by_how_late_they_are() -> None:
     # A compaction is stamped rightly and preserves the wrong stamp.
     fresh = document(1)
     fresh.log = Log("items", 1, [name(fresh, NOW + YEARS, "b")])
-    encoded, _ = fresh.compact(NOW, TX)
+    fresh.settle(fresh.compact(NOW, TX))
+    encoded = fresh.log.encode()
     reader = document(4)
     change = deliver(reader, encoded)
     assert change.hlc == NOW + YEARS

@@ -100,7 +100,8 @@ class World:
             return
         source.log = Log("items", replica, self.held[replica])
         self.clocks[replica] += 1
-        encoded, _ = source.compact(self.clocks[replica], b"t" * 16)
+        source.settle(source.compact(self.clocks[replica], b"t" * 16))
+        encoded = source.log.encode()
         self.held[replica] = [encoded]
         said = read_update(encoded)
         whole = write_update({replica: said.runs[replica]}, {replica: said.deleted[replica]})

@@ -286,7 +286,7 @@ def test_compaction_keeps_the_state_for_whoever_has_any_part_of_the_log(seed: in
     for update in updates[: random.randint(0, 59)]:
         deliver(partly, update)
     a.log = Log("items", 1, updates)
-    encoded, _ = a.compact(100, TX)
+    encoded, _ = compacted(a, 100, TX)
     assert len(encoded) < sum(map(len, updates))
     for target in (late, partly):
         clocks = {1: target.heads[1].seq} if target.heads else {}
@@ -303,10 +303,18 @@ def test_a_hole_in_a_log_that_no_deletion_explains_is_refused() -> None:
     updates = [write(a, clock, x=[Op("write", "name", "a")]) for clock in (1, 2)]
     deliver(b, updates[0])
     a.log = Log("items", 1, updates)
-    encoded, _ = a.compact(9, TX)
+    encoded, _ = compacted(a, 9, TX)
     holed = read_update(_diff(encoded, {1: 1}))
     with pytest.raises(UpdateInvalid, match="not deleted"):
         deliver(b, write_update(holed.runs))
+
+
+def compacted(source: Document, hlc: int, txid: bytes) -> tuple[bytes, Change]:
+    """Compact a log for good; return the document as bytes, and the change."""
+    change = source.compact(hlc, txid)
+    source.settle(change)
+    assert source.log is not None
+    return source.log.encode(), change
 
 
 def _compacted(monkeypatch: pytest.MonkeyPatch, rows_per_batch: int) -> tuple[Document, Document, bytes]:
@@ -317,7 +325,7 @@ def _compacted(monkeypatch: pytest.MonkeyPatch, rows_per_batch: int) -> tuple[Do
     for update in updates:
         deliver(b, update)
     a.log = Log("items", 1, updates)
-    encoded, _ = a.compact(9, TX)
+    encoded, _ = compacted(a, 9, TX)
     return a, b, encoded
 
 
@@ -334,7 +342,7 @@ def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_plac
     again.load([encoded])
     later = write(again, 10, k4=[Op("write", "name", "b")])
     again.log = Log("items", 1, [encoded, later])
-    encoded, change = again.compact(11, TX)
+    encoded, change = compacted(again, 11, TX)
     received = deliver(b, _diff(encoded, {1: 4}))
     assert received.recompacted == change.recompacted
     assert b.fold.digest() == again.fold.digest()
@@ -388,7 +396,7 @@ def test_a_compaction_that_drops_a_write_is_refused() -> None:
     for update in updates:
         deliver(b, update)
     a.log = Log("items", 1, updates)
-    encoded, _ = a.compact(9, TX)
+    encoded, _ = compacted(a, 9, TX)
     forged = read_update(encoded)
     batch = decode_batch(forged.runs[1][1].elements[0])
     group = batch.groups[0]

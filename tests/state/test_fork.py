@@ -74,8 +74,7 @@ class Writer:
         return twin
 
     def compact(self) -> Writer:
-        encoded, _ = self.document.compact(self.clock + 1, bytes(16))
-        self.document.log = Log("things", OLD, [encoded])
+        self.document.settle(self.document.compact(self.clock + 1, bytes(16)))
         return self
 
     def branch(self) -> Branch:

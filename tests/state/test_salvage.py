@@ -87,7 +87,7 @@ def test_a_lost_end_keeps_its_place() -> None:
     assert (filled.end, end) == (4, 2)
 
 
-@pytest.mark.parametrize("step", ["apply", "diff", "encode", "elements", "element", "compact"])
+@pytest.mark.parametrize("step", ["apply", "diff", "encode", "elements", "element"])
 def test_whatever_yrs_raises_in_any_step_is_a_broken_log(step: str) -> None:
     class Panic(BaseException):
         """As pyo3 raises it: no Exception."""
@@ -98,6 +98,6 @@ def test_whatever_yrs_raises_in_any_step_is_a_broken_log(step: str) -> None:
 
     log = Log("items", REPLICA)
     log._yrs = Yrs()  # type: ignore[assignment]
-    arguments = {"apply": (b"",), "diff": ({},), "elements": (1,), "element": (1, 0), "compact": ([],)}
+    arguments = {"apply": (b"",), "diff": ({},), "elements": (1,), "element": (1, 0)}
     with pytest.raises(LogBroken, match="Panic"):
         getattr(log, step)(*arguments.get(step, ()))

@@ -68,7 +68,7 @@ def test_an_element_that_is_cut_off_is_refused(cut: int) -> None:
 
 def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
-    log.compact([b"c" * 90, b"d" * 90, b"e" * 90])
+    log.apply(write_update({7: [Run(2, [b"c" * 90, b"d" * 90, b"e" * 90])]}, {7: 2}))
     pieces = list(split_update(read_update(log.diff({7: 2})), 100))
     assert [piece.deleted for piece in pieces] == [{}, {}, {7: 2}]
 
@@ -76,7 +76,7 @@ def test_the_deletion_of_a_compacted_prefix_travels_last_to_who_has_all_of_it() 
 @pytest.mark.parametrize("held", [0, 1])
 def test_who_lacks_some_of_a_compacted_prefix_hears_at_once_that_all_of_it_is_deleted(held: int) -> None:
     log = Log("d", 7, [append_update(7, 0, [b"a" * 90, b"b" * 90])])
-    log.compact([b"c" * 90, b"d" * 90])
+    log.apply(write_update({7: [Run(2, [b"c" * 90, b"d" * 90])]}, {7: 2}))
     pieces = list(split_update(read_update(log.diff({7: held})), 100))
     assert [piece.deleted for piece in pieces] == [{7: 2}, {7: 2}]
     again = Log("d", 9, [append_update(7, 0, [b"a" * 90])] if held else [])
