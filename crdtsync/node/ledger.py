@@ -913,9 +913,9 @@ class Ledger:
             if document.unfinished():
                 return []
             covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
-            async with self._borrowed_log(document) as logs:
+            async with self._borrowed_log(document):
                 with self.quarantine.reading(doc):
-                    encoded = logs.encode()
+                    encoded = document.snapshot()
             if len(encoded) >= limits.LOAD_BYTES_LARGE:
                 give_back()
             commit.snapshots[doc] = (encoded, covers)
@@ -927,12 +927,12 @@ class Ledger:
         return bool(done)
 
     @contextlib.asynccontextmanager
-    async def _borrowed_log(self, document: Document) -> AsyncIterator[Log]:
+    async def _borrowed_log(self, document: Document) -> AsyncIterator[None]:
         """Load the log of a document where it is not in memory, and let it go again."""
         kept = document.log is not None
-        _, logs = await self._with_log(document.doc)
+        await self._with_log(document.doc)
         try:
-            yield logs
+            yield
         finally:
             if not kept:
                 document.log = None

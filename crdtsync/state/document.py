@@ -637,6 +637,28 @@ class Document:
             for update in change.journal:
                 self.log.apply(update)
 
+    def snapshot(self) -> bytes:
+        """Return the whole document as one update, which may stand for all that is stored of it. The log must be loaded.
+
+        It is judged as it will be read: without a hole, and each log up to its head.
+
+        Raises:
+            UpdateInvalid: it lacks something, or the log is not loaded.
+        """
+        encoded = self._loaded_log().encode()
+        ends: dict[int, int] = {}
+        newest: dict[int, bytes] = {}
+        for replica, runs in read_update(encoded).runs.items():
+            ends[replica] = runs[-1].end
+            newest.update((replica, element) for element in runs[-1].elements[-1:])
+        self._check_ends(ends, newest)
+        return encoded
+
+    def _loaded_log(self) -> Log:
+        if self.log is None:
+            raise UpdateInvalid(f"{self.doc}: the log is not loaded")
+        return self.log
+
     def wants_compaction(self, patience: int = 1) -> bool:
         """Tell whether the own log holds ``patience`` times as many superseded writes as make a compaction worth while."""
         superseded = self.fold.superseded.get(self.replica, 0)
@@ -652,11 +674,9 @@ class Document:
             CompactionLoss: the compacted log does not fold to the same state.
             UpdateInvalid: it is not one that can be loaded, or nothing is loaded.
         """
-        if self.log is None:
-            raise UpdateInvalid(f"{self.doc}: the log is not loaded")
         head = self.heads[self.replica]
         parts: dict[str, int] = {}
-        for element in self.log.elements(self.replica):
+        for element in self._loaded_log().elements(self.replica):
             for doc, seq in decode_batch(element).parts.items():
                 parts[doc] = max(parts.get(doc, 0), seq)
         batches, rows = self._compaction_batches(head, hlc, txid, parts)

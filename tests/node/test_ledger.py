@@ -105,6 +105,26 @@ async def test_compaction_shrinks_the_store_and_keeps_the_state(ledger: Ledger) 
     assert digest == await ledger.state_digest("items")
 
 
+async def test_a_compaction_is_kept_in_the_journal_and_not_made_again_after_a_restart(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 3)
+    await move(ledger, 20)
+    before, size = await ledger.state_digest("items"), await stored_bytes(ledger)
+    assert (await ledger.document("items")).wants_compaction()
+    assert await ledger.compact("items")
+    assert 0 < await stored_bytes(ledger) - size < 500
+    assert await ledger.storage.read(lambda view: view.snapshot("items")) is None
+    for _ in range(2):
+        document = await ledger.document("items")
+        assert not document.wants_compaction()
+        assert len((await ledger.log_of("items")).elements(ledger.replica)) == 1
+        assert await ledger.state_digest("items") == before
+        ledger.unload()
+    await move(ledger, 1)
+    assert [row[-3] for row in await rows(ledger)] == [21]
+
+
 async def test_a_compaction_behind_a_write_that_waits_for_its_commit_keeps_that_write(ledger: Ledger) -> None:
     await move(ledger, 20)
     await asyncio.gather(move(ledger, 1), move(ledger, 1), ledger.compact("items"), move(ledger, 1))

@@ -494,6 +494,18 @@ def test_a_document_whose_log_is_not_loaded_is_not_compacted() -> None:
         a.compact(9, TX)
 
 
+def test_a_snapshot_that_lacks_the_end_of_a_log_is_not_returned() -> None:
+    a = document(1)
+    updates = [write(a, clock, x=[Op("write", "name", f"n{clock}")]) for clock in (1, 2)]
+    a.log = Log("items", 1, updates[:1])
+    with pytest.raises(UpdateInvalid, match="ends at batch 1 of replica 1, the head says 2"):
+        a.snapshot()
+    a.log.apply(updates[1])
+    again = Document("items", a.shape, 1, a.heads)
+    again.load([a.snapshot()])
+    assert again.fold.digest() == a.fold.digest()
+
+
 def test_a_compaction_that_folds_to_something_else_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     a = document(1)
     updates = [write(a, clock, x=[Op("write", "name", f"n{clock}")]) for clock in (1, 2)]
