@@ -14,8 +14,9 @@ from crdtsync import limits
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.node import SystemClock, table_specs
 from crdtsync.schema import Identity, Role, Schema
-from crdtsync.state.document import Document, Op
-from crdtsync.state.update import append_update, read_update
+from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, encode_batch
+from crdtsync.state.document import Op
+from crdtsync.state.update import append_update
 from crdtsync.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -97,16 +98,19 @@ class Sent:
 
 
 def sent(count: int) -> Sent:
-    """Return the catalogue as a bulk load at another node writes it."""
-    document = Document(DOC, SHAPE, WRITER, {})
+    """Return the catalogue as a bulk load at another node writes it: the same bytes, without a document to write them."""
+    fields = tuple(SHAPE.fields)
     batches: list[bytes] = []
-    block: dict[str, list[Op]] = {}
+    block: list[tuple[Any, ...]] = []
+    chain = GENESIS
     for number, (key, values) in enumerate(products(count), 1):
-        block[key] = [Op("write", name, values[name]) for name in SHAPE.fields]
+        block.append((key, *(values[name] for name in fields)))
         if len(block) == limits.ROWS_PER_BATCH or number == count:
-            change = document.write(block, hlc=number << 16, txid=number.to_bytes(16, "big"))
-            batches += read_update(change.journal[0]).runs[WRITER][0].elements
-            block = {}
+            groups = (Group(fields, tuple(block)),)
+            txid = number.to_bytes(16, "big")
+            batches.append(encode_batch(Batch(len(batches) + 1, number << 16, chain, txid, {}, "", groups)))
+            chain = batch_hash(batches[-1])
+            block = []
     updates: list[bytes] = []
     first = size = 0
     for place, batch in enumerate(batches):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import tempfile
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -12,11 +13,17 @@ from typing import TYPE_CHECKING
 from benchmarks.catalogue import SCHEMA, WRITER, ledger
 from benchmarks.measure import Figure, Sizes
 from crdtsync.schema import Identity, Role
-from crdtsync.state.document import Document, Op
+from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, encode_batch
+from crdtsync.state.document import Op
+from crdtsync.state.fold import Fold
+from crdtsync.state.update import append_update
 from crdtsync.storage import ChangeRow, Commit, HeadRow, ReplicaRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crdtsync.node.ledger import Ledger
+    from crdtsync.state.document import Document
 
 TARGET = 1.25
 DOC = "stock/loja1"
@@ -25,32 +32,46 @@ _KEYS = 2_000
 _PER_COMMIT = 5_000
 
 
-def _sale(number: int) -> dict[str, list[Op]]:
+def sale(number: int) -> dict[str, list[Op]]:
     """One unit less of one product: an operation as a sale writes it."""
     return {f"p{number % _KEYS}": [Op("add", "balance", -1_000, f"sales/loja1/{number}")]}
+
+
+def written(operations: int) -> Iterator[tuple[Batch, bytes]]:
+    """Yield the batches of so many transactions of one sale each, as a document writes them."""
+    chain, totals = GENESIS, Counter[str]()
+    for number in range(operations):
+        ((key, (op,)),) = sale(number).items()
+        totals[key] += op.value
+        groups = (Group((op.slot,), ((key, (totals[key], op.cause)),)),)
+        batch = Batch(number + 1, (number + 1) << 16, chain, number.to_bytes(16, "big"), {}, "", groups)
+        data = encode_batch(batch)
+        chain = batch_hash(data)
+        yield batch, data
 
 
 async def _build(folder: Path, operations: int) -> None:
     """Make a store whose document has seen `operations` transactions of one operation each."""
     target = ledger(folder, LOJA)
-    document = Document(DOC, SCHEMA.shape("stock"), WRITER, {})
+    newest: dict[str, tuple[Batch, bytes]] = {}
     async with target.storage as storage:
         row = ReplicaRow(WRITER, LOJA.device, LOJA.role.value, LOJA.store, LOJA.account)
         await storage.commit(Commit(meta={"replica": WRITER.to_bytes(7, "big")}, replicas=[row]))
-        for first in range(0, operations, _PER_COMMIT):
-            commit = Commit()
-            for number in range(first, min(first + _PER_COMMIT, operations)):
-                change = document.write(
-                    _sale(number), hlc=(number + 1) << 16, txid=number.to_bytes(16, "big")
-                )
-                commit.journal.append((DOC, change.journal[0]))
-                commit.changes.append(ChangeRow(DOC, *change.touched[0]))
-            head = document.heads[WRITER]
-            commit.heads.append(
-                HeadRow(DOC, WRITER, head.seq, head.hash, head.visible, head.cut, operations << 16)
-            )
-            commit.records["stock"] = document.fold.rows(document.fold.keys())
-            await storage.commit(commit)
+        commit = Commit()
+        for batch, data in written(operations):
+            (key,) = batch.keys()
+            newest[key] = batch, data
+            commit.journal.append((DOC, append_update(WRITER, batch.seq - 1, [data])))
+            commit.changes.append(ChangeRow(DOC, WRITER, batch.seq, (key,)))
+            if batch.seq % _PER_COMMIT == 0 or batch.seq == operations:
+                end = batch_hash(data)
+                commit.heads.append(HeadRow(DOC, WRITER, batch.seq, end, batch.seq, batch.seq, batch.hlc))
+                await storage.commit(commit)
+                commit = Commit()
+        fold = Fold(DOC, SCHEMA.shape("stock"))
+        for batch, data in newest.values():
+            fold.add(WRITER, batch, data)
+        await storage.commit(Commit(records={"stock": fold.rows(fold.keys())}))
 
 
 def _turn(number: int) -> tuple[int, int]:
@@ -60,13 +81,13 @@ def _turn(number: int) -> tuple[int, int]:
 
 async def _durable(target: Ledger, number: int) -> float:
     begun = perf_counter()
-    await target.write({DOC: _sale(number)})
+    await target.write({DOC: sale(number)})
     return perf_counter() - begun
 
 
 def _in_memory(document: Document, number: int) -> float:
     begun = perf_counter()
-    change = document.write(_sale(number), hlc=(1 << 56) + number, txid=number.to_bytes(16, "big"))
+    change = document.write(sale(number), hlc=(1 << 56) + number, txid=number.to_bytes(16, "big"))
     document.settle(change)
     return perf_counter() - begun
 
