@@ -15,7 +15,6 @@ from benchmarks.report import environment, markdown
 from crdtsync.limits import ROWS_PER_BATCH
 from crdtsync.state.document import Document, Op
 from crdtsync.state.update import read_update
-from tests.chromium import needs_chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +32,11 @@ TINY = Sizes(
 )
 
 
-@pytest.mark.parametrize(
-    "name", [*(name for name in MEASURES if name != "page"), pytest.param("page", marks=needs_chromium)]
-)
+# `make bench-quick` measures these too, and takes its time.
+SLOW = {"latency", "crowd", "page"}
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if name not in SLOW])
 def test_a_figure_is_measured_and_is_above_nothing(name: str) -> None:
     figures = run(TINY, [name])
     assert figures
