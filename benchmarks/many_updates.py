@@ -51,7 +51,7 @@ async def _fill(target: Ledger, size: int) -> list[float]:
         if len(waiting) == _AT_ONCE or number == size:
             await asyncio.gather(*waiting)
             waiting.clear()
-            if (await target.document(STOCK_DOC)).wants_compaction():
+            if (await target.document(STOCK_DOC)).compaction_due() > 1:
                 await target.compact(STOCK_DOC)
                 await target.squash(STOCK_DOC)
             now = perf_counter()

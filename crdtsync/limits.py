@@ -325,8 +325,9 @@ JOURNAL_BYTES_MIN = 4 << 20
 AT_WORK_PATIENCE = 2
 """While people work at a node, a compaction or a snapshot waits until there is so many times as much of it to do."""
 
-COMPACTION_WAIT_SECONDS_MAX = 5.0
-"""How long transactions wait at most, when a compaction is due and what is being sent up is all that the node above lacks, seconds."""
+COMPACTION_WAIT_SECONDS = 2.5
+"""How long transactions wait at most, when a compaction is due and what is being sent up is all that the node above lacks, seconds:
+times as much as there is more to do than makes one worth while."""
 
 CONTROL_SECONDS_MAX = 5.0
 """How long the greeting and the request of a control connection may each take, seconds; answers take what they take."""

@@ -57,7 +57,7 @@ def texts() -> Iterator[str | tuple[str, str]]:
     found: dict[str | tuple[str, str], None] = {}
     for _, _, message, _, _ in extract_from_dir(SOURCE, METHODS, keywords=KEYWORDS):
         found[message if isinstance(message, str) else (message[0], message[1])] = None
-    for command in (main, *main.commands.values()):
+    for command in (main, *main.built_in().values()):
         if not command.callback.__module__.startswith("crdtsync."):
             continue
         found |= {part: None for part, is_prose in help_parts(command.help or "") if is_prose}

@@ -38,7 +38,7 @@ with; in JSON they are English. Lists come in pages: what an answer says as `aft
 def drawn() -> str:
     """Return the page."""
     parts = [_HEAD]
-    for name, command in main.commands.items():
+    for name, command in main.built_in().items():
         parts.append("\n".join(_section(name, command)))
     return "\n".join(parts)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.demo.relay import Relay
 from crdtsync.errors import CrdtsyncError, NodeGone
 from crdtsync.monitor.tokens import address_of
+from crdtsync.node.caller import call
 from crdtsync.node.config import NodeConfig, load_config, write_config
-from crdtsync.node.control import call
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:

@@ -7,17 +7,50 @@ from __future__ import annotations
 
 import click
 
-from crdtsync.cli.compare import diff, log
-from crdtsync.cli.decide import note, pendencies, pendency, person, resolve, seen, undo
-from crdtsync.cli.enrol import approve, devices, join, pair, recover, revoke
-from crdtsync.cli.inspect import adapters, show, status, verify, version
-from crdtsync.cli.keep import backup, doctor, restore, unit, upgrade
-from crdtsync.cli.operate import init, monitor, repair, run, set_
 from crdtsync.cli.output import Group
-from crdtsync.cli.simulate import simulate
-from crdtsync.cli.track import alerts, first, history, network, pause, queue, resume, sync
 from crdtsync.cli.words import lang_option
 
+_VERBS = {
+    "init": "start:init",
+    "run": "start:run",
+    "monitor": "operate:monitor",
+    "set": "operate:set_",
+    "show": "inspect:show",
+    "status": "inspect:status",
+    "verify": "inspect:verify",
+    "repair": "operate:repair",
+    "adapters": "inspect:adapters",
+    "simulate": "simulate:simulate",
+    "version": "inspect:version",
+    "sync": "track:sync",
+    "queue": "track:queue",
+    "history": "track:history",
+    "network": "track:network",
+    "alerts": "track:alerts",
+    "pause": "track:pause",
+    "resume": "track:resume",
+    "first": "track:first",
+    "pendencies": "decide:pendencies",
+    "pendency": "decide:pendency",
+    "resolve": "decide:resolve",
+    "undo": "decide:undo",
+    "seen": "decide:seen",
+    "note": "decide:note",
+    "person": "decide:person",
+    "log": "compare:log",
+    "diff": "compare:diff",
+    "pair": "enrol:pair",
+    "join": "enrol:join",
+    "devices": "enrol:devices",
+    "approve": "enrol:approve",
+    "revoke": "enrol:revoke",
+    "recover": "enrol:recover",
+    "doctor": "keep:doctor",
+    "backup": "keep:backup",
+    "restore": "keep:restore",
+    "upgrade": "keep:upgrade",
+    "unit": "keep:unit",
+}
 # Not a docstring: click's mark for "keep these lines" is the character \b, not the two of a raw string.
 _HELP = """Offline-first replication for retail: Gestão, Loja and Caixa.
 
@@ -35,19 +68,7 @@ Exit codes: 0 all is well, 1 a finding, 2 wrong usage, 3 a fault of the environm
 """
 
 
-@click.group(cls=Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, verbs=_VERBS, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @lang_option
 def main() -> None:
     """See ``_HELP``."""
-
-
-COMMANDS = (
-    *(init, run, monitor, set_, show, status, verify, repair, adapters, simulate, version),
-    *(sync, queue, history, network, alerts, pause, resume, first),
-    *(pendencies, pendency, resolve, undo, seen, note, person),
-    *(log, diff),
-    *(pair, join, devices, approve, revoke, recover),
-    *(doctor, backup, restore, upgrade, unit),
-)
-for command in COMMANDS:
-    main.add_command(command)

@@ -26,14 +26,12 @@ from crdtsync.cli.output import (
 from crdtsync.cli.words import _, named
 from crdtsync.errors import ControlError
 from crdtsync.locale import N_
-from crdtsync.node import Node, load_config
-from crdtsync.node.control import call
-from crdtsync.node.verbs import verify as verify_node
-from crdtsync.protocol.session import PROTOCOL
+from crdtsync.node import load_config
+from crdtsync.node.caller import call
+from crdtsync.protocol.frames import PROTOCOL
 from crdtsync.said import say
 from crdtsync.schema import load_installed
 from crdtsync.schema.schema import ENTRY_POINTS
-from crdtsync.storage.tables import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +143,9 @@ async def checked(folder: Path, watch: Callable[[int, int], None]) -> dict[str, 
     Raises:
         ControlError: the node runs.
     """
+    from crdtsync.node import Node  # noqa: PLC0415 - see output.py
+    from crdtsync.node.verbs import verify as verify_node  # noqa: PLC0415
+
     config = load_config(folder)
     if await call(folder, "status") is not None:
         raise ControlError(say("{folder}: the node is running; stop it, then verify", folder=folder))
@@ -188,6 +189,8 @@ def version(*, as_json: bool) -> None:
 
     Example: crdtsync version
     """
+    from crdtsync.storage.tables import FORMAT  # noqa: PLC0415 - see output.py
+
     facts = {"version": distribution_version("crdtsync"), "protocol": PROTOCOL, "store_format": FORMAT}
     if as_json:
         print_json(facts)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,9 +24,8 @@ from crdtsync import limits
 from crdtsync.cli import words
 from crdtsync.cli.words import _, lang_option
 from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
-from crdtsync.node import Node, NodeConfig, load_config
-from crdtsync.node.control import call
-from crdtsync.node.verbs import BUILT_IN
+from crdtsync.node import NodeConfig, load_config
+from crdtsync.node.caller import call
 from crdtsync.said import said_of, say
 
 FINDING = 1
@@ -104,17 +104,33 @@ def _translated(command: C) -> C:
 
 
 class Group(click.Group):
-    """A group with the commands of installed packages, whose errors become one message and an exit code."""
+    """A group whose commands are loaded when they are named, and whose errors become one message and an exit code.
+
+    ``verbs`` are the built-in ones: name -> ``module:attribute``, a module of this package. Those of other packages come
+    through the entry-point group ``crdtsync.commands``.
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._verbs = verbs
+
+    def built_in(self) -> dict[str, click.Command]:
+        """Load the built-in commands."""
+        return {name: self._verb(name) for name in self._verbs}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the built-in commands, then those of the entry-point group ``crdtsync.commands``."""
-        return [*super().list_commands(ctx), *(name for name in _installed() if name not in self.commands)]
+        """Return the built-in commands, then those of other packages."""
+        del ctx
+        return [*self._verbs, *(name for name in _installed() if name not in self._verbs)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; one of another package is loaded only when it is named, and may be broken."""
+        """Return a command; one of another package may be broken."""
+        del ctx
+        if cmd_name in self._verbs:
+            return self._verb(cmd_name)
         point = _installed().get(cmd_name)
-        if cmd_name in self.commands or point is None:
-            return super().get_command(ctx, cmd_name)
+        if point is None:
+            return None
         try:
             command = point.load()
         except Exception as error:  # noqa: BLE001 - another package's import may raise anything
@@ -124,6 +140,11 @@ class Group(click.Group):
             if isinstance(command, click.Command)
             else _broken(point, say("it is not a click command"))
         )
+
+    def _verb(self, name: str) -> click.Command:
+        module, _, attribute = self._verbs[name].partition(":")
+        command: click.Command = getattr(import_module(f"crdtsync.cli.{module}"), attribute)
+        return command
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help, in the language of the person."""
@@ -194,7 +215,7 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
     """
     config = load_config(folder)
     async with AsyncExitStack() as stack:
-        opened: list[Node] = []
+        opened: list[Ask] = []
 
         async def ask(verb: str, /, **args: Any) -> Any:
             loop = asyncio.get_running_loop()
@@ -204,13 +225,28 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
                 if answer is not None:
                     return answer
                 try:
-                    opened.append(await stack.enter_async_context(Node(offline(config))))
+                    opened.append(await stack.enter_async_context(_alone(config)))
                 except StoreLocked:
                     # A node that is starting or stopping, or another command: both are over soon.
                     if loop.time() > deadline:
                         raise
                     await asyncio.sleep(_POLL_SECONDS)
-            return await BUILT_IN[verb](opened[0], args)
+            return await opened[0](verb, **args)
+
+        yield ask
+
+
+@asynccontextmanager
+async def _alone(config: NodeConfig) -> AsyncIterator[Ask]:
+    """Open a store that no other program has open, and ask it."""
+    # Here: whoever asks a running node waits for no half of a second until what a node is made of is loaded.
+    from crdtsync.node import Node  # noqa: PLC0415
+    from crdtsync.node.verbs import BUILT_IN  # noqa: PLC0415
+
+    async with Node(offline(config)) as node:
+
+        async def ask(verb: str, /, **args: Any) -> Any:
+            return await BUILT_IN[verb](node, args)
 
         yield ask
 

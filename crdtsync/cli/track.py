@@ -30,8 +30,8 @@ from crdtsync.cli.words import _, named, ngettext
 from crdtsync.errors import ControlError
 from crdtsync.locale import N_
 from crdtsync.node import load_config
-from crdtsync.node.control import call
-from crdtsync.node.network import Sort
+from crdtsync.node.caller import call
+from crdtsync.node.standing import Sort
 from crdtsync.said import from_form, say
 
 if TYPE_CHECKING:

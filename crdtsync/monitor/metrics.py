@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse
 from crdtsync import limits
 from crdtsync.monitor.here import NodeHere
 from crdtsync.node import Node
-from crdtsync.node.network import Row, Standing
+from crdtsync.node.network import Row
+from crdtsync.node.standing import Standing
 from crdtsync.node.tracking import alerts_of
 from crdtsync.schema import Severity
 

@@ -9,7 +9,7 @@ from crdtsync.monitor.here import NodeHere, PulseHere
 from crdtsync.monitor.screens import After, Body, Filter, Limit, Name
 from crdtsync.node import enrolment
 from crdtsync.node import network as verbs
-from crdtsync.node.network import Sort, Standing
+from crdtsync.node.standing import Sort, Standing
 
 router = APIRouter()
 

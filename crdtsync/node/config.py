@@ -19,7 +19,7 @@ from crdtsync.node.schedule import Hours
 from crdtsync.said import say
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
-from crdtsync.transport.websocket import is_loopback
+from crdtsync.transport.address import is_loopback
 
 CONFIG_NAME = "node.toml"
 STORE_NAME = "store.db"

@@ -2,7 +2,7 @@
 
 ``control.json`` in the node's folder, readable by its owner only, says the port and the token. The node greets, the
 caller sends one request, the node answers and hangs up. A file without a node behind it (after a crash) counts as no
-node. It never runs a verb for a caller who has not shown the token.
+node (`caller.py`). It never runs a verb for a caller who has not shown the token.
 """
 
 from __future__ import annotations
@@ -17,26 +17,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import ControlError, CrdtsyncError, NodeGone
+from crdtsync.errors import ControlError, CrdtsyncError
 from crdtsync.identity.private import write_private
+from crdtsync.node.caller import CONTROL_NAME, GREETING, HOST, line_of
 from crdtsync.node.verbs import BUILT_IN
-from crdtsync.said import from_form, said_of, say, to_form
+from crdtsync.said import said_of, say, to_form
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crdtsync.node.node import Node
 
-CONTROL_NAME = "control.json"
-_HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
 
 Verb = Callable[[dict[str, Any]], Awaitable[Any]]
 log = logging.getLogger("crdtsync")
-
-
-def _line(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def _refusal(text: str, **more: bool) -> dict[str, Any]:
@@ -44,9 +37,6 @@ def _refusal(text: str, **more: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {"error": str(text), **more}
     form = to_form(text)
     return answer if form is None else answer | {"said": form}
-
-
-_GREETING = _line({"crdtsync": "control", "version": 1})
 
 
 class ControlServer:
@@ -73,7 +63,7 @@ class ControlServer:
         Raises:
             ControlError: the file cannot be written.
         """
-        self._server = await asyncio.start_server(self._serve, _HOST, 0, limit=limits.CONTROL_LINE_BYTES_MAX)
+        self._server = await asyncio.start_server(self._serve, HOST, 0, limit=limits.CONTROL_LINE_BYTES_MAX)
         port = self._server.sockets[0].getsockname()[1]
         try:
             write_private(self._path, json.dumps({"port": port, "token": self._token}))
@@ -105,7 +95,7 @@ class ControlServer:
             if line is not None:
                 self._working.add(task)
                 verb, answer = await self._answer(line)
-                writer.write(_line(answer))
+                writer.write(line_of(answer))
                 await writer.drain()
                 if verb == "stop":
                     self.stopped.set()
@@ -127,7 +117,7 @@ class ControlServer:
         self._waiting.add(task)
         try:
             async with asyncio.timeout(limits.CONTROL_SECONDS_MAX):
-                writer.write(_GREETING)
+                writer.write(GREETING)
                 await writer.drain()
                 return await reader.readline()
         except asyncio.CancelledError:
@@ -152,7 +142,7 @@ class ControlServer:
         try:
             result = await verb(args)
             answer = {"result": {} if result is None else result}
-            if len(_line(answer)) > limits.CONTROL_LINE_BYTES_MAX:
+            if len(line_of(answer)) > limits.CONTROL_LINE_BYTES_MAX:
                 long = say("the answer to {name} is too long; ask for less at a time", name=name)
                 answer = _refusal(long, usage=True)
         except CrdtsyncError as error:
@@ -169,71 +159,3 @@ class ControlServer:
                 )
             )
         return name, answer
-
-
-async def call(folder: Path, verb: str, /, **args: Any) -> Any:
-    """Ask the node that runs in a folder; return its answer, or None when no node runs there and nothing was done.
-
-    Raises:
-        ControlError: the node answered with an error.
-        NodeGone: it went away before it answered, and may have done what was asked.
-    """
-    found = _read(folder / CONTROL_NAME)
-    if found is None:
-        return None
-    port, token = found
-    try:
-        reader, writer = await asyncio.open_connection(_HOST, port, limit=limits.CONTROL_LINE_BYTES_MAX + 1)
-    except OSError:
-        return None
-    try:
-        try:
-            greeting = await asyncio.wait_for(reader.readline(), limits.CONTROL_SECONDS_MAX)
-        except (OSError, TimeoutError, ValueError):
-            greeting = b""
-        if greeting != _GREETING:
-            # The node is closing, or the port of one that was killed belongs to another program. Nothing was sent.
-            return None
-        line = b""
-        with contextlib.suppress(OSError):
-            writer.write(_line({"token": token, "verb": verb, "args": args}))
-            await writer.drain()
-            line = await reader.readline()
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    return _result(folder, verb, line)
-
-
-def _result(folder: Path, verb: str, line: bytes) -> Any:
-    if not line.endswith(b"\n"):
-        # Not None: the caller would do it a second time.
-        raise NodeGone(str(folder), verb)
-    answer = json.loads(line)
-    if answer.get("stranger"):
-        # Another node has the port of one that was killed; it did nothing.
-        return None
-    if "error" in answer:
-        raise ControlError(
-            say(
-                "{folder}: {problem}",
-                folder=folder,
-                problem=from_form(str(answer["error"]), answer.get("said")),
-            ),
-            usage=answer.get("usage", False),
-        )
-    return answer["result"]
-
-
-def _read(path: Path) -> tuple[int, str] | None:
-    """Port and token; None when there is no such file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return int(found["port"]), str(found["token"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    except OSError as error:
-        raise ControlError(
-            say("{path}: {reason}; run this as the user who runs the node", path=path, reason=error.strerror)
-        ) from error

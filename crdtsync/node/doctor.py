@@ -20,8 +20,8 @@ from crdtsync.errors import ConfigError, CrdtsyncError
 from crdtsync.identity.private import others_can_read
 from crdtsync.node.alerts import disk_state
 from crdtsync.node.backup import backups, refuse_foreign
+from crdtsync.node.caller import CONTROL_NAME, call
 from crdtsync.node.config import NodeConfig, load_config
-from crdtsync.node.control import CONTROL_NAME, call
 from crdtsync.said import from_form, said_of, say
 from crdtsync.schema import Role, load_installed
 

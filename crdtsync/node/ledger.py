@@ -941,8 +941,12 @@ class Ledger:
         """The link up is about to read what it sends: all that is written before it reads goes with it."""
         self._uploading.set()
 
-    async def _compact_between(self, docs: list[str]) -> None:
-        """Compact while people write without a pause: the next time that all is sent up they wait, but not for long."""
+    async def _compact_between(self, docs: list[str], due: float) -> None:
+        """Compact while people write without a pause: the next time that all is sent up they wait, but not for long.
+
+        The more there is to compact, the longer: where lanes write more than the node above can take in, nothing else
+        would ever end it.
+        """
         self._uploading.clear()
         # A link that is slow, or stands still, is not waited for: the next round of tidying comes soon.
         with contextlib.suppress(TimeoutError):
@@ -952,7 +956,7 @@ class Ledger:
             return
         with self._jobs.held():
             try:
-                async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS_MAX):
+                async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS * due):
                     self._acknowledged.clear()
                     while not await self._all_copied(docs):
                         await self._acknowledged.wait()
@@ -983,10 +987,10 @@ class Ledger:
         """
         patience = limits.AT_WORK_PATIENCE if self.at_work else 1
         documents = self._documents
-        due = [doc for doc in self.loaded() if documents[doc].wants_compaction(patience)]
+        due = {doc: times for doc in self.loaded() if (times := documents[doc].compaction_due()) > patience}
         uncopied = [doc for doc in due if not await self._tidied(doc, self.compact)]
         if uncopied and copied_soon and self.at_work:
-            await self._compact_between(uncopied)
+            await self._compact_between(uncopied, max(due.values()))
         compacted = set() if self.at_work else {*due} - {*uncopied}
         for doc in self.loaded():
             if doc in documents and (doc in compacted or self._stored[doc].wants_snapshot(patience)):

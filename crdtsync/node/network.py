@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from crdtsync.errors import BadRequest, ChannelClosed, LinkBroken, NodeMissing
 from crdtsync.node.page import bad_cursor, page_limit
 from crdtsync.node.remembered import Neighbour
+from crdtsync.node.standing import Sort, Standing
 from crdtsync.node.uplink import PAUSED
 from crdtsync.said import say
 from crdtsync.schema import Identity, Role
@@ -28,31 +29,6 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=StrEnum)
 _MINUTE_MS = 60_000
-
-
-class Standing(StrEnum):
-    """How a node below stands, the worst first."""
-
-    SILENT = "silent"
-    FAILING = "failing"
-    PAUSED = "paused"
-    APART = "apart"
-    CONNECTED = "connected"
-    REVOKED = "revoked"
-
-
-class Sort(StrEnum):
-    """What the nodes below are sorted by."""
-
-    WORST = "worst"
-    NAME = "name"
-    STORE = "store"
-    HEARD = "heard"
-    WAITING = "waiting"
-    OLDEST = "oldest"
-    PENDENCIES = "pendencies"
-    VERSION = "version"
-    OFFSET = "offset"
 
 
 _RANKS = {standing: rank for rank, standing in enumerate(Standing)}

@@ -659,10 +659,10 @@ class Document:
             raise UpdateInvalid(f"{self.doc}: the log is not loaded")
         return self.log
 
-    def wants_compaction(self, patience: int = 1) -> bool:
-        """Tell whether the own log holds ``patience`` times as many superseded writes as make a compaction worth while."""
+    def compaction_due(self) -> float:
+        """Return how many times as many superseded writes the own log holds as make a compaction worth while."""
         superseded = self.fold.superseded.get(self.replica, 0)
-        return superseded > patience * max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
+        return superseded / max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
 
     def compact(self, hlc: int, txid: bytes) -> Change:
         """Replace the own log by the join of what is alive in it; what others wrote is not touched.

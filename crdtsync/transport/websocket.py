@@ -25,6 +25,7 @@ from websockets.typing import Subprotocol
 from crdtsync import limits
 from crdtsync.errors import CertificateRefused, ChannelClosed, InsecureTransport, ListenFailed, PortInUse
 from crdtsync.said import say
+from crdtsync.transport.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,16 +39,6 @@ PATH = "/sync"
 SUBPROTOCOL = Subprotocol("crdtsync.v1")
 MESSAGE_BYTES_MAX = limits.FRAME_BYTES_MAX + 4
 """Largest message taken, bytes: a frame and its checksum. It holds after decompression too."""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class WebSocketChannel:

@@ -10,7 +10,8 @@ import pytest
 
 from crdtsync.errors import ControlError, FieldError, NodeGone
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.control import CONTROL_NAME, ControlServer, call
+from crdtsync.node.caller import CONTROL_NAME, call
+from crdtsync.node.control import ControlServer
 from crdtsync.said import retell, said_of, say
 from crdtsync.schema import Role, Schema
 

@@ -11,8 +11,8 @@ import pytest
 from adapters.demo.fleet import free_port
 from crdtsync.identity.keys import DeviceKey
 from crdtsync.identity.pairing import CODE_NAME, PairingCode
+from crdtsync.node.caller import call
 from crdtsync.node.config import NodeConfig, write_config
-from crdtsync.node.control import call
 from crdtsync.schema import Role
 from tests.waiting import wait_for
 

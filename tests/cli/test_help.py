@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -15,12 +17,38 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+@pytest.mark.parametrize("name", sorted(main.built_in()))
 def test_every_verb_has_an_example_and_json(name: str) -> None:
-    command = main.commands[name]
+    command = main.built_in()[name]
     shown = command.get_help(click.Context(command, info_name=name))
     assert f"Example: crdtsync {name}" in shown
     assert "--json" in shown
+
+
+VERBS_THAT_ASK = (
+    "status",
+    "show",
+    "set",
+    "sync",
+    "queue",
+    "alerts",
+    "network",
+    "pendencies",
+    "resolve",
+    "log",
+)
+
+
+def test_who_asks_a_running_node_loads_nothing_of_what_a_node_is_made_of() -> None:
+    program = f"""
+import sys
+from crdtsync.cli import main
+for verb in {VERBS_THAT_ASK}:
+    assert main.get_command(None, verb).name == verb
+print(*sorted({{"pycrdt", "websockets", "cryptography", "aiosqlite", "crdtsync.node.node"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"
 
 
 def test_help_names_every_verb_and_the_exit_codes(cli: Cli) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crdtsync import limits
-from crdtsync.cli.operate import rotated
+from crdtsync.cli.start import rotated
 from tests.cli.conftest import command, environment
 
 if TYPE_CHECKING:

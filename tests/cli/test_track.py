@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crdtsync.node.control import call
+from crdtsync.node.caller import call
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:

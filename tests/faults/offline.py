@@ -28,8 +28,8 @@ from adapters.sales import Payment, PaymentMethod, Sale, SaleLine
 from adapters.stock import StockItem
 from crdtsync import Role
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.caller import call
 from crdtsync.node.config import write_config
-from crdtsync.node.control import call
 from tests.clock import Clock
 from tests.process import end, started
 

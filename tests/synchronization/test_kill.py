@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.products import Product
 from crdtsync.errors import NodeGone
 from crdtsync.node import Node, NodeConfig, load_config
+from crdtsync.node.caller import call
 from crdtsync.node.config import write_config
-from crdtsync.node.control import call
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from adapters.products import Product
 from crdtsync.errors import ControlError
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.control import ControlServer, call
+from crdtsync.node.caller import call
+from crdtsync.node.control import ControlServer
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:

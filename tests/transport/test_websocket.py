@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosedError, InvalidHandshake, Inval
 
 from crdtsync import limits
 from crdtsync.errors import ChannelClosed, InsecureTransport, ListenFailed, PortInUse
-from crdtsync.transport.websocket import MESSAGE_BYTES_MAX, PATH, SUBPROTOCOL, WebSocketTransport, is_loopback
+from crdtsync.transport.address import is_loopback
+from crdtsync.transport.websocket import MESSAGE_BYTES_MAX, PATH, SUBPROTOCOL, WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
