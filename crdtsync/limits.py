@@ -180,6 +180,12 @@ COLLECTOR_THRESHOLDS = (2_000, 1_000, 10)
 COLLECT_SECONDS = 600.0
 """How often a node's process looks for cycles among everything in memory, if nobody works there, seconds."""
 
+KEYS_REMEMBERED_MAX = 16_384
+"""Batches whose keys are remembered for the next node below that is sent them."""
+
+KEYS_REMEMBERED_BYTES_MAX = 512
+"""Longest batch whose keys are remembered, bytes: all of them take 10 MB at the most."""
+
 SLICE_SECONDS = 0.001
 """How long a document is loaded, or cut up for a peer, at a stretch before others have their turn, seconds; one step at
 least."""
@@ -324,6 +330,9 @@ JOURNAL_BYTES_MIN = 4 << 20
 
 AT_WORK_PATIENCE = 2
 """While people work at a node, a compaction or a snapshot waits until there is so many times as much of it to do."""
+
+COMPACTION_CHANCE_SECONDS_MAX = 120.0
+"""How long the next upload is waited for when a compaction is due and people leave no gap, seconds. They do not wait meanwhile."""
 
 COMPACTION_WAIT_SECONDS = 2.5
 """How long transactions wait at most, when a compaction is due and what is being sent up is all that the node above lacks, seconds:

@@ -948,9 +948,9 @@ class Ledger:
         would ever end it.
         """
         self._uploading.clear()
-        # A link that is slow, or stands still, is not waited for: the next round of tidying comes soon.
+        # A link that stands still is not waited for: the next round of tidying comes soon.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.TIDY_SECONDS):
+            async with asyncio.timeout(limits.COMPACTION_CHANCE_SECONDS_MAX):
                 await self._uploading.wait()
         if not self._uploading.is_set():
             return

@@ -8,7 +8,7 @@ structure; what the values mean is the fold's business.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -166,16 +166,25 @@ def _unpack(data: bytes) -> Any:
         raise BatchInvalid(f"not msgpack: {error}") from error
 
 
-def keys_in(data: bytes) -> list[str]:
+def keys_in(data: bytes) -> tuple[str, ...]:
     """Return the key of every row of a batch that ``decode_batch`` accepted before: nothing else of it is looked at.
+
+    What one transaction wrote is mostly small, and goes to every node below at about the same time.
 
     Raises:
         BatchInvalid: it is not such a batch.
     """
+    return _keys_remembered(data) if len(data) <= limits.KEYS_REMEMBERED_BYTES_MAX else _keys_in(data)
+
+
+def _keys_in(data: bytes) -> tuple[str, ...]:
     try:
-        return [row[0] for _, _, _, _, rows in _unpack(data)[7] for row in rows]
+        return tuple([row[0] for _, _, _, _, rows in _unpack(data)[7] for row in rows])
     except (TypeError, ValueError, LookupError) as error:
         raise BatchInvalid(f"the rows of a batch cannot be read: {error}") from error
+
+
+_keys_remembered = lru_cache(limits.KEYS_REMEMBERED_MAX)(_keys_in)
 
 
 def decode_batch(data: bytes) -> Batch:

@@ -234,7 +234,7 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it
 ) -> None:
     monkeypatch.setattr(limits, "COMPACTION_CELLS_MIN", 4)
     monkeypatch.setattr(limits, "COMPACTION_WAIT_SECONDS", 0.3 / (100 / 4))
-    monkeypatch.setattr(limits, "TIDY_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "COMPACTION_CHANCE_SECONDS_MAX", 0.3)
     ledger.copied_by = "upstream"
     await move(ledger, 100)
     waited, downloading = 0, 0
