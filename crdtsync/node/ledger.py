@@ -906,7 +906,6 @@ class Ledger:
 
         A document that holds a compaction waiting for its other parts is left for later: what it replaces must stay.
         """
-        done: list[bool] = []
 
         async def prepare(commit: Commit) -> list[Change]:
             document = await self.document(doc)
@@ -920,11 +919,9 @@ class Ledger:
                 give_back()
             commit.snapshots[doc] = (encoded, covers)
             self._stored[doc] = _Stored(len(encoded))
-            done.append(True)
             return [Change(doc, document.shape.category)]
 
-        await self._submit(prepare, alone=True)
-        return bool(done)
+        return bool(await self._submit(prepare, alone=True))
 
     @contextlib.asynccontextmanager
     async def _borrowed_log(self, document: Document) -> AsyncIterator[None]:
@@ -948,11 +945,11 @@ class Ledger:
         would ever end it.
         """
         self._uploading.clear()
-        # A link that stands still is not waited for: the next round of tidying comes soon.
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(limits.COMPACTION_CHANCE_SECONDS_MAX):
                 await self._uploading.wait()
-        if not self._uploading.is_set():
+        except TimeoutError:
+            # The link stands still; the next round of tidying comes soon.
             return
         with self._jobs.held():
             try:

@@ -205,13 +205,13 @@ class Document:
                 f"{self.doc}: the journal holds more of replica {replica:x} than the head says"
             )
         if batch.seq <= head.visible:
-            if batch.compaction is not None and batch.seq == batch.compaction[1]:
-                self._note_replaced(replica, batch.compaction[0])
             if (replica, batch.seq) not in self._parked:
                 self._fold(replica, batch, data)
-            if replica == self.replica and batch.compaction is not None:
-                # What it replaces may still lie in the journal before it.
-                self.fold.compacted(replica)
+            if batch.compaction is not None and batch.seq == batch.compaction[1]:
+                self._note_replaced(replica, batch.compaction[0])
+                if replica == self.replica:
+                    # What it replaces may still lie in the journal before it.
+                    self.fold.compacted(replica)
         else:
             self._enqueue(replica, batch, data)
 

@@ -329,6 +329,18 @@ def _compacted(monkeypatch: pytest.MonkeyPatch, rows_per_batch: int) -> tuple[Do
     return a, b, encoded
 
 
+def test_a_compaction_of_many_batches_is_loaded_in_a_time_that_grows_with_them_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a, _, encoded = _compacted(monkeypatch, rows_per_batch=1)
+    cleared: list[int] = []
+    again = Document("items", Item.__shape__, 1, a.heads)
+    monkeypatch.setattr(again.fold, "compacted", cleared.append)
+    again.load([encoded])
+    # It looks at every record.
+    assert cleared == [1]
+
+
 def test_half_a_compaction_keeps_what_it_replaces_and_a_newer_one_takes_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
