@@ -20,7 +20,7 @@ from crdtsync.state.update import append_update
 from crdtsync.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 DOC = "products"
@@ -97,20 +97,29 @@ class Sent:
     updates: list[bytes]
 
 
-def sent(count: int) -> Sent:
-    """Return the catalogue as a bulk load at another node writes it: the same bytes, without a document to write them."""
-    fields = tuple(SHAPE.fields)
-    batches: list[bytes] = []
-    block: list[tuple[Any, ...]] = []
+def written(transactions: Iterable[tuple[int, Group]]) -> Iterator[tuple[Batch, bytes]]:
+    """Yield the batches of a log, as a document writes them, of (stamp, what is written) each."""
     chain = GENESIS
+    for seq, (stamp, group) in enumerate(transactions, 1):
+        batch = Batch(seq, stamp << 16, chain, stamp.to_bytes(16, "big"), {}, "", (group,))
+        data = encode_batch(batch)
+        chain = batch_hash(data)
+        yield batch, data
+
+
+def _blocks(count: int) -> Iterator[tuple[int, Group]]:
+    fields = tuple(SHAPE.fields)
+    block: list[tuple[Any, ...]] = []
     for number, (key, values) in enumerate(products(count), 1):
         block.append((key, *(values[name] for name in fields)))
         if len(block) == limits.ROWS_PER_BATCH or number == count:
-            groups = (Group(fields, tuple(block)),)
-            txid = number.to_bytes(16, "big")
-            batches.append(encode_batch(Batch(len(batches) + 1, number << 16, chain, txid, {}, "", groups)))
-            chain = batch_hash(batches[-1])
+            yield number, Group(fields, tuple(block))
             block = []
+
+
+def sent(count: int) -> Sent:
+    """Return the catalogue as a bulk load at another node writes it: the same bytes, without a document to write them."""
+    batches = [data for _, data in written(_blocks(count))]
     updates: list[bytes] = []
     first = size = 0
     for place, batch in enumerate(batches):

@@ -10,10 +10,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from benchmarks.catalogue import SCHEMA, WRITER, ledger
+from benchmarks.catalogue import SCHEMA, WRITER, ledger, written
 from benchmarks.measure import Figure, Sizes
 from crdtsync.schema import Identity, Role
-from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, encode_batch
+from crdtsync.state.codec import Group, batch_hash
 from crdtsync.state.document import Op
 from crdtsync.state.fold import Fold
 from crdtsync.state.update import append_update
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crdtsync.node.ledger import Ledger
+    from crdtsync.state.codec import Batch
     from crdtsync.state.document import Document
 
 TARGET = 1.25
@@ -37,17 +38,13 @@ def sale(number: int) -> dict[str, list[Op]]:
     return {f"p{number % _KEYS}": [Op("add", "balance", -1_000, f"sales/loja1/{number}")]}
 
 
-def written(operations: int) -> Iterator[tuple[Batch, bytes]]:
-    """Yield the batches of so many transactions of one sale each, as a document writes them."""
-    chain, totals = GENESIS, Counter[str]()
+def sales(operations: int) -> Iterator[tuple[int, Group]]:
+    """Yield what so many sales write; a counter's cell holds its running total."""
+    totals = Counter[str]()
     for number in range(operations):
         ((key, (op,)),) = sale(number).items()
         totals[key] += op.value
-        groups = (Group((op.slot,), ((key, (totals[key], op.cause)),)),)
-        batch = Batch(number + 1, (number + 1) << 16, chain, number.to_bytes(16, "big"), {}, "", groups)
-        data = encode_batch(batch)
-        chain = batch_hash(data)
-        yield batch, data
+        yield number + 1, Group((op.slot,), ((key, (totals[key], op.cause)),))
 
 
 async def _build(folder: Path, operations: int) -> None:
@@ -58,7 +55,7 @@ async def _build(folder: Path, operations: int) -> None:
         row = ReplicaRow(WRITER, LOJA.device, LOJA.role.value, LOJA.store, LOJA.account)
         await storage.commit(Commit(meta={"replica": WRITER.to_bytes(7, "big")}, replicas=[row]))
         commit = Commit()
-        for batch, data in written(operations):
+        for batch, data in written(sales(operations)):
             (key,) = batch.keys()
             newest[key] = batch, data
             commit.journal.append((DOC, append_update(WRITER, batch.seq - 1, [data])))

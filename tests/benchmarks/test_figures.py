@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import growth
 from benchmarks.__main__ import MEASURES, run
-from benchmarks.catalogue import DOC, SCHEMA, SHAPE, WRITER, products, sent
+from benchmarks.catalogue import DOC, SCHEMA, SHAPE, WRITER, products, sent, written
 from benchmarks.measure import Figure, Seconds, Sizes, interleaved
 from benchmarks.report import environment, markdown
 from crdtsync.limits import ROWS_PER_BATCH
@@ -56,27 +56,24 @@ def test_the_catalogue_is_the_same_in_every_run() -> None:
     assert len(dict(products(50))) == 50
 
 
-def _elements(document: Document, blocks: Iterable[dict[str, list[Op]]], hlcs: Iterable[int]) -> list[bytes]:
-    """What a document writes, a transaction to each block."""
+def _elements(document: Document, transactions: Iterable[tuple[int, dict[str, list[Op]]]]) -> list[bytes]:
+    """What a document writes, (stamp, operations) each."""
     said: list[bytes] = []
-    for ops, hlc in zip(blocks, hlcs, strict=True):
-        txid = ((hlc >> 16) - (document.doc == growth.DOC)).to_bytes(16, "big")
-        said += read_update(document.write(ops, hlc=hlc, txid=txid).journal[0]).runs[WRITER][0].elements
+    for stamp, ops in transactions:
+        change = document.write(ops, hlc=stamp << 16, txid=stamp.to_bytes(16, "big"))
+        said += read_update(change.journal[0]).runs[WRITER][0].elements
     return said
 
 
 def test_what_is_measured_is_what_a_document_writes() -> None:
     made = [(key, [Op("write", name, values[name]) for name in SHAPE.fields]) for key, values in products(70)]
-    blocks = [dict(made[first : first + ROWS_PER_BATCH]) for first in range(0, 70, ROWS_PER_BATCH)]
-    document = Document(DOC, SHAPE, WRITER, {})
-    hlcs = [min(number * ROWS_PER_BATCH, 70) << 16 for number in range(1, len(blocks) + 1)]
-    assert sent(70).batches == _elements(document, blocks, hlcs)
+    ends = [ROWS_PER_BATCH, 2 * ROWS_PER_BATCH, 70]
+    blocks = [(end, dict(made[first:end])) for first, end in zip([0, *ends], ends, strict=False)]
+    assert sent(70).batches == _elements(Document(DOC, SHAPE, WRITER, {}), blocks)
 
     stock = Document(growth.DOC, SCHEMA.shape("stock"), WRITER, {})
-    sales = [growth.sale(number) for number in range(5_000)]
-    assert [data for _, data in growth.written(5_000)] == _elements(
-        stock, sales, [number << 16 for number in range(1, 5_001)]
-    )
+    sales = [(number + 1, growth.sale(number)) for number in range(5_000)]
+    assert [data for _, data in written(growth.sales(5_000))] == _elements(stock, sales)
 
 
 def test_cases_take_turns_and_the_median_and_the_minimum_are_reported() -> None:
