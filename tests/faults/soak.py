@@ -5,8 +5,8 @@
 Gestão, Loja and Caixas are processes with files, joined by live links. Each lane moves and edits the same few records
 as fast as its node lets it, so what is alive stays the same and only what compaction leaves behind could grow. In the
 end the lanes stop, all nodes must hold the same logs and the exact sum of what the lanes moved, and `verify` must find
-nothing. Prints a line for each kind of node: memory and file at the middle and at the end, and their slope over the
-second half; then one line: movements, missing, unhandled exceptions.
+nothing. Prints memory and file of each kind of node every two minutes; then, for each kind, both at the middle and at
+the end, and their slope over the second half; then one line: movements, missing, unhandled exceptions.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 RECORDS = 200
 STORE = "loja1"
 _SAMPLE_SECONDS = 1.0
+_SHOWN = ("gestao", STORE, "caixa1")
+_SHOWN_EVERY = 120
 _EVEN_SECONDS_MAX = 300.0
 _STOP_SECONDS_MAX = 300.0
 
@@ -167,6 +169,10 @@ def _watch(work: Path, seconds: float, processes: dict[str, subprocess.Popen[str
             stored = sum(file.stat().st_size for file in (work / name).glob("store.db*"))
             sample = Sample(at, psutil.Process(process.pid).memory_info().rss, stored)
             outcome.samples.setdefault(name, []).append(sample)
+        if len(outcome.samples[STORE]) % _SHOWN_EVERY == 0:
+            last = {name: outcome.samples[name][-1] for name in _SHOWN}
+            sizes = (f"{name} {one.rss / 1e6:.0f} MB, file {one.stored / 1e6:.0f} MB" for name, one in last.items())
+            print(f"{at:.0f} s: {'; '.join(sizes)}", flush=True)
         time.sleep(_SAMPLE_SECONDS)
 
 
@@ -205,7 +211,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as work:
         outcome = soak(Path(work), args.seconds, args.lanes)
-    for name in ("gestao", STORE, "caixa1"):
+    for name in _SHOWN:
         middle, last = outcome.samples[name][len(outcome.samples[name]) // 2], outcome.samples[name][-1]
         print(
             f"{name}: memory {middle.rss / 1e6:.0f} MB at the middle, {last.rss / 1e6:.0f} MB at the end "
