@@ -19,7 +19,7 @@ from crdtsync import limits
 from crdtsync.pendencies.evaluate import LOCAL, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 
     from crdtsync.state.document import Change
     from crdtsync.storage.base import Commit, DueRow
@@ -86,6 +86,26 @@ class Jobs:
             yield step
             if _now() - began > limits.SLICE_SECONDS:
                 await self._stand_aside()
+                began = _now()
+
+    async def in_turn(self, steps: Generator[None, None, T], *, gives_way: bool) -> T | None:
+        """Take the steps of one job in the writer's turn, and let the rest of the program run between them.
+
+        Returns:
+            What the steps return; None when they gave way to a local transaction, as if they had not begun.
+        """
+        began = _now()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if _now() - began > limits.SLICE_SECONDS:
+                await asyncio.sleep(0)
+                if gives_way and self.somebody_waits:
+                    steps.close()
+                    return None
                 began = _now()
 
     async def _stand_aside(self) -> None:

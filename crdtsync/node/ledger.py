@@ -609,7 +609,7 @@ class Ledger:
 
     async def install_encoded(self, doc: str, encoded: bytes, commit: Commit) -> None:
         """As ``install``, of an update that is written to the store as it is."""
-        covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
+        covers = await self.storage.read(lambda view: view.journal_end(doc))
         commit.snapshots[doc] = (encoded, covers)
         document = self._empty(doc)
         document.load([encoded], self._parked.get(doc, ()), self._withheld(doc))
@@ -883,21 +883,25 @@ class Ledger:
                     stable = False
         return upto
 
-    async def compact(self, doc: str, *, local: bool = True) -> bool:
+    async def compact(self, doc: str, *, local: bool = True, gives_way: bool = False) -> bool:
         """Compact the own log of a document; tell whether it was done. What it replaces is stored until a snapshot is made.
 
         One that the node above does not hold whole is left for later: if this disk were lost while the compaction is on
-        its way, what arrived of it could never be shown, and what it replaces would be nowhere.
+        its way, what arrived of it could never be shown, and what it replaces would be nowhere. So is one that
+        ``gives_way`` when a local transaction comes.
         """
 
         async def prepare(_commit: Commit) -> list[Change]:
             document = await self.document(doc)
             if not await self._copied(doc, document.heads.get(self.replica)):
                 return []
-            async with self._borrowed_log(document):
-                stamp = self.hlc.tick(self.clock.now_ms())
+            async with self._borrowed_log(document) as logs:
                 with self.quarantine.reading(doc):
-                    return [document.compact(stamp, self.clock.random_bytes(16))]
+                    elements = logs.elements(self.replica)
+            stamp = self.hlc.tick(self.clock.now_ms())
+            steps = document.compact(elements, stamp, self.clock.random_bytes(16))
+            change = await self._jobs.in_turn(steps, gives_way=gives_way)
+            return [] if change is None else [change]
 
         return bool(await self._submit(prepare, local=local, alone=True))
 
@@ -911,7 +915,7 @@ class Ledger:
             document = await self.document(doc)
             if document.unfinished():
                 return []
-            covers = await self.storage.read(lambda view: _last_journal_id(view, doc))
+            covers = await self.storage.read(lambda view: view.journal_end(doc))
             async with self._borrowed_log(document):
                 with self.quarantine.reading(doc):
                     encoded = document.snapshot()
@@ -924,12 +928,12 @@ class Ledger:
         return bool(await self._submit(prepare, alone=True))
 
     @contextlib.asynccontextmanager
-    async def _borrowed_log(self, document: Document) -> AsyncIterator[None]:
+    async def _borrowed_log(self, document: Document) -> AsyncIterator[Log]:
         """Load the log of a document where it is not in memory, and let it go again."""
         kept = document.log is not None
-        await self._with_log(document.doc)
+        _, logs = await self._with_log(document.doc)
         try:
-            yield
+            yield logs
         finally:
             if not kept:
                 document.log = None
@@ -979,16 +983,19 @@ class Ledger:
     async def tidy(self, *, copied_soon: bool = False) -> None:
         """Compact and squash what is worth it, and drop documents from memory that were not used since the last time.
 
-        Each is one step of the writer, which a person would wait for: while people work, it waits for longer.
-        ``copied_soon`` says that what is written now is at the node above within moments.
+        Each is one step of the writer, which a person would wait for: while people work, it waits for longer, and a
+        compaction that began while nobody did gives way. ``copied_soon`` says that what is written now is at the node above
+        within moments.
         """
-        patience = limits.AT_WORK_PATIENCE if self.at_work else 1
+        busy = self.at_work
+        patience = limits.AT_WORK_PATIENCE if busy else 1
         documents = self._documents
         due = {doc: times for doc in self.loaded() if (times := documents[doc].compaction_due()) > patience}
-        uncopied = [doc for doc in due if not await self._tidied(doc, self.compact)]
-        if uncopied and copied_soon and self.at_work:
-            await self._compact_between(uncopied, max(due.values()))
-        compacted = set() if self.at_work else {*due} - {*uncopied}
+        step = partial(self.compact, gives_way=not busy)
+        left = [doc for doc in due if not await self._tidied(doc, step)]
+        if left and copied_soon and busy:
+            await self._compact_between(left, max(due.values()))
+        compacted = set() if self.at_work else {*due} - {*left}
         for doc in self.loaded():
             if doc in documents and (doc in compacted or self._stored[doc].wants_snapshot(patience)):
                 await self._tidied(doc, self.squash)
@@ -1301,8 +1308,3 @@ def change_rows(doc: str, replica: int, after: int, view: View) -> list[ChangeRo
 
 def _parked_row(doc: str, entry: Parked) -> ParkedRow:
     return ParkedRow(doc, entry.replica, entry.seq, "invalid", entry.detail, entry.data)
-
-
-def _last_journal_id(view: View, doc: str) -> int:
-    snapshot = view.snapshot(doc)
-    return max((row for row, _ in view.journal(doc)), default=snapshot[1] if snapshot else 0)

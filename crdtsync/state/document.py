@@ -16,12 +16,12 @@ from crdtsync import limits
 from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLarge, UpdateGap, UpdateInvalid
 from crdtsync.state import cells as lattice
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch, keys_in
-from crdtsync.state.fold import Fold, ReadRow, check_batch, check_batches
+from crdtsync.state.fold import Fold, ReadRow, check_batch, check_batches, stamp_of
 from crdtsync.state.removals import Removal, mass_removals, split, withheld_batches
 from crdtsync.state.update import Run, append_update, read_update, split_update, write_update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from crdtsync.schema.shape import Shape
     from crdtsync.state.log import Log
@@ -520,9 +520,10 @@ class Document:
                     newest[row[0]] = max(newest.get(row[0], 0), seq)
                     for slot in group.fields:
                         kept[row[0], slot] = max(kept.get((row[0], slot), 0), seq)
-        for key, slot, cell in self.fold.own_cells(replica):
-            if kept.get((key, slot), 0) < cell.seq <= upto:
-                raise CompactionLoss(self.doc, replica, f"{key}.{slot}")
+        for key in self.fold.every_key():
+            for slot, cell in self.fold.cells_of(replica, key).items():
+                if kept.get((key, slot), 0) < cell.seq <= upto:
+                    raise CompactionLoss(self.doc, replica, f"{key}.{slot}")
         by_seq: dict[int, list[str]] = {}
         for key, seq in newest.items():
             by_seq.setdefault(seq, []).append(key)
@@ -664,84 +665,100 @@ class Document:
         superseded = self.fold.superseded.get(self.replica, 0)
         return superseded / max(limits.COMPACTION_CELLS_MIN, 2 * len(self.fold))
 
-    def compact(self, hlc: int, txid: bytes) -> Change:
-        """Replace the own log by the join of what is alive in it; what others wrote is not touched.
+    def compact(self, elements: Iterable[bytes], hlc: int, txid: bytes) -> Generator[None, None, Change]:
+        """Replace the own log, of these elements, by the join of what is alive in it; what others wrote is not touched.
 
-        The state stays what it is: the own log is folded as it was written, and with it in the place of the own cells the
-        digest must be the same. The log must be loaded.
+        It goes step by step, since a large log takes seconds, and the last one is the change. Nothing else may be written to
+        the document in between; until the last step it is as it was.
+
+        The state stays what it is: the compacted log is folded as it was written, and each own cell must be there.
 
         Raises:
-            CompactionLoss: the compacted log does not fold to the same state.
-            UpdateInvalid: it is not one that can be loaded, or nothing is loaded.
+            CompactionLoss: the compacted log does not fold to the same cells.
+            UpdateInvalid: it is not one that can be loaded.
         """
         head = self.heads[self.replica]
         parts: dict[str, int] = {}
-        for element in self._loaded_log().elements(self.replica):
+        for element in elements:
             for doc, seq in decode_batch(element).parts.items():
                 parts[doc] = max(parts.get(doc, 0), seq)
-        batches, rows = self._compaction_batches(head, hlc, txid, parts)
+            yield
+        batches: list[bytes] = []
+        packs, newest = yield from self._alive()
+        chain, end = head.hash, head.seq + len(packs)
+        for seq, pack in enumerate(packs, head.seq + 1):
+            batch = Batch(seq, hlc, chain, txid, parts, "", tuple(pack), (head.seq, end))
+            batches.append(encode_batch(batch))
+            chain = batch_hash(batches[-1])
+            yield
         update = write_update({self.replica: [Run(head.seq, batches)]}, {self.replica: head.seq})
-        self._check_compacted(head, update)
-        end = head.seq + len(batches)
+        yield from self._check_compacted(head, update)
+        rows = [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]
         change = Change(self.doc, self.shape.category, hlc=hlc)
         change.journal.append(update)
         change.recompacted.append((self.replica, head.seq, rows))
         change.heads.add(self.replica)
         self.ahead = True
-        self.heads[self.replica] = Head(end, batch_hash(batches[-1]), end, end)
+        self.heads[self.replica] = Head(end, chain, end, end)
         self._note_replaced(self.replica, head.seq)
         self.fold.compacted(self.replica)
         return change
 
-    def _check_compacted(self, head: Head, update: bytes) -> None:
-        """Judge a compaction of the own log by the bytes that are to be stored."""
-        written = read_update(update)
-        own, seq, chain = Fold(self.doc, self.shape), head.seq, head.hash
-        for run in written.runs[self.replica]:
+    def _alive(self) -> Generator[None, None, tuple[list[list[Group]], dict[int, list[str]]]]:
+        """Return what is alive of the own log, in groups for one batch each, and the keys by the newest write to each."""
+        merged: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        newest: dict[int, list[str]] = {}
+        for key in self.fold.every_key():
+            yield
+            by_seq: dict[int, tuple[list[str], list[Any], lattice.Cell]] = {}
+            for slot, cell in self.fold.cells_of(self.replica, key).items():
+                slots, row, _ = by_seq.setdefault(cell.seq, ([], [key], cell))
+                slots.append(slot)
+                row.append(cell.value)
+            if by_seq:
+                newest.setdefault(max(by_seq), []).append(key)
+            for slots, row, cell in by_seq.values():
+                at = (cell.seq, cell.hlc, tuple(slots), tuple(sorted(cell.seen.items())))
+                merged.setdefault(at, []).append(tuple(row))
+        packs: list[list[Group]] = [[]]
+        count = 0
+        for (seq, stamp, fields, seen), all_rows in merged.items():
+            for start in range(0, len(all_rows), limits.ROWS_PER_BATCH):
+                rows = tuple(all_rows[start : start + limits.ROWS_PER_BATCH])
+                if count + len(rows) > limits.ROWS_PER_BATCH and packs[-1]:
+                    packs.append([])
+                    count = 0
+                packs[-1].append(Group(fields, rows, dict(seen), seq, stamp))
+                count += len(rows)
+            yield
+        return packs, newest
+
+    def _check_compacted(self, head: Head, update: bytes) -> Iterator[None]:
+        """Judge a compaction of the own log by the bytes that are to be stored: each own cell is there, once, and no other."""
+        written: dict[str, list[tuple[Batch, Group, tuple[Any, ...]]]] = {}
+        seq, chain = head.seq, head.hash
+        for run in read_update(update).runs[self.replica]:
             for data in run.elements:
                 batch = decode_batch(data)
                 if batch.seq != seq + 1 or batch.prev != chain:
                     raise UpdateInvalid(f"{self.doc}: a compaction that does not continue its log")
-                own.add(self.replica, batch, data)
+                for group in batch.groups:
+                    for row in group.rows:
+                        written.setdefault(row[0], []).append((batch, group, row))
                 seq, chain = batch.seq, batch_hash(data)
-        if self.fold.digest_with(self.replica, own) != self.fold.digest():
-            raise CompactionLoss(self.doc, self.replica, "the digest differs after compaction")
-
-    def _compaction_batches(
-        self, head: Head, hlc: int, txid: bytes, parts: Mapping[str, int]
-    ) -> tuple[list[bytes], list[tuple[int, tuple[str, ...]]]]:
-        writes: dict[str, dict[int, list[tuple[str, lattice.Cell]]]] = {}
-        for key, slot, cell in self.fold.own_cells(self.replica):
-            writes.setdefault(key, {}).setdefault(cell.seq, []).append((slot, cell))
-        merged: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-        newest: dict[int, list[str]] = {}
-        for key, by_seq in writes.items():
-            newest.setdefault(max(by_seq), []).append(key)
-            for seq, entries in by_seq.items():
-                cell = entries[0][1]
-                at = (seq, cell.hlc, tuple(slot for slot, _ in entries), tuple(sorted(cell.seen.items())))
-                merged.setdefault(at, []).append((key, *(c.value for _, c in entries)))
-        groups = [
-            Group(fields, tuple(rows[i : i + limits.ROWS_PER_BATCH]), dict(seen), seq, stamp)
-            for (seq, stamp, fields, seen), rows in merged.items()
-            for i in range(0, len(rows), limits.ROWS_PER_BATCH)
-        ]
-        packs: list[list[Group]] = [[]]
-        count = 0
-        for group in groups:
-            if count + len(group.rows) > limits.ROWS_PER_BATCH and packs[-1]:
-                packs.append([])
-                count = 0
-            packs[-1].append(group)
-            count += len(group.rows)
-        result: list[bytes] = []
-        chain = head.hash
-        end = head.seq + len(packs)
-        for seq, pack in enumerate(packs, head.seq + 1):
-            data = encode_batch(Batch(seq, hlc, chain, txid, parts, "", tuple(pack), (head.seq, end)))
-            chain = batch_hash(data)
-            result.append(data)
-        return result, [(seq, tuple(keys)) for seq, keys in sorted(newest.items())]
+                yield
+        for key in self.fold.every_key():
+            cells = self.fold.cells_of(self.replica, key)
+            for batch, group, row in written.pop(key, ()):
+                stamp = stamp_of(batch, group)
+                for slot, value in zip(group.fields, row[1:], strict=True):
+                    if cells.pop(slot, None) != (*stamp, value, group.seen):
+                        raise CompactionLoss(self.doc, self.replica, f"{key}.{slot} differs after compaction")
+            if cells:
+                raise CompactionLoss(self.doc, self.replica, f"{key}.{min(cells)} is gone after compaction")
+            yield
+        if written:
+            raise CompactionLoss(self.doc, self.replica, f"{min(written)} comes with the compaction")
 
 
 def _joined(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:

@@ -210,9 +210,10 @@ class Fold:
 
     def keys(self) -> Iterator[str]:
         """Yield every record key, deleted ones included."""
-        return (key for key in self._every_key() if key != CEILINGS)
+        return (key for key in self.every_key() if key != CEILINGS)
 
-    def _every_key(self) -> Iterator[str]:
+    def every_key(self) -> Iterator[str]:
+        """Yield every key, that of the ceilings included."""
         yield from self._home
         yield from self._cells
 
@@ -262,14 +263,14 @@ class Fold:
                 record = self._unpack_from(replica, batch, key, group)
             else:
                 at, source, known, _ = self._packed(key, home)
-                again = at == replica and _stamp(source, known)[0] == (group.seq or batch.seq)
+                again = at == replica and stamp_of(source, known)[0] == (group.seq or batch.seq)
                 # A write whose deletions are withheld comes in two parts of one stamp.
                 if again and set(group.fields) <= set(known.fields):
                     return
                 record = self.cells(key)
             self._home.pop(key, None)
             self._cells[key] = record
-        seq, hlc = _stamp(batch, group)
+        seq, hlc = stamp_of(batch, group)
         for slot, value in zip(group.fields, row[1:], strict=True):
             if lattice.join_cell(record, slot, replica, Cell(seq, hlc, value, group.seen)):
                 self.superseded[replica] = self.superseded.get(replica, 0) + 1
@@ -278,7 +279,7 @@ class Fold:
         """Cells of a record that this very batch brought in an earlier group (a compaction does)."""
         record: Record = {}
         for group in batch.groups:
-            seq, hlc = _stamp(batch, group)
+            seq, hlc = stamp_of(batch, group)
             for row in group.rows:
                 if row[0] == key:
                     for slot, value in zip(group.fields, row[1:], strict=True):
@@ -308,7 +309,7 @@ class Fold:
         if token is None:
             return {}
         replica, batch, group, row = self._packed(key, token)
-        seq, hlc = _stamp(batch, group)
+        seq, hlc = stamp_of(batch, group)
         return {
             slot: {replica: Cell(seq, hlc, value, group.seen)}
             for slot, value in zip(group.fields, row[1:], strict=True)
@@ -364,26 +365,12 @@ class Fold:
             batch = decode_batch(data)
             for group in batch.groups:
                 # A packed record is one row of one group: its canonical form is read off without making cells.
-                stamp = (replica, *_stamp(batch, group), tuple(sorted(group.seen.items())))
+                stamp = (replica, *stamp_of(batch, group), tuple(sorted(group.seen.items())))
                 order = sorted((slot, place) for place, slot in enumerate(group.fields, 1))
                 for row in group.rows:
                     if self._home.get(row[0]) == token:
                         writes = [(slot, lattice.plain(row[place])) for slot, place in order]
                         total += _hash(row[0], [(*stamp, writes)])
-        return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
-
-    def digest_with(self, replica: int, own: Fold) -> bytes:
-        """Return the digest that the state would have if the cells of a replica were those of another fold."""
-        total = 0
-        for key in dict.fromkeys([*self._every_key(), *own._every_key()]):
-            record: Record = {}
-            for slot, cells in self.cells(key).items():
-                if others := {r: cell for r, cell in cells.items() if r != replica}:
-                    record[slot] = others
-            for slot, cells in own.cells(key).items():
-                record.setdefault(slot, {}).update(cells)
-            if record:
-                total += _hash(key, lattice.canonical(record))
         return (total % _DIGEST_MODULUS).to_bytes(_DIGEST_BYTES, "big")
 
     def compacted(self, replica: int) -> None:
@@ -392,13 +379,12 @@ class Fold:
         homes = set(self._home.values())
         self._sources = {token: source for token, source in self._sources.items() if token in homes}
 
-    def own_cells(self, replica: int) -> Iterator[tuple[str, str, Cell]]:
-        """Yield (key, slot, cell) of every cell that ``replica`` wrote."""
-        for key in self._every_key():
-            for slot, by_replica in self.cells(key).items():
-                cell = by_replica.get(replica)
-                if cell is not None:
-                    yield key, slot, cell
+    def cells_of(self, replica: int, key: str) -> dict[str, Cell]:
+        """Return the cells of a record that ``replica`` wrote, by slot."""
+        token = self._home.get(key)
+        if token is not None and self._sources[token][0] != replica:
+            return {}
+        return {slot: cells[replica] for slot, cells in self.cells(key).items() if replica in cells}
 
 
 def _hash(key: str, canonical: list[Any]) -> int:
@@ -406,7 +392,8 @@ def _hash(key: str, canonical: list[Any]) -> int:
     return int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest(), "big")
 
 
-def _stamp(batch: Batch, group: Group) -> tuple[int, int]:
+def stamp_of(batch: Batch, group: Group) -> tuple[int, int]:
+    """Return the sequence and the clock of a group's writes: the batch's, or those of the write that a compaction keeps."""
     if group.seq is None or group.hlc is None:
         return batch.seq, batch.hlc
     return group.seq, group.hlc

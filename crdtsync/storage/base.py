@@ -325,6 +325,12 @@ class View(Protocol):
     def journal(self, doc: str) -> list[tuple[int, bytes]]:
         """`(id, update)` after the snapshot, in order. Raises `JournalCorrupt` naming the document and the row."""
 
+    def journal_end(self, doc: str) -> int:
+        """The newest journal id of the document, or what its snapshot covers; 0 when there is neither.
+
+        Raises `JournalCorrupt` when that row is damaged.
+        """
+
     def changed_keys(self, doc: str, replica: int, after: int, upto: int) -> set[str]:
         """The keys that the change rows with after < seq <= upto name, each once; the checksum of each row is not looked at."""
 

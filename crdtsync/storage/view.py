@@ -131,6 +131,18 @@ class SqlView:
             self._execute("PRAGMA shrink_memory")
         return updates
 
+    def journal_end(self, doc: str) -> int:
+        """See View."""
+        sql = "SELECT * FROM journal WHERE doc = ? ORDER BY id DESC LIMIT 1"
+        row = self._execute(sql, (self._number(doc),)).fetchone()
+        if row is None:
+            snapshot = self.snapshot(doc)
+            return snapshot[1] if snapshot else 0
+        if checksum(row[:-1]) != row[-1]:
+            raise JournalCorrupt(self._path, doc, row[1])
+        newest: int = row[1]
+        return newest
+
     def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
         """See View."""
         sql = "SELECT * FROM changes WHERE doc = ? AND replica = ? AND seq > ? ORDER BY seq LIMIT ?"

@@ -408,7 +408,9 @@ class StorageContract(ABC):
                 Commit(journal=[("stock/loja1", b"a"), ("products", b"b"), ("stock/loja1", b"c")])
             )
             later = await store.commit(Commit(journal=[("stock/loja1", b"d")]))
+            assert await store.read(lambda view: view.journal_end("stock/loja1")) == later
             await store.commit(Commit(snapshots={"stock/loja1": (b"a+c", covered)}))
+            assert await store.read(lambda view: view.journal_end("stock/loja1")) == later
             assert await store.read(lambda view: view.snapshot("stock/loja1")) == (b"a+c", covered)
             assert await store.read(lambda view: view.journal("stock/loja1")) == [(later, b"d")]
             assert await store.read(lambda view: view.journal("products")) == [(covered - 1, b"b")]
@@ -418,6 +420,8 @@ class StorageContract(ABC):
         async with self.make(TABLES) as store:
             covered = await store.commit(Commit(journal=[("products", b"a")]))
             await store.commit(Commit(snapshots={"products": (b"a", covered)}))
+            assert await store.read(lambda view: view.journal_end("products")) == covered
+            assert await store.read(lambda view: view.journal_end("sales/loja1")) == 0
         async with self.again(store, TABLES) as store:
             assert await store.commit(Commit(journal=[("products", b"b")])) > covered
             assert [data for _, data in await store.read(lambda view: view.journal("products"))] == [b"b"]

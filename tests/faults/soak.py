@@ -171,7 +171,9 @@ def _watch(work: Path, seconds: float, processes: dict[str, subprocess.Popen[str
             outcome.samples.setdefault(name, []).append(sample)
         if len(outcome.samples[STORE]) % _SHOWN_EVERY == 0:
             last = {name: outcome.samples[name][-1] for name in _SHOWN}
-            sizes = (f"{name} {one.rss / 1e6:.0f} MB, file {one.stored / 1e6:.0f} MB" for name, one in last.items())
+            sizes = (
+                f"{name} {one.rss / 1e6:.0f} MB, file {one.stored / 1e6:.0f} MB" for name, one in last.items()
+            )
             print(f"{at:.0f} s: {'; '.join(sizes)}", flush=True)
         time.sleep(_SAMPLE_SECONDS)
 

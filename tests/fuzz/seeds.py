@@ -15,6 +15,7 @@ from crdtsync.state.ceilings import Ceiling
 from crdtsync.state.document import Document, Op, pieces
 from crdtsync.state.log import Log
 from crdtsync.state.update import read_update, split_update, write_update
+from tests.compacting import compact
 from tests.fuzz import batches, frames, updates
 from tests.fuzz.engine import CORPUS
 from tests.protocol.pair import SAMPLES
@@ -55,7 +56,7 @@ class _Node:
 
     def compact(self) -> Log:
         """Return the log as it is after a compaction."""
-        self.document.settle(self.document.compact(self._hlc + 1, TXID))
+        self.document.settle(compact(self.document, self._hlc + 1, TXID))
         assert self.document.log is not None
         return Log(self.document.doc, 0, [self.document.log.encode()])
 

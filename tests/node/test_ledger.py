@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from contextlib import contextmanager
 from datetime import date
@@ -22,6 +23,7 @@ from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
 from crdtsync.state.update import append_update, read_update, split_update, write_update
 from crdtsync.storage import Commit, MemoryStorage
+from tests.compacting import compact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -208,7 +210,7 @@ async def test_half_of_a_received_compaction_leaves_the_document_as_it_is(
     ]
     await ledger.receive("items", updates[0], lambda _replica: True)
     other.log = Log("items", 7, updates)
-    other.settle(other.compact(9, bytes(16)))
+    other.settle(compact(other, 9, bytes(16)))
     pieces = list(split_update(read_update(other.log.diff({7: 1})), 1))
     assert len(pieces) == 3
     for received, piece in enumerate(pieces, 1):
@@ -228,6 +230,38 @@ async def test_a_log_is_compacted_when_the_node_above_has_all_of_it(ledger: Ledg
     assert await ledger.compact("items")
 
 
+async def test_a_large_compaction_lets_the_rest_of_the_program_run(ledger: Ledger) -> None:
+    for _ in range(2):
+        await ledger.write({"items": {f"k{n}": [Op("write", "name", "a")] for n in range(4_000)}})
+    # Of this thread alone, so that other programs do not count.
+    now = time.thread_time
+    began = last = now()
+    longest, over = 0.0, False
+
+    async def breathe() -> None:
+        nonlocal longest, last
+        while not over:
+            longest, last = max(longest, now() - last), now()
+            await asyncio.sleep(0)
+
+    breathing = asyncio.create_task(breathe())
+    assert await ledger.compact("items")
+    took, over = now() - began, True
+    await breathing
+    assert longest < took / 4, (longest, took)
+
+
+async def test_a_compaction_gives_way_to_a_transaction_when_it_is_told_to(ledger: Ledger) -> None:
+    await ledger.write({"items": {f"k{n}": [Op("write", "name", "a")] for n in range(4_000)}})
+    before = await ledger.state_digest("items")
+    for gives_way in (True, False):
+        compaction = asyncio.create_task(ledger.compact("items", gives_way=gives_way))
+        await asyncio.sleep(0.01)
+        await asyncio.gather(move(ledger, 1), compaction)
+        assert compaction.result() is not gives_way
+        assert (await ledger.refold("items"))[1] == await ledger.state_digest("items") != before
+
+
 @pytest.mark.parametrize("link", ["live", "scheduled", "that never acknowledges", "that stands still"])
 async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it_is_sent_up(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, link: str
@@ -236,7 +270,9 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it
     monkeypatch.setattr(limits, "COMPACTION_WAIT_SECONDS", 0.3 / (100 / 4))
     monkeypatch.setattr(limits, "COMPACTION_CHANCE_SECONDS_MAX", 0.3)
     ledger.copied_by = "upstream"
+    ledger.begin_turn(ledger)
     await move(ledger, 100)
+    ledger.end_turn(ledger)
     waited, downloading = 0, 0
     held = ledger._jobs.held
 
@@ -300,7 +336,7 @@ async def test_what_a_compaction_of_others_left_without_use_is_stored_no_longer(
     assert whole == sum(map(len, updates)), "all of it is of use: nothing was written twice"
 
     other.log = Log("items", 7, updates)
-    other.settle(other.compact(999, bytes(16)))
+    other.settle(compact(other, 999, bytes(16)))
     await ledger.receive("items", other.log.diff({7: 199}), lambda _replica: True)
     await ledger.tidy()
     assert await stored_bytes(ledger) < whole / 20

@@ -18,6 +18,7 @@ from crdtsync.state.fold import check_batch
 from crdtsync.state.hlc import COUNTER_BITS, HybridClock, stamp_ms
 from crdtsync.state.log import Log
 from crdtsync.state.update import read_update
+from tests.compacting import compact
 from tests.state.test_document import TX, deliver
 
 
@@ -110,7 +111,7 @@ def test_a_compaction_of_the_witness_keeps_its_ceilings() -> None:
     ]
     rows, digest = witness.fold.rows(witness.fold.keys()), witness.fold.digest()
     witness.log = Log("items", 3, [*updates, *own])
-    witness.settle(witness.compact(NOW + 3, TX))
+    witness.settle(compact(witness, NOW + 3, TX))
     encoded = witness.log.encode()
     reader = document(4)
     deliver(reader, Log("items", 9, [encoded]).diff({}))
@@ -126,7 +127,7 @@ def test_stamps_of_an_update_are_told_apart_by_how_late_they_are() -> None:
     # A compaction is stamped rightly and preserves the wrong stamp.
     fresh = document(1)
     fresh.log = Log("items", 1, [name(fresh, NOW + YEARS, "b")])
-    fresh.settle(fresh.compact(NOW, TX))
+    fresh.settle(compact(fresh, NOW, TX))
     encoded = fresh.log.encode()
     reader = document(4)
     change = deliver(reader, encoded)

@@ -19,6 +19,7 @@ from crdtsync.schema import Counter, Entity, Key, Role
 from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
 from crdtsync.state.update import read_update, write_update
+from tests.compacting import compact
 from tests.state.test_document import deliver, document, write
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class World:
             return
         source.log = Log("items", replica, self.held[replica])
         self.clocks[replica] += 1
-        source.settle(source.compact(self.clocks[replica], b"t" * 16))
+        source.settle(compact(source, self.clocks[replica], b"t" * 16))
         encoded = source.log.encode()
         self.held[replica] = [encoded]
         said = read_update(encoded)

@@ -14,6 +14,7 @@ from crdtsync.state.document import Document, Op
 from crdtsync.state.fork import Branch, Heir, common_length, seal, totals_at
 from crdtsync.state.log import Log
 from crdtsync.state.update import append_update, read_update
+from tests.compacting import compact
 
 OLD, HEIR, OTHER = 1, 2, 3
 
@@ -74,7 +75,7 @@ class Writer:
         return twin
 
     def compact(self) -> Writer:
-        self.document.settle(self.document.compact(self.clock + 1, bytes(16)))
+        self.document.settle(compact(self.document, self.clock + 1, bytes(16)))
         return self
 
     def branch(self) -> Branch:

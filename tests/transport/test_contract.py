@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from crdtsync.identity.certificate import make_certificate
+from crdtsync.identity.tls import ServerTls, client_tls
 from crdtsync.testing.channel_contract import ChannelContract
 from crdtsync.transport.memory import MemoryNetwork
 from crdtsync.transport.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crdtsync.transport.base import Server, Transport
 
 
@@ -41,9 +46,20 @@ class TestWebSocketTransport(ChannelContract):
         return f"ws://127.0.0.1:{server.port}"
 
 
-class TestCompressedWebSocketTransport(TestWebSocketTransport):
+class TestEncryptedWebSocketTransport(TestWebSocketTransport):
+    """Over TLS, where messages are deflated too."""
+
+    @pytest.fixture(autouse=True)
+    def _certificate(self, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+        make_certificate(certificate, key, "localhost", datetime.now(UTC))
+        self.tls = ServerTls.read(certificate, key)
+
     def listener(self) -> Transport:
-        return WebSocketTransport(compress=True)
+        return WebSocketTransport(server_tls=self.tls.context, server_binding=self.tls.digest)
 
     def connector(self) -> Transport:
-        return WebSocketTransport(compress=True)
+        return WebSocketTransport(client_tls=client_tls(self.tls.digest.hex(), None))
+
+    def url(self, server: Server) -> str:
+        return f"wss://localhost:{server.port}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from adapters.demo.relay import Relay
 from crdtsync.errors import CertificateRefused, ChannelClosed, IdentityError
 from crdtsync.identity.certificate import make_certificate
 from crdtsync.identity.tls import ServerTls, client_tls
@@ -51,7 +52,13 @@ class Port:
 
     async def _hold(self, channel: Channel) -> None:
         self.channels.append(channel)
-        with suppress(ChannelClosed):
+        await echo(channel)
+
+
+async def echo(channel: Channel) -> None:
+    """Send back what comes."""
+    with suppress(ChannelClosed):
+        while True:
             await channel.send(await channel.receive())
 
 
@@ -67,6 +74,31 @@ async def test_the_pinned_certificate_is_trusted_and_both_ends_are_bound_to_it(o
         assert await channel.receive() == b"sealed"
         assert [held.binding for held in port.channels] == [own.digest] == [channel.binding]
         await channel.close()
+
+
+async def test_what_leaves_the_machine_is_deflated_each_message_by_itself(own: ServerTls) -> None:
+    message = b"".join(b"%d: the same words again, " % number for number in range(4_000))
+    plain, port = await WebSocketTransport().serve(HOST, 0, echo), Port(own)
+    carried: list[int] = []
+    async with port as url:
+        for scheme, connector, target in (
+            ("ws", WebSocketTransport(), plain.port),
+            ("wss", trusting(own.digest.hex()), int(url.rpartition(":")[2])),
+        ):
+            relay = Relay(target)
+            await relay.start()
+            channel = await connector.connect(f"{scheme}://localhost:{relay.port}")
+            before = relay.carried
+            for _ in range(2):
+                await channel.send(message)
+                assert await channel.receive() == message
+            carried.append(relay.carried - before)
+            await channel.close()
+            await relay.cut()
+    await plain.close()
+    assert 4 * len(message) < carried[0]
+    # Were the second deflated with the help of the first, it would be a hundredth.
+    assert 0.1 < carried[1] / carried[0] < 0.4
 
 
 async def test_another_certificate_than_the_pinned_one_ends_it_before_anything_is_said(

@@ -162,7 +162,7 @@ async def test_a_message_over_the_limit_closes_the_connection(compress: bool) ->
     # Zeros: compressed, it is a bomb of a thousandth of the size.
     options: dict[str, Any] = {"compression": "deflate" if compress else None, "subprotocols": [SUBPROTOCOL]}
     async with (
-        serving(WebSocketTransport(compress=compress)) as url,
+        serving(WebSocketTransport()) as url,
         connect(url + PATH, **options) as client,
     ):
         await client.send(bytes(MESSAGE_BYTES_MAX))
