@@ -5,6 +5,8 @@ wait for all of it when it is done; but none waits for longer than `limits.REMOT
 without a pause it would have its turn no more often than that, and a link would never catch up: each time that its
 patience runs out it has half as much, down to `limits.REMOTE_WAIT_SECONDS_MIN`, and twice as much when it finds a gap.
 Then it also takes twice as long at a stretch as it waited: where several nodes write so, most of the work is the others'.
+When that lasts for `limits.REMOTE_BEHIND_SECONDS` it is not enough, what waits grows, and a stretch is as long as a
+person may be made to wait.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ class Jobs:
         self._patience = limits.REMOTE_WAIT_SECONDS_MAX
         # How long the remote work that went last had waited, when it was for want of a gap.
         self._waited = 0.0
+        self._gapless_since: float | None = None
         self._held = False
         self._stirred = asyncio.Event()
 
@@ -180,6 +183,10 @@ class Jobs:
         if not self._remote or not first:
             return None
         gapless = self._overdue()
+        if not gapless:
+            self._gapless_since = None
+        elif self._gapless_since is None:
+            self._gapless_since = _now()
         at_its_least = self._patience <= limits.REMOTE_WAIT_SECONDS_MIN
         self._waited = _now() - self._waits_since() if gapless and at_its_least else 0.0
         patience = self._patience / 2 if gapless else self._patience * 2
@@ -189,6 +196,9 @@ class Jobs:
 
     def stretch(self) -> float:
         """Return how long a stretch of remote work should take while people work, seconds."""
+        since = self._gapless_since
+        if since is not None and _now() - since > limits.REMOTE_BEHIND_SECONDS:
+            return limits.LOCAL_TURN_SECONDS_MAX
         return min(limits.LOCAL_TURN_SECONDS_MAX, max(limits.REMOTE_SLICE_SECONDS, 2 * self._waited))
 
     def _due(self) -> float:
