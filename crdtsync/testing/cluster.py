@@ -339,10 +339,10 @@ class Cluster:
 
         compact = ledger.compact
 
-        async def told(doc: str, *, local: bool = True) -> bool:
+        async def told(doc: str, *, local: bool = True, gives_way: bool = False) -> bool:
             member.compacting = doc
             try:
-                return await compact(doc, local=local)
+                return await compact(doc, local=local, gives_way=gives_way)
             finally:
                 member.compacting = None
 
