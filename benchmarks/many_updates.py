@@ -87,7 +87,7 @@ async def _growth(size: int, folder: Path) -> tuple[float, FinalState, dict[str,
     await target.open()
     tenths = await _fill(target, size)
     memory = status_bytes("VmRSS")
-    await target.tidy()
+    await target.tidying.tidy()
     stored = await target.stored(STOCK_DOC)
     await target.close()
     disk = store_bytes(folder)

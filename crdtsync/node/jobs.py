@@ -106,7 +106,8 @@ class Jobs:
                 return result
             if _now() - began > limits.SLICE_SECONDS:
                 await asyncio.sleep(0)
-                if gives_way and self.somebody_waits:
+                # Not for a transaction that stays open.
+                if gives_way and (self._local or _now() < max(self._turns.values(), default=0.0)):
                     steps.close()
                     return None
                 began = _now()

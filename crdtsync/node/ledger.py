@@ -34,6 +34,7 @@ from crdtsync.node.jobs import Job, Jobs
 from crdtsync.node.memory import give_back
 from crdtsync.node.quarantine import DocumentQuarantine
 from crdtsync.node.slices import Slices
+from crdtsync.node.tidying import Tidying
 from crdtsync.pendencies import removals as removal_rows
 from crdtsync.pendencies.evaluate import LOCAL, Origin, evaluate
 from crdtsync.pendencies.parked import review_parked
@@ -122,7 +123,7 @@ class _Stored:
 class Ledger:
     """See the module. ``on_change`` is called after each durable change, in order.
 
-    ``in_use`` is set while documents are in memory, which ``tidy`` may drop. The pendencies that opened and closed are
+    ``in_use`` is set while documents are in memory, which ``drop_unused`` may drop. The pendencies that opened and closed are
     counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
     when there is no node above.
 
@@ -141,6 +142,7 @@ class Ledger:
         self.identity = identity
         self.schema = schema
         self.quarantine = DocumentQuarantine(self, beside or Nowhere())
+        self.tidying = Tidying(self)
         self.clock = clock
         self.storage = WatchedStorage(storage, self.quarantine.tripped, clock.now_ms)
         self.nonce = nonce
@@ -155,7 +157,6 @@ class Ledger:
         self.pendencies_closed = 0
         self.copied_by: str | None = None
         self._acknowledged = asyncio.Event()
-        self._uploading = asyncio.Event()
         self.doubts: dict[str, set[int]] = {}
         """Logs that are to be compared with the upstream's from their first element: document -> replicas."""
         self.examined: set[bytes] = set()
@@ -938,35 +939,6 @@ class Ledger:
             if not kept:
                 document.log = None
 
-    def upload_begins(self) -> None:
-        """The link up is about to read what it sends: all that is written before it reads goes with it."""
-        self._uploading.set()
-
-    async def _compact_between(self, docs: list[str], due: float) -> None:
-        """Compact while people write without a pause: the next time that all is sent up they wait, but not for long.
-
-        The more there is to compact, the longer: where lanes write more than the node above can take in, nothing else
-        would ever end it.
-        """
-        self._uploading.clear()
-        try:
-            async with asyncio.timeout(limits.COMPACTION_CHANCE_SECONDS_MAX):
-                await self._uploading.wait()
-        except TimeoutError:
-            # The link stands still; the next round of tidying comes soon.
-            return
-        with self._jobs.held():
-            try:
-                async with asyncio.timeout(limits.COMPACTION_WAIT_SECONDS * due):
-                    self._acknowledged.clear()
-                    while not await self._all_copied(docs):
-                        await self._acknowledged.wait()
-                        self._acknowledged.clear()
-            except TimeoutError:
-                return
-            for doc in docs:
-                await self._tidied(doc, partial(self.compact, local=False))
-
     async def _copied(self, doc: str, own: Head | None) -> bool:
         """Tell whether the own log of a document has anything, and the node above, where there is one, has it all."""
         if own is None or not own.seq:
@@ -977,28 +949,27 @@ class Ledger:
         acked = await self.storage.read(lambda view: view.acked(link))
         return acked.get((doc, self.replica), 0) >= own.seq
 
-    async def _all_copied(self, docs: list[str]) -> bool:
-        return all([await self._copied(doc, self.heads[doc].get(self.replica)) for doc in docs])
+    async def until_copied(self, docs: Collection[str]) -> None:
+        """Wait until the node above has the whole own log of each of these documents."""
+        self._acknowledged.clear()
+        while not all([await self._copied(doc, self.heads[doc].get(self.replica)) for doc in docs]):
+            await self._acknowledged.wait()
+            self._acknowledged.clear()
 
-    async def tidy(self, *, copied_soon: bool = False) -> None:
-        """Compact and squash what is worth it, and drop documents from memory that were not used since the last time.
+    def people_held(self) -> contextlib.AbstractContextManager[None]:
+        """Let local transactions wait, while remote work goes on."""
+        return self._jobs.held()
 
-        Each is one step of the writer, which a person would wait for: while people work, it waits for longer, and a
-        compaction that began while nobody did gives way. ``copied_soon`` says that what is written now is at the node above
-        within moments.
-        """
-        busy = self.at_work
-        patience = limits.AT_WORK_PATIENCE if busy else 1
-        documents = self._documents
-        due = {doc: times for doc in self.loaded() if (times := documents[doc].compaction_due()) > patience}
-        step = partial(self.compact, gives_way=not busy)
-        left = [doc for doc in due if not await self._tidied(doc, step)]
-        if left and copied_soon and busy:
-            await self._compact_between(left, max(due.values()))
-        compacted = set() if self.at_work else {*due} - {*left}
-        for doc in self.loaded():
-            if doc in documents and (doc in compacted or self._stored[doc].wants_snapshot(patience)):
-                await self._tidied(doc, self.squash)
+    def compaction_due(self, doc: str) -> float:
+        """Return how many times as much as makes a compaction worth while there is in a document in memory."""
+        return self._documents[doc].compaction_due()
+
+    def wants_snapshot(self, doc: str, patience: int) -> bool:
+        """Tell whether there is ``patience`` times as much journal as makes a new snapshot of it worth while."""
+        return doc in self._documents and self._stored[doc].wants_snapshot(patience)
+
+    async def drop_unused(self) -> None:
+        """Drop the documents from memory that were not used since the last time."""
 
         async def drop(_commit: Commit) -> list[Change]:
             for doc in [name for name in self._documents if name not in self._used]:
@@ -1009,14 +980,6 @@ class Ledger:
             return []
 
         await self._submit(drop, local=False)
-
-    async def _tidied(self, doc: str, step: Callable[[str], Awaitable[bool]]) -> bool:
-        """Tell whether the step was done, or never can be: what cannot be tidied is not in the way of others."""
-        try:
-            return await step(doc)
-        except StateError:
-            log.exception("%s: it cannot be tidied", doc)
-            return True
 
     async def look_again(self) -> None:
         """Look again at the rules whose moment has come."""

@@ -852,7 +852,7 @@ class Link:
                 known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))
                 self._theirs[doc][replica] = max(known, (seq, b""))
         await self._settle()
-        self.ledger.upload_begins()
+        self.ledger.tidying.upload_begins()
         scope = self._scope()
         docs = [doc for doc in scope if self._lacks(doc) or doc in self._cuts]
         counts = await self.ledger.missing({doc: self._needs(doc) for doc in docs}, docs)

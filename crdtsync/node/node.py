@@ -422,7 +422,7 @@ class Node:
             await asyncio.sleep(limits.TIDY_SECONDS)
             try:
                 await self.ledger.look_again()
-                await self.ledger.tidy(copied_soon=self.config.live and self.connected)
+                await self.ledger.tidying.tidy(copied_soon=self.config.live and self.connected)
             except CrdtsyncError:
                 # Nothing is lost: the store holds what it held, and the next round tries again.
                 log.exception("%s: tidying failed", self.config.device)

@@ -3,7 +3,8 @@
     python -m tests.faults.soak --seconds 3600 --lanes 8
 
 Gestão, Loja and Caixas are processes with files, joined by live links. Each lane moves and edits the same few records
-as fast as its node lets it, so what is alive stays the same and only what compaction leaves behind could grow. In the
+as fast as its node lets it, so what is alive stays the same and only what compaction leaves behind could grow. Each would
+be a machine of its own; here all share one, so the lanes leave the processor to the two above when these want it. In the
 end the lanes stop, all nodes must hold the same logs and the exact sum of what the lanes moved, and `verify` must find
 nothing. Prints memory and file of each kind of node every two minutes; then, for each kind, both at the middle and at
 the end, and their slope over the second half; then one line: movements, missing, unhandled exceptions.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import statistics
 import sys
@@ -42,6 +44,7 @@ STORE = "loja1"
 _SAMPLE_SECONDS = 1.0
 _SHOWN = ("gestao", STORE, "caixa1")
 _SHOWN_EVERY = 120
+_LANE_NICENESS = 10
 _EVEN_SECONDS_MAX = 300.0
 _STOP_SECONDS_MAX = 300.0
 
@@ -73,6 +76,7 @@ async def _node(folder: Path, role: Role, upstream: str | None) -> None:
                 await write(node, number)
         print(json.dumps({"port": node.server.port if node.server is not None else 0}), flush=True)
         if role is Role.CAIXA:
+            os.nice(_LANE_NICENESS)
             await until_all([node], lambda one: one.initial_done)
             moved = await _sell(node, asked)
         await asked.wait()

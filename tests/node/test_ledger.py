@@ -168,13 +168,13 @@ async def test_what_others_superseded_in_their_logs_is_no_reason_to_compact_the_
         ops = {"x": [Op("add", "balance", 1)]}
         update = other.write(ops, hlc=clock, txid=bytes(16)).journal[0]
         await ledger.receive("items", update, lambda _replica: True)
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     assert ledger.heads["items"][ledger.replica].seq == 1
 
     await move(ledger, 19)
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     await ledger.state_digest("items")
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     assert ledger.heads["items"][ledger.replica].seq == 21
 
 
@@ -189,7 +189,7 @@ async def test_while_people_work_a_compaction_waits_until_there_is_much_more_to_
         ledger.begin_turn(ledger)
         ledger.end_turn(ledger)
         before = await stored_bytes(ledger)
-        await ledger.tidy()
+        await ledger.tidying.tidy()
         return "tidied" if await stored_bytes(ledger) < before else "left"
 
     assert await worked(limits.AT_WORK_PATIENCE * 3) == "left"
@@ -298,7 +298,7 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it
             before = ledger.heads["items"][ledger.replica].seq
             await asyncio.sleep(0.05)
             downloading = max(downloading, ledger.heads["items"][ledger.replica].seq - before)
-            ledger.upload_begins()
+            ledger.tidying.upload_begins()
             await asyncio.sleep(0)
             seq = ledger.heads["items"][ledger.replica].seq
             await asyncio.sleep(0.05)
@@ -307,7 +307,7 @@ async def test_a_log_that_is_written_without_a_pause_is_compacted_when_all_of_it
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(people()), group.create_task(the_link_up())]
-        await ledger.tidy(copied_soon=link != "scheduled")
+        await ledger.tidying.tidy(copied_soon=link != "scheduled")
         # People go on afterwards.
         await move(ledger, 5)
         for task in tasks:
@@ -331,14 +331,14 @@ async def test_what_a_compaction_of_others_left_without_use_is_stored_no_longer(
     ]
     for update in updates:
         await ledger.receive("items", update, lambda _replica: True)
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     whole = await stored_bytes(ledger)
     assert whole == sum(map(len, updates)), "all of it is of use: nothing was written twice"
 
     other.log = Log("items", 7, updates)
     other.settle(compact(other, 999, bytes(16)))
     await ledger.receive("items", other.log.diff({7: 199}), lambda _replica: True)
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     assert await stored_bytes(ledger) < whole / 20
     assert await ledger.state_digest("items") == other.fold.digest()
 
@@ -359,9 +359,9 @@ async def test_who_closes_while_transactions_wait_for_a_compaction_loses_none_of
 
 async def test_documents_that_nobody_uses_leave_memory(ledger: Ledger) -> None:
     await move(ledger, 1)
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     assert ledger.loaded() == ["items"]
-    await ledger.tidy()
+    await ledger.tidying.tidy()
     assert ledger.loaded() == []
 
 

@@ -160,7 +160,7 @@ async def test_after_a_compaction_what_is_alive_is_told_and_what_was_replaced_is
         async with gestao.transaction(actor="maria") as tx:
             (await tx.get(Product, "p1")).price = Decimal(f"30.0{cents}")
     assert len(await log(gestao, "products", "p1", field="price")) == 11
-    await gestao.ledger.tidy()
+    await gestao.ledger.tidying.tidy()
     changes = await log(gestao, "products", "p1", field="price")
     assert said(changes) == [("write", "30.09", "current", "gestao")]
     assert (changes[0]["compacted"], changes[0]["actor"]) == (True, "")
