@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,22 +36,25 @@ MEASURES: dict[str, Callable[[Sizes, Sent], list[Figure]]] = {
 }
 
 
+_BEGAN = time.monotonic()
+
+
+def _tell(text: str) -> None:
+    print(f"{time.monotonic() - _BEGAN:.0f} s: measuring {text} ...", file=sys.stderr, flush=True)
+
+
 def run_suite(sizes: Sizes, *, with_peers: bool) -> list[Outcome]:
     """Run the cells of this project, or those that it and the others have, at the same sizes."""
-
-    def told(text: str) -> None:
-        print(f"measuring {text} ...", file=sys.stderr, flush=True)
-
     if not with_peers:
         own = [(OURS, cell, size, times) for cell, size, times in sizes.cells]
-        return run_cells(own, told)
+        return run_cells(own, _tell)
     work = [
         (system, cell, size, times)
         for cell, size, times in sizes.peer_cells
         for system in (OURS, *peers())
         if cell in system.cells
     ]
-    return run_cells(work, told)
+    return run_cells(work, _tell)
 
 
 def run(sizes: Sizes, names: list[str]) -> list[Figure]:
@@ -58,7 +62,7 @@ def run(sizes: Sizes, names: list[str]) -> list[Figure]:
     catalogue = sent(sizes.products)
     figures: list[Figure] = []
     for name in names:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        _tell(name)
         figures += MEASURES[name](sizes, catalogue)
     return figures
 

@@ -46,18 +46,18 @@ class Sizes:
     samples: int = 1_000
     pendencies: int = 10_000
     runs: int = 100_000
-    page_loads: int = 10
+    page_loads: int = 7
     idle_nodes: int = 1_000
     fan_out_nodes: tuple[int, ...] = (8, 100)
     cells: tuple[tuple[str, int, int], ...] = (
         ("merge", 20_000, 2),
         ("offline_day_retail", 10_000, 2),
-        ("offline_day", 10_000, 2),
+        ("offline_day", 10_000, 1),
         ("catalogue", 50_000, 2),
         ("catalogue", 500_000, 1),
         ("live", 1_000, 2),
-        ("live_paced", 50, 2),
-        ("growth", 10_000, 3),
+        ("live_paced", 50, 1),
+        ("growth", 10_000, 2),
         ("growth", 100_000, 1),
         ("growth", 1_000_000, 1),
     )

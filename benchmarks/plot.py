@@ -1,7 +1,7 @@
 """The page of the suite, made from the JSON of its runs: `python -m benchmarks.plot build/bench.json build/bench-peers.json`.
 
-It puts the tables between the marks in docs/performance.md and draws docs/bench.svg, bars of how many times as long as ours each system
-takes. It measures nothing.
+It puts the tables of each run between the marks of its name in docs/performance.md. From a run with other systems it draws docs/bench.svg,
+bars of how many times as long as ours each takes. It measures nothing.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ if TYPE_CHECKING:
     from benchmarks.cells import Outcome
 
 OURS = "crdtsync"
-BEGIN, END = "<!-- benchmark suite: begin -->", "<!-- benchmark suite: end -->"
+MARKS = ("<!-- {}: begin -->", "<!-- {}: end -->")
 PAGE, PICTURE = Path("docs/performance.md"), Path("docs/bench.svg")
 _LINE, _LEFT, _WIDE, _RIGHT = 18, 260, 420, 80
 
 
-def section(runs: list[dict[str, Any]]) -> str:
-    """Return the tables of runs: cells, figures, and where each was measured."""
-    parts = [
-        f"{cell_table(outcomes_of(run['cells']), OURS)}\n{markdown(figures_of(run['figures']), run['environment'])}"
-        for run in runs
-    ]
-    return "\n".join(parts)
+def section(run: dict[str, Any]) -> str:
+    """Return the tables of a run: cells, figures, and where it was measured."""
+    cells = cell_table(outcomes_of(run["cells"]), OURS)
+    return f"{cells}\n{markdown(figures_of(run['figures']), run['environment'])}"
 
 
-def replaced(page: str, text: str) -> str:
-    """Return a page with a text between the marks. Raises ValueError when it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replaced(page: str, name: str, text: str) -> str:
+    """Return a page with a text between the marks of a name. Raises ValueError when it has none."""
+    first, last = (mark.format(name) for mark in MARKS)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+        raise ValueError(f"the page has no {first} and {last}")
+    return f"{before}{first}\n\n{text}\n{last}{after}"
 
 
 def picture(outcomes: list[Outcome]) -> str:
@@ -71,9 +69,13 @@ def picture(outcomes: list[Outcome]) -> str:
 
 def main(paths: list[str]) -> int:
     """Write the page and the picture."""
-    runs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
-    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), section(runs)), encoding="utf-8")
-    PICTURE.write_text(picture([one for run in runs for one in outcomes_of(run["cells"])]), encoding="utf-8")
+    for path in map(Path, paths):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        page = replaced(PAGE.read_text(encoding="utf-8"), path.stem, section(run))
+        PAGE.write_text(page, encoding="utf-8")
+        outcomes = outcomes_of(run["cells"])
+        if {one.system for one in outcomes} != {OURS}:
+            PICTURE.write_text(picture(outcomes), encoding="utf-8")
     return 0
 
 

@@ -94,7 +94,7 @@ async def _offline_day(
             *(lane.ask("sell", lane=number, count=size) for number, lane in enumerate(shop.lanes, 1))
         )
         if closed:
-            await asyncio.gather(shop.hub.ask("rested"), shop.all_lanes("rested"))
+            await asyncio.gather(shop.hub.ask("closed"), shop.all_lanes("closed"))
         carried = shop.network.carried
         before = await shop.hub.ask("usage")
         await shop.network.start()

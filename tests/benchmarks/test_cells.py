@@ -12,7 +12,7 @@ from benchmarks.cell import run
 from benchmarks.cells import PREPARED_SECONDS_MAX, Outcome, Result, System, outcomes_of, run_cell, run_cells
 from benchmarks.measure import Figure, figures_of
 from benchmarks.merge import merged, state_read, work
-from benchmarks.plot import BEGIN, END, PAGE, picture, replaced, section
+from benchmarks.plot import MARKS, PAGE, picture, replaced, section
 from benchmarks.report import cell_table
 from benchmarks.store_day import offline_day
 from benchmarks.workload import expected
@@ -101,10 +101,14 @@ def test_the_page_is_made_from_what_a_run_wrote() -> None:
     written = json.loads(json.dumps(told))
     assert figures_of(written["figures"]) == [figure]
     assert outcomes_of(written["cells"]) == done
-    text = section([written])
+    text = section(written)
     assert "| merge | 10 | other & more | 2.00x | 5 (5 to 5) |" in text
     assert "| not done after 60 s |" in text
     assert "| bytes of a check | 77 bytes | 1,000 bytes | yes | both ways |" in text
-    assert replaced(f"above\n{BEGIN}\nold\n{END}\nbelow", text) == f"above\n{BEGIN}\n\n{text}\n{END}\nbelow"
+    begin, end = (mark.format("bench") for mark in MARKS)
+    others = "<!-- bench-peers: begin -->kept<!-- bench-peers: end -->"
+    page = f"above\n{begin}\nold\n{end}\n{others}\nbelow"
+    assert replaced(page, "bench", text) == f"above\n{begin}\n\n{text}\n{end}\n{others}\nbelow"
     assert "other &amp; more" in picture(done)
-    assert BEGIN in PAGE.read_text(encoding="utf-8")
+    written_page = PAGE.read_text(encoding="utf-8")
+    assert all(mark.format(name) in written_page for mark in MARKS for name in ("bench", "bench-peers"))
