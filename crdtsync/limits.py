@@ -165,8 +165,9 @@ REMOTE_WAIT_SECONDS_MAX = 0.2
 REMOTE_WAIT_SECONDS_MIN = 0.01
 """And how long at least, when they leave it no gap."""
 
-REMOTE_BEHIND_SECONDS = 5.0
-"""When local transactions leave no gap for so long, remote work takes `LOCAL_TURN_SECONDS_MAX` at a stretch, seconds."""
+REMOTE_BEHIND_SECONDS = 30.0
+"""When local transactions leave no gap for so long, which no person does, remote work takes `LOCAL_TURN_SECONDS_MAX` at a stretch,
+seconds."""
 
 REMOTE_SLICE_SECONDS = 0.003
 """How long one stretch of remote work should take while people work at the node, seconds; one batch at least."""

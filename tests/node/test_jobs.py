@@ -71,13 +71,13 @@ async def _shares(local_seconds: float, seconds: float) -> tuple[float, float]:
 def test_remote_work_has_its_share_of_the_time_where_people_leave_no_gap(
     local_seconds: float, least: float
 ) -> None:
-    local, remote = run_virtual(_shares(local_seconds, limits.REMOTE_BEHIND_SECONDS), VirtualLoop(1_000))
+    local, remote = run_virtual(_shares(local_seconds, 20.0), VirtualLoop(1_000))
     assert least < remote / (local + remote) < 0.7
 
 
 @pytest.mark.parametrize("local_seconds", [0.002, 0.005])
 def test_remote_work_has_nearly_all_the_time_where_that_goes_on(local_seconds: float) -> None:
-    local, remote = run_virtual(_shares(local_seconds, 60.0), VirtualLoop(1_000))
+    local, remote = run_virtual(_shares(local_seconds, 600.0), VirtualLoop(1_000))
     assert 0.75 < remote / (local + remote) < 0.9
 
 
@@ -89,7 +89,7 @@ def test_a_transaction_that_takes_long_leaves_remote_work_no_more_than_a_persons
 def test_where_there_are_gaps_a_stretch_stays_short() -> None:
     async def story() -> float:
         jobs = Jobs()
-        for _ in range(100):
+        for _ in range(400):
             jobs.put(_job(local=False))
             assert jobs.take(local=False, first=True) is not None
             await asyncio.sleep(0.1)
