@@ -82,6 +82,11 @@ class Jobs:
         """Whether a local transaction waits or is being made."""
         return bool(self._local or self._turns)
 
+    @property
+    def _turns_until(self) -> float:
+        """Until when the local transactions that are being made go first."""
+        return max(self._turns.values(), default=0.0)
+
     async def beside(self, steps: Iterator[T]) -> AsyncIterator[T]:
         """Take steps beside the writer, a little at a time: nobody waits for all of them."""
         began = _now()
@@ -107,7 +112,7 @@ class Jobs:
             if _now() - began > limits.SLICE_SECONDS:
                 await asyncio.sleep(0)
                 # Not for a transaction that stays open.
-                if gives_way and (self._local or _now() < max(self._turns.values(), default=0.0)):
+                if gives_way and (self._local or _now() < self._turns_until):
                     steps.close()
                     return None
                 began = _now()
@@ -160,7 +165,7 @@ class Jobs:
         A transaction that stays open does not hold it up for long, and neither do many short ones.
         """
         while self._remote and not self._local_ready and not self.closed and not self._overdue():
-            until = min(max(self._turns.values(), default=0.0), self._due())
+            until = min(self._turns_until, self._due())
             if until - _now() < _HAIR_SECONDS:
                 return
             # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the event.

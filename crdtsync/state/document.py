@@ -671,10 +671,10 @@ class Document:
         It goes step by step, since a large log takes seconds, and the last one is the change. Nothing else may be written to
         the document in between; until the last step it is as it was.
 
-        The state stays what it is: the compacted log is folded as it was written, and each own cell must be there.
+        The state stays what it is: the compacted log is read as it was written, and each own cell must be there.
 
         Raises:
-            CompactionLoss: the compacted log does not fold to the same cells.
+            CompactionLoss: the compacted log does not hold the same cells.
             UpdateInvalid: it is not one that can be loaded.
         """
         head = self.heads[self.replica]
@@ -752,7 +752,9 @@ class Document:
             for batch, group, row in written.pop(key, ()):
                 stamp = stamp_of(batch, group)
                 for slot, value in zip(group.fields, row[1:], strict=True):
-                    if cells.pop(slot, None) != (*stamp, value, group.seen):
+                    cell = cells.pop(slot, None)
+                    # True is 1 for Python, and another value for everybody else.
+                    if cell != (*stamp, value, group.seen) or type(cell.value) is not type(value):
                         raise CompactionLoss(self.doc, self.replica, f"{key}.{slot} differs after compaction")
             if cells:
                 raise CompactionLoss(self.doc, self.replica, f"{key}.{min(cells)} is gone after compaction")

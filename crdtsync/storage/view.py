@@ -115,16 +115,14 @@ class SqlView:
         row = self._execute("SELECT * FROM snapshots WHERE doc = ?", (self._number(doc),)).fetchone()
         if row is None:
             return None
-        if checksum(row[:-1]) != row[-1]:
-            raise JournalCorrupt(self._path, doc, None)
+        self._check_of_log(row, doc, None)
         return row[1], row[2]
 
     def journal(self, doc: str) -> list[tuple[int, bytes]]:
         """See View."""
         updates = []
         for row in self._execute("SELECT * FROM journal WHERE doc = ? ORDER BY id", (self._number(doc),)):
-            if checksum(row[:-1]) != row[-1]:
-                raise JournalCorrupt(self._path, doc, row[1])
+            self._check_of_log(row, doc, row[1])
             updates.append((row[1], row[2]))
         if sum(len(update) for _, update in updates) >= limits.LOAD_BYTES_LARGE:
             # What was read stays in memory as a document; SQLite's pages of it are of no more use.
@@ -138,10 +136,13 @@ class SqlView:
         if row is None:
             snapshot = self.snapshot(doc)
             return snapshot[1] if snapshot else 0
-        if checksum(row[:-1]) != row[-1]:
-            raise JournalCorrupt(self._path, doc, row[1])
         newest: int = row[1]
+        self._check_of_log(row, doc, newest)
         return newest
+
+    def _check_of_log(self, row: tuple[Any, ...], doc: str, at: int | None) -> None:
+        if checksum(row[:-1]) != row[-1]:
+            raise JournalCorrupt(self._path, doc, at)
 
     def change_rows(self, doc: str, replica: int, after: int, limit: int) -> list[ChangeRow]:
         """See View."""

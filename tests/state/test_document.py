@@ -12,6 +12,7 @@ from crdtsync.errors import BatchInvalid, CompactionLoss, Fork, TransactionTooLa
 from crdtsync.schema import Counter, Entity, Key, Register, Role, Set
 from crdtsync.state import document as document_module
 from crdtsync.state import fold as fold_module
+from crdtsync.state.cells import DELETION
 from crdtsync.state.codec import Batch, batch_hash, decode_batch, encode_batch, keys_in
 from crdtsync.state.document import Change, Document, Head, Op, pieces
 from crdtsync.state.log import Log
@@ -512,7 +513,7 @@ def test_a_snapshot_that_lacks_the_end_of_a_log_is_not_returned() -> None:
     assert again.fold.digest() == a.fold.digest()
 
 
-@pytest.mark.parametrize("broken", ["a value", "a record less", "a record more", "a stamp"])
+@pytest.mark.parametrize("broken", ["a value", "a type", "a record less", "a record more", "a stamp"])
 def test_a_compaction_that_folds_to_something_else_is_not_returned(
     monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -520,16 +521,17 @@ def test_a_compaction_that_folds_to_something_else_is_not_returned(
         (group,) = batch.groups
         first, *rest = group.rows
         wrong = {
-            "a value": group._replace(rows=((first[0], "other"), *rest)),
+            "a value": group._replace(rows=((first[0], 0), *rest)),
+            "a type": group._replace(rows=((first[0], True), *rest)),
             "a record less": group._replace(rows=tuple(rest)),
-            "a record more": group._replace(rows=(*group.rows, ("z", "new"))),
+            "a record more": group._replace(rows=(*group.rows, ("z", 1))),
             "a stamp": group._replace(hlc=(group.hlc or 0) + 1),
         }
         return encode_batch(batch._replace(groups=(wrong[broken],)))
 
     a = document(1)
-    names = {key: [Op("write", "name", "n")] for key in "xy"}
-    a.log = Log("items", 1, [write(a, clock, **names) for clock in (1, 2)])
+    deletions = {key: [Op("write", DELETION, 1)] for key in "xy"}
+    a.log = Log("items", 1, [write(a, clock, **deletions) for clock in (1, 2)])
     monkeypatch.setattr("crdtsync.state.document.encode_batch", miswritten)
     before = a.heads[1].seq
     with pytest.raises(CompactionLoss, match="compaction"):

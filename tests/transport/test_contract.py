@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from crdtsync.identity.certificate import make_certificate
-from crdtsync.identity.tls import ServerTls, client_tls
+from crdtsync.identity.tls import client_tls
 from crdtsync.testing.channel_contract import ChannelContract
 from crdtsync.transport.memory import MemoryNetwork
 from crdtsync.transport.websocket import WebSocketTransport
+from tests.transport.test_tls import made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +50,7 @@ class TestEncryptedWebSocketTransport(TestWebSocketTransport):
 
     @pytest.fixture(autouse=True)
     def _certificate(self, tmp_path: Path) -> None:
-        certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-        make_certificate(certificate, key, "localhost", datetime.now(UTC))
-        self.tls = ServerTls.read(certificate, key)
+        self.tls = made(tmp_path, "tls")
 
     def listener(self) -> Transport:
         return WebSocketTransport(server_tls=self.tls.context, server_binding=self.tls.digest)

@@ -15,6 +15,7 @@ from crdtsync.errors import CertificateRefused, ChannelClosed, IdentityError
 from crdtsync.identity.certificate import make_certificate
 from crdtsync.identity.tls import ServerTls, client_tls
 from crdtsync.transport.websocket import SUBPROTOCOL, WebSocketTransport
+from tests.transport.test_websocket import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,13 +54,6 @@ class Port:
     async def _hold(self, channel: Channel) -> None:
         self.channels.append(channel)
         await echo(channel)
-
-
-async def echo(channel: Channel) -> None:
-    """Send back what comes."""
-    with suppress(ChannelClosed):
-        while True:
-            await channel.send(await channel.receive())
 
 
 def trusting(pin: str | None = None, ca: Path | None = None) -> WebSocketTransport:
