@@ -11,13 +11,14 @@ from adapters.product_categories import ProductCategory
 from adapters.products import Product
 from adapters.stock import StockItem
 from crdtsync import limits
+from crdtsync.node.clock import SystemClock
 from crdtsync.node.ledger import Ledger
-from crdtsync.node.node import SystemClock, table_specs
 from crdtsync.schema import Identity, Role, Schema
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, encode_batch
 from crdtsync.state.document import Op
 from crdtsync.state.update import append_update
 from crdtsync.storage import SqliteStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

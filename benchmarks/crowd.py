@@ -24,10 +24,10 @@ from benchmarks.host import Hosted
 from benchmarks.measure import Figure, Sizes, percentile
 from benchmarks.shop import STORE
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.node.runner import seldom_collected
 from crdtsync.schema import Role
 from crdtsync.storage.memory import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from crdtsync.state.document import Change

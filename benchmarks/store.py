@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.catalogue import DOC, PEER, SCHEMA, SHAPE, STORE_NAME, WRITER, Sent, fill_references, ledger
 from benchmarks.measure import Figure, Sizes, interleaved
 from crdtsync import limits
-from crdtsync.node.node import table_specs
 from crdtsync.state.document import Document
 from crdtsync.storage import ChangeRow, Commit, HeadRow, SqliteStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

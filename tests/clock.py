@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
 
-from crdtsync.node.node import SystemClock
+from crdtsync.node.clock import SystemClock
 
 
 class Clock(SystemClock):

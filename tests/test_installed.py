@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from crdtsync import load_installed
-from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 
 async def test_a_store_opens_with_all_installed_adapters() -> None:

@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
 from crdtsync.errors import (
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from crdtsync.node.beside import Beside
+    from crdtsync.node.clock import Clock
     from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
@@ -74,22 +75,6 @@ if TYPE_CHECKING:
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
 log = logging.getLogger("crdtsync")
-
-
-class Clock(Protocol):
-    """Where time and randomness come from; the simulator brings its own."""
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC."""
-
-    def today(self) -> date:
-        """The store's calendar day."""
-
-    def uptime(self) -> float:
-        """Seconds since the machine started, or since any other moment that comes again only with a restart of it."""
-
-    def random_bytes(self, size: int) -> bytes:
-        """Bytes for a transaction id."""
 
 
 @dataclass(slots=True)

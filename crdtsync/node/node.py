@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import time
-from datetime import UTC, date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -18,11 +15,12 @@ from crdtsync.node.admission import Admission
 from crdtsync.node.agenda import Agenda
 from crdtsync.node.below import Below
 from crdtsync.node.beside import Beside
+from crdtsync.node.clock import Clock, SystemClock
 from crdtsync.node.config import CLOSED
 from crdtsync.node.credentials import Credentials
 from crdtsync.node.history import LINK
 from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
-from crdtsync.node.ledger import Clock, Ledger, stop_task
+from crdtsync.node.ledger import Ledger, stop_task
 from crdtsync.node.link import Link
 from crdtsync.node.network import Network
 from crdtsync.node.port import transport_of
@@ -34,7 +32,7 @@ from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Schema, load_installed
 from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
-from crdtsync.storage.tables import TableSpec
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -47,44 +45,6 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Entity)
 log = logging.getLogger("crdtsync")
-
-
-class SystemClock:
-    """The machine's clock and random source; days are those of a time zone."""
-
-    def __init__(self, zone: tzinfo = UTC) -> None:
-        self._zone = zone
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970 UTC."""
-        return time.time_ns() // 1_000_000
-
-    def today(self) -> date:
-        """The calendar day in the store's time zone."""
-        return datetime.now(self._zone).date()
-
-    def uptime(self) -> float:
-        """Seconds since the machine started; setting the clock does not move it."""
-        return time.monotonic()
-
-    def random_bytes(self, size: int) -> bytes:
-        """Random bytes."""
-        return os.urandom(size)
-
-
-def table_specs(schema: Schema) -> list[TableSpec]:
-    """Return the read-model tables of a schema."""
-    return [
-        TableSpec(
-            category=shape.category,
-            partition_columns=shape.partition.columns,
-            key_columns=tuple(field.column for field in shape.keys),
-            columns=shape.columns,
-            indexes=shape.indexes,
-            rows_views=shape.rows_views,
-        )
-        for shape in schema.shapes.values()
-    ]
 
 
 class Node:

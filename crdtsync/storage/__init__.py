@@ -24,7 +24,7 @@ from crdtsync.storage.base import (
 )
 from crdtsync.storage.memory import MemoryStorage
 from crdtsync.storage.sqlite import SqliteStorage
-from crdtsync.storage.tables import TableSpec
+from crdtsync.storage.tables import TableSpec, table_specs
 
 __all__ = [
     "ChangeRow",
@@ -47,4 +47,5 @@ __all__ = [
     "TableSpec",
     "View",
     "Wire",
+    "table_specs",
 ]

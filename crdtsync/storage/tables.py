@@ -20,6 +20,7 @@ import msgpack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from crdtsync.schema import Schema
     from crdtsync.storage.base import Row
 
 APPLICATION_ID = 0x43524454
@@ -186,7 +187,7 @@ def stamp(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What storage needs to know of one category; the node builds it from the category's Shape.
+    """What storage needs to know of one category; `table_specs` builds it from the category's Shape.
 
     Attributes:
         category: also the name of the category's view.
@@ -260,6 +261,21 @@ class TableSpec:
         if unknown:
             return f"category {self.category!r}: {unknown.pop()!r} is indexed or viewed but is no column"
         return None
+
+
+def table_specs(schema: Schema) -> list[TableSpec]:
+    """Return the read-model tables of a schema."""
+    return [
+        TableSpec(
+            category=shape.category,
+            partition_columns=shape.partition.columns,
+            key_columns=tuple(field.column for field in shape.keys),
+            columns=shape.columns,
+            indexes=shape.indexes,
+            rows_views=shape.rows_views,
+        )
+        for shape in schema.shapes.values()
+    ]
 
 
 class RecordTable:

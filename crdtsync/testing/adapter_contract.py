@@ -19,11 +19,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.pendencies.evaluate import evaluate
 from crdtsync.pendencies.records import Decision, Incident, Person
 from crdtsync.schema import Entity, Kind, Role, Schema
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 from crdtsync.testing.samples import Samples
 from crdtsync.testing.simulation import simulate
 

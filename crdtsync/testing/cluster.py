@@ -21,13 +21,13 @@ from crdtsync import limits
 from crdtsync.errors import StorageError, StoreClosed
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.incarnation import NonceMemory
-from crdtsync.node.node import table_specs
 from crdtsync.protocol.frames import decode_frame
 from crdtsync.schema.roles import Role
 from crdtsync.state.fork import Branch
 from crdtsync.state.log import Log
 from crdtsync.state.update import read_update
 from crdtsync.storage.memory import MemoryStorage, _connect
+from crdtsync.storage.tables import table_specs
 from crdtsync.testing.model import Model, Written
 from crdtsync.testing.samples import EPOCH
 from crdtsync.transport.memory import Faults, MemoryChannel, MemoryNetwork

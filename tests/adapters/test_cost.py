@@ -17,8 +17,8 @@ from adapters.till_operations import TillOperationKind
 from benchmarks.catalogue import products
 from crdtsync import Role, load_installed
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 from tests.adapters.conflicts import trade
 
 if TYPE_CHECKING:

@@ -39,10 +39,10 @@ from crdtsync.errors import StoreUnavailable
 from crdtsync.monitor.screens import sells
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.alerts import AlertCode
-from crdtsync.node.node import table_specs
 from crdtsync.node.tracking import alerts_of
 from crdtsync.node.verbs import verify
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 from tests.faults.storm import until_all
 from tests.faults.writer import SCHEMA, Product, write
 from tests.process import end, environment, started, traces

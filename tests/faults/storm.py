@@ -29,8 +29,8 @@ import psutil
 
 from crdtsync import Role
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 from tests.faults.writer import SCHEMA, Product, Stock, config_of, move
 from tests.process import end, started
 

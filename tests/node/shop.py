@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from crdtsync.node.ledger import Clock
+    from crdtsync.node.clock import Clock
     from crdtsync.schema import Schema
 
 _POLL_SECONDS = 0.01

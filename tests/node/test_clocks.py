@@ -8,7 +8,7 @@ import pytest
 
 from adapters.customers import Customer
 from adapters.sales import Sale
-from crdtsync.node.node import SystemClock
+from crdtsync.node.clock import SystemClock
 from crdtsync.state.ceilings import FIELD, KEY
 from crdtsync.state.document import Op
 from crdtsync.state.hlc import stamp_ms

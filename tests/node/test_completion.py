@@ -12,8 +12,8 @@ import pytest
 from crdtsync import Entity, Key, Once, Ref, Register, Role, Schema, check
 from crdtsync.errors import CheckFailed, FieldError
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.storage.memory import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,13 +16,13 @@ from crdtsync import limits
 from crdtsync.errors import Fork, RecordExists, StoreUnavailable, UpdateInvalid
 from crdtsync.node.ledger import Ledger
 from crdtsync.node.memory import give_back
-from crdtsync.node.node import table_specs
 from crdtsync.node.transaction import Transaction
 from crdtsync.schema import Counter, Entity, Identity, Key, Register, Role, Schema
 from crdtsync.state.document import Document, Op
 from crdtsync.state.log import Log
 from crdtsync.state.update import append_update, read_update, split_update, write_update
 from crdtsync.storage import Commit, MemoryStorage
+from crdtsync.storage.tables import table_specs
 from tests.compacting import compact
 
 if TYPE_CHECKING:

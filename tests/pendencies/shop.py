@@ -32,9 +32,9 @@ from crdtsync import (
     references,
 )
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.pendencies.records import Decision, Incident, Person
 from crdtsync.storage.memory import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

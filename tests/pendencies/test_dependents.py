@@ -28,10 +28,10 @@ from crdtsync import (
 )
 from crdtsync.errors import RecordAmbiguous
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.node.verbs import BUILT_IN
 from crdtsync.pendencies.records import Decision, Incident, Person
 from crdtsync.storage.memory import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

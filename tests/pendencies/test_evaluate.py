@@ -6,11 +6,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Self
 
 from crdtsync.node.ledger import Ledger
-from crdtsync.node.node import table_specs
 from crdtsync.pendencies.records import Decision, Person
 from crdtsync.schema import Counter, Entity, Identity, Key, Money, Role, Schema, invariant
 from crdtsync.state.document import Op
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

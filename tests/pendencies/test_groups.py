@@ -11,8 +11,8 @@ import pytest
 from crdtsync import Beside, Broken, Entity, Key, Register, Role, Schema, Verdict, by_store, invariant
 from crdtsync.errors import AdapterError
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from crdtsync import Entity, Key, Money, Once, Ref, Register, Role, Schema, by_lane_month, invariant
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.node import table_specs
 from crdtsync.storage import MemoryStorage
+from crdtsync.storage.tables import table_specs
 from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.transport.memory import MemoryNetwork
 
