@@ -210,7 +210,7 @@ ALERT_PAUSED_MS = 24 * 3600 * 1000
 """How long a link or category may be paused before it is an alert, milliseconds."""
 
 GONE_MS = 30 * 24 * 3600 * 1000
-"""A node below that was not heard of for so long is taken for one that is no more, milliseconds."""
+"""A node below that was not heard of for so long is taken for one that is no more, and forgotten, milliseconds."""
 
 DISK_FREE_BYTES_MIN = 500_000_000
 """Free space below which the disk counts as nearly full, bytes."""

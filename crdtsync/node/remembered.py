@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from crdtsync import limits
+
 REMEMBERED_KEY = "link"
 
 
@@ -62,6 +64,13 @@ class Remembered:
     paused_above_ms: int | None = None
     below: dict[str, Neighbour] = field(default_factory=dict)
     lanes: dict[str, int] = field(default_factory=dict)
+
+    def forget_gone(self, now_ms: int) -> None:
+        """Forget the nodes below that count as gone; one that a person paused would come back as if nobody had."""
+        for device, one in list(self.below.items()):
+            if one.paused_ms is None and now_ms - self.heard.get(device, 0) > limits.GONE_MS:
+                del self.below[device]
+                self.heard.pop(device, None)
 
     def dump(self) -> bytes:
         """Return the bytes that ``load`` reads."""

@@ -690,4 +690,7 @@ class Uplink(Observer):
             with contextlib.suppress(CrdtsyncError):
                 now_ms = self.ledger.clock.now_ms()
                 await self.history.prune(now_ms, self.config.history_days, self.config.history_failed_days)
+                self._note_heard()
+                self.memory.forget_gone(now_ms)
+                await self.save()
             await asyncio.sleep(limits.PRUNE_SECONDS)

@@ -190,6 +190,30 @@ async def test_a_pause_of_more_than_a_day_is_an_alert_at_both_ends(street: Stree
 
 
 @told
+async def test_a_node_that_is_silent_for_a_month_is_forgotten_unless_it_is_paused_and_met_anew_when_it_comes_back(
+    street: Street,
+) -> None:
+    await street.lane()
+    loja = street.nodes[STORE]
+    await until(lambda: street.nodes["caixa1"].connected)
+    await street.close("caixa1")
+    await asyncio.sleep(30 * DAY - HOUR)
+    assert (await shown(loja))["state"] == "silent"
+    await asyncio.sleep(3 * HOUR)
+    assert (await BUILT_IN["network"](loja, {}))["total"] == 0
+    await street.kill(STORE)
+    loja = await street.open(STORE)
+    assert (await BUILT_IN["network"](loja, {}))["total"] == 0
+    caixa = await street.open("caixa1")
+    await until(lambda: caixa.connected)
+    assert (await shown(loja))["state"] == "connected"
+    await BUILT_IN["network_pause"](loja, {"device": "caixa1"})
+    await street.close("caixa1")
+    await asyncio.sleep(31 * DAY)
+    assert (await shown(loja))["paused_ms"] is not None
+
+
+@told
 async def test_a_run_that_is_going_on_is_cut_by_the_pause_and_nothing_is_lost(street: Street) -> None:
     caixa = await street.lane()
     loja = street.nodes[STORE]
