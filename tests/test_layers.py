@@ -43,7 +43,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "schema": frozenset({"said", "errors", "limits"}),
     "state": frozenset({"errors", "limits", "schema"}),
     "storage": frozenset({"said", "errors", "limits", "schema", "state"}),
-    "protocol": frozenset({"errors", "limits", "schema"}),
+    "protocol": frozenset({"said", "errors", "limits", "schema"}),
     "transport": frozenset({"said", "errors", "limits", "protocol"}),
     "pendencies": frozenset({"errors", "limits", "schema", "state", "storage"}),
     "node": BELOW_NODE,

@@ -44,6 +44,9 @@ def _tell_all(value: Any) -> Any:
 Told = Annotated[dict[str, Any], PlainSerializer(_tell_all, return_type=dict[str, Any])]
 """A JSON object whose texts for people are told in the reader's language."""
 
+ToldText = Annotated[str, PlainSerializer(tell, return_type=str)]
+"""A text that is told in the reader's language, as far as it was made with ``say``."""
+
 
 def _best(header: str) -> str:
     best, found = 0.0, _DEFAULT

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from crdtsync.monitor.here import NodeHere, PulseHere
+from crdtsync.monitor.language import Told, ToldText
 from crdtsync.monitor.screens import After, Body, Filter, Limit, Name
 from crdtsync.node import enrolment
 from crdtsync.node import network as verbs
@@ -38,7 +39,8 @@ class Below(BaseModel):
     software: str | None
     offset_ms: int | None
     paused_ms: int | None
-    trouble: str | None
+    trouble: ToldText | None
+    said: dict[str, Any] | None
     lanes: list[Lane]
 
 
@@ -48,7 +50,7 @@ class Fleet(BaseModel):
     now_ms: int
     time_zone: str
     upstream: str | None
-    link: dict[str, Any]
+    link: Told
     total: int
     counts: dict[Standing, int]
     below: list[Below]

@@ -15,8 +15,9 @@ from crdtsync import limits
 from crdtsync.errors import BadRequest
 from crdtsync.node import schedule
 from crdtsync.node.backoff import Health
+from crdtsync.node.ending import in_words
 from crdtsync.node.schedule import Reason, Trigger
-from crdtsync.said import say
+from crdtsync.said import say, to_form
 from crdtsync.schema import Role
 
 if TYPE_CHECKING:
@@ -140,11 +141,14 @@ class Agenda:
         heard_ms = uplink.memory.heard.get("")
         if uplink.link is not None and uplink.link.greeted:
             heard_ms = uplink.link.heard_ms
+        code, words = uplink.backoff.code, uplink.backoff.detail
+        detail = None if code is None else in_words(code, words or "")
         return {
             "state": self._state(),
             "connected": uplink.connected,
-            "code": uplink.backoff.code,
-            "detail": uplink.backoff.detail,
+            "code": code,
+            "detail": detail,
+            "said": None if detail is None else to_form(detail),
             "heard_ms": heard_ms,
             "retry_ms": retry_ms,
         }

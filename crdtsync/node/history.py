@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from crdtsync import limits
 from crdtsync.errors import CrdtsyncError
+from crdtsync.node.ending import WITHOUT_A_WORD
 from crdtsync.node.schedule import Trigger
 from crdtsync.storage.base import Commit, RunCategoryRow, RunRow
 
@@ -54,7 +55,7 @@ class History:
         rows = await self._ledger.storage.read(lambda view: view.runs(limit=_OPEN_ROWS))
         self._last_id = max((row.id for row in rows), default=0)
         cut = [
-            replace(row, result=Result.INTERRUPTED.value, detail="the program ended without a word")
+            replace(row, result=Result.INTERRUPTED.value, detail=str(WITHOUT_A_WORD))
             for row in rows
             if row.result == Result.RUNNING
         ]

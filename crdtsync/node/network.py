@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdtsync.errors import BadRequest, ChannelClosed, LinkBroken, NodeMissing
+from crdtsync.node.ending import from_text
 from crdtsync.node.page import bad_cursor, page_limit
 from crdtsync.node.remembered import Neighbour
 from crdtsync.node.standing import Sort, Standing
 from crdtsync.node.uplink import PAUSED
-from crdtsync.said import say
+from crdtsync.said import say, to_form
 from crdtsync.schema import Identity, Role
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ class Network:
             link = up.get(device)
             own = lanes.get((one.store, device), 0) if one.role == Role.CAIXA else stores.get(one.store, 0)
             run = link.run_now if link is not None and link.busy else None
+            trouble = None if one.trouble is None else from_text(one.trouble)
             found.append(
                 {
                     "device": device,
@@ -245,7 +247,8 @@ class Network:
                     "software": one.software,
                     "offset_ms": one.offset_ms,
                     "paused_ms": one.paused_ms,
-                    "trouble": one.trouble,
+                    "trouble": trouble,
+                    "said": None if trouble is None else to_form(trouble),
                     "lanes": below.get(one.store, []),
                 }
             )

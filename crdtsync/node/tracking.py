@@ -17,6 +17,7 @@ from crdtsync.node.agenda import DIRECTIONS, Entry, Waiting, later_ms
 from crdtsync.node.alerts import Alert, Known
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.descriptors import descriptors
+from crdtsync.node.ending import from_text
 from crdtsync.node.page import page_limit
 from crdtsync.said import say, to_form
 
@@ -266,6 +267,8 @@ def _run(node: Node, row: RunRow) -> dict[str, Any]:
     zone = ZoneInfo(node.config.time_zone)
     facts = asdict(row)
     facts.pop("link")
+    facts["detail"] = from_text(row.detail)
+    facts["said"] = to_form(facts["detail"])
     facts["day"] = datetime.fromtimestamp(row.started_ms / 1000, zone).date().isoformat()
     facts["seconds"] = None if row.ended_ms is None else (row.ended_ms - row.started_ms) / 1000
     shapes = node.schema.shapes

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from crdtsync import limits
 from crdtsync.errors import CertificateRefused, ChannelClosed, CrdtsyncError, InsecureTransport, LinkBroken
-from crdtsync.node import schedule
+from crdtsync.node import ending, schedule
 from crdtsync.node.backoff import Backoff, Health
 from crdtsync.node.history import LINK, History, Result
 from crdtsync.node.ledger import stop_task
@@ -162,7 +162,7 @@ class Uplink(Observer):
             self._press.cancel()
             await asyncio.gather(self._press, return_exceptions=True)
         with contextlib.suppress(CrdtsyncError):
-            await self._broken_off(Result.INTERRUPTED, "the node was stopped")
+            await self._broken_off(Result.INTERRUPTED, ending.STOPPED)
             await self.save()
 
     def _settings(self) -> str:
@@ -458,7 +458,7 @@ class Uplink(Observer):
 
     async def _broke(self, url: str, code: str, detail: str, *, terminal: bool) -> float | None:
         if self._leaving:
-            await self._broken_off(Result.PAUSED, "a person paused it")
+            await self._broken_off(Result.PAUSED, ending.PAUSED_HERE)
             self._fail_press("paused", "the link stands still")
             return 0.0
         self.trouble = detail

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
+from crdtsync.said import Said, say
+
 
 class Side(StrEnum):
     """Who speaks: DOWN is the node that connects, UP the one it connects to."""
@@ -153,7 +155,7 @@ class Refusal:
     """Why one end leaves. ``terminal``: trying again cannot help until a person changes something."""
 
     terminal: bool
-    meaning: str
+    meaning: Said
 
 
 REFUSALS: dict[str, Refusal] = {
@@ -162,39 +164,47 @@ REFUSALS: dict[str, Refusal] = {
         (
             "incompatible_version",
             True,
-            "the programs speak different versions of the protocol; update the older",
+            say("the programs speak different versions of the protocol; update the older"),
         ),
-        ("wrong_account", True, "the node belongs to another account; correct its node.toml"),
-        ("wrong_role", True, "a node of this role does not connect to a node of that one"),
-        ("wrong_store", True, "the lane belongs to another store; correct its node.toml"),
-        ("revoked", True, "the device may no longer connect; a person must admit it again"),
-        ("unproven", True, "the greeting is not signed with the key that it names, for this connection"),
-        ("unknown_device", True, "the device was never admitted here; give it a pairing code"),
-        ("bad_code", True, "the pairing code is unknown, used or expired; ask for a new one"),
-        ("not_approved", False, "a person has not approved the device yet"),
-        ("already_connected", False, "the device is connected from elsewhere, and that connection answers"),
-        ("not_allowed", True, "the device sent what it may not write, or spoke for another device"),
-        ("fork", False, "a log went on in two places; the next handshake brings both branches together"),
+        ("wrong_account", True, say("the node belongs to another account; correct its node.toml")),
+        ("wrong_role", True, say("a node of this role does not connect to a node of that one")),
+        ("wrong_store", True, say("the lane belongs to another store; correct its node.toml")),
+        ("revoked", True, say("the device may no longer connect; a person must admit it again")),
+        ("unproven", True, say("the greeting is not signed with the key that it names, for this connection")),
+        ("unknown_device", True, say("the device was never admitted here; give it a pairing code")),
+        ("bad_code", True, say("the pairing code is unknown, used or expired; ask for a new one")),
+        ("not_approved", False, say("a person has not approved the device yet")),
+        (
+            "already_connected",
+            False,
+            say("the device is connected from elsewhere, and that connection answers"),
+        ),
+        ("not_allowed", True, say("the device sent what it may not write, or spoke for another device")),
+        ("fork", False, say("a log went on in two places; the next handshake brings both branches together")),
         (
             "not_recovering",
             False,
-            "the device holds more of this node's own log than it; a person must say that it lost it",
+            say("the device holds more of this node's own log than it; a person must say that it lost it"),
         ),
-        ("restored", False, "the node took a new incarnation or another branch of a log; it returns at once"),
-        ("order_violation", False, "an upload before its fence, or a category before one it depends on"),
-        ("unexpected_frame", False, "a frame that the state does not allow"),
-        ("invalid", False, "a frame or an update whose content is not allowed"),
-        ("corrupt", False, "a frame whose checksum is wrong"),
-        ("gap", False, "a frame or a batch is missing; the next handshake sends what is missing"),
-        ("overrun", False, "more data in flight than the window allows"),
-        ("timeout", False, "the peer owed a word for too long"),
-        ("store", False, "the store of the refusing node is in trouble"),
+        (
+            "restored",
+            False,
+            say("the node took a new incarnation or another branch of a log; it returns at once"),
+        ),
+        ("order_violation", False, say("an upload before its fence, or a category before one it depends on")),
+        ("unexpected_frame", False, say("a frame that the state does not allow")),
+        ("invalid", False, say("a frame or an update whose content is not allowed")),
+        ("corrupt", False, say("a frame whose checksum is wrong")),
+        ("gap", False, say("a frame or a batch is missing; the next handshake sends what is missing")),
+        ("overrun", False, say("more data in flight than the window allows")),
+        ("timeout", False, say("the peer owed a word for too long")),
+        ("store", False, say("the store of the refusing node is in trouble")),
         (
             "paused",
             False,
-            "a person paused the device at the node above; it goes on when it is resumed there",
+            say("a person paused the device at the node above; it goes on when it is resumed there"),
         ),
-        ("too_busy", False, "too many connections; come back later"),
+        ("too_busy", False, say("too many connections; come back later")),
     )
 }
 """The known reasons of a refusal. A code from a newer program that is not here is taken at its word."""

@@ -10,6 +10,7 @@ import pytest
 
 from crdtsync.monitor import language
 from tests.monitor.house import config_of, create, house_in, problem
+from tests.node.shop import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,3 +110,16 @@ async def test_alerts_are_told_in_the_language_of_who_asks(
         assert "1 MB livres, 0 % do disco" in portuguese
         status = (await house.reader.get("/api/status", headers={"Accept-Language": "pt"})).json()
         assert f"disk_full: {tmp_path}: 1 MB livres, 0 % do disco" in status["alerts"]
+
+
+async def test_why_a_link_ended_is_told_in_the_language_of_who_asks(tmp_path: Path) -> None:
+    async with house_in(tmp_path, config=config_of(tmp_path, upstream="ws://127.0.0.1:1")) as house:
+        await until(lambda: house.node.agenda.link()["code"] is not None, "the link is refused")
+        for path in ("/api/queue", "/api/network"):
+            english, portuguese = [
+                (await house.reader.get(path, headers={"Accept-Language": asked})).json()["link"]
+                for asked in ("en", "pt")
+            ]
+            assert english["code"] == portuguese["code"] == "unreachable"
+            assert english["detail"].startswith("the node above does not answer (")
+            assert portuguese["detail"].startswith("a estação de cima não responde (")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crdtsync.node.alerts import Alert, AlertCode, Known, alerts
+from crdtsync.node.ending import in_words
 from crdtsync.node.verbs import BUILT_IN
 from tests.synchronization.street import CHECK, DAY, HOUR, MINUTE, STORE, Street, sell, told, until
 
@@ -73,7 +74,9 @@ def test_the_most_severe_comes_first_and_each_says_since_when() -> None:
         paused={"stock": NOW_MS - 3 * DAY_MS},
     )
     assert alerts(known, NOW_MS, silent_minutes=60, old_hours=24) == [
-        Alert(AlertCode.LINK_FAILED, "B", "ws://gestao", NOW_MS - DAY_MS, "revoked: ask the office"),
+        Alert(
+            AlertCode.LINK_FAILED, "B", "ws://gestao", NOW_MS - DAY_MS, in_words("revoked", "ask the office")
+        ),
         Alert(AlertCode.OLD_RECORDS, "A", "notes", NOW_MS - 26 * HOUR_MS, "a record to send is 26 hours old"),
         Alert(AlertCode.OLD_RECORDS, "A", "sales", NOW_MS - 30 * HOUR_MS, "a record to send is 30 hours old"),
         Alert(AlertCode.PAUSED, "M", "stock", NOW_MS - 3 * DAY_MS, "it does not synchronize"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync.errors import BadRequest
+from crdtsync.said import from_form, retell
 from tests.synchronization.street import (
     BEGIN,
     CHECK,
@@ -173,7 +174,8 @@ async def test_a_run_that_breaks_is_failed_with_its_reason_and_the_next_takes_th
     await asyncio.sleep(CHECK + 2 * MINUTE)
     failed, rest = (await runs(loja))[-2:]
     assert (failed["result"], failed["trigger"]) == ("failed", "routine")
-    assert failed["detail"].startswith("unreachable: ")
+    assert failed["detail"].startswith("the node above does not answer (")
+    assert retell(from_form(failed["detail"], failed["said"]), str.upper).startswith("THE NODE ABOVE")
     assert (rest["result"], rest["trigger"]) == ("done", "reconnect")
     assert failed["records_down"] + rest["records_down"] == 2000
 

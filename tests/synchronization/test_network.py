@@ -284,9 +284,9 @@ async def test_a_refused_link_stays_to_be_seen_until_a_check_is_whole(street: St
     (link,) = loja.downstream
     # What a damaged frame comes to: the conversation ends with a refusal that passes.
     await link.channel.close()
-    loja.network.broke(link, LinkBroken("corrupt", "a frame's checksum is wrong", terminal=False))
+    loja.network.broke(link, LinkBroken("corrupt", "byte 7", terminal=False))
     row = await shown(loja)
-    assert (row["state"], row["trouble"]) == ("failing", "corrupt: a frame's checksum is wrong")
+    assert (row["state"], row["trouble"]) == ("failing", "a frame whose checksum is wrong (byte 7)")
     await until(lambda: caixa.connected, 2 * MINUTE)
     await asyncio.sleep(MINUTE)
     row = await shown(loja)
