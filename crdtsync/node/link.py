@@ -41,7 +41,7 @@ from crdtsync.state.update import write_update
 from crdtsync.storage.base import Commit, ReplicaRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from crdtsync.node.admission import Admission
@@ -682,7 +682,11 @@ class Link:
         for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
             self.ledger.examined |= {theirs[r][1] for r in replicas & theirs.keys()}
+        rest = dict(self._branches.rest)
         self._branches.doubt({})
+        for doc, pieces in rest.items():
+            for piece in pieces:
+                await self._take(doc, piece, None)
         if changed:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
@@ -774,7 +778,16 @@ class Link:
             if cut is not None:
                 # It says what was seen of the logs in doubt, too.
                 self._branches.cuts[doc], cut = cut, None
-        origin = Origin("download" if self.side is Side.DOWN else "upload", self.run_id)
+        if doc in self._branches.doubts and self.side is Side.DOWN:
+            self._branches.put_aside(doc, update)
+        else:
+            await self._take(doc, update, cut)
+        self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
+        await self._send(Kind.ACK, n=data["n"])
+
+    async def _take(self, doc: str, update: bytes, cut: Mapping[int, int] | None) -> None:
+        """Take an update of the peer into the document; durable on return."""
+        category = doc.partition("/")[0]
         changes = await self.ledger.receive(
             doc,
             update,
@@ -782,7 +795,7 @@ class Link:
             cut,
             self._forbidden(category),
             self._absent,
-            origin,
+            Origin("download" if self.side is Side.DOWN else "upload", self.run_id),
             self._skew_below() if self.side is Side.UP else None,
         )
         # With a batch of its own the ledger bounded a stamp; a skew that the greeting showed is corrected already.
@@ -790,8 +803,6 @@ class Link:
         self._clock_ran_ahead |= not self._skew_below() and any(
             own == replica for change in changes for replica, *_ in change.touched
         )
-        self._count(self._moved(self.session.peer, category), data["records"], len(data["update"]), began)
-        await self._send(Kind.ACK, n=data["n"])
 
     def _skew_below(self) -> int:
         """How far ahead of this node's clock the peer's was; the lanes below it follow its clock, so theirs was too."""
@@ -844,9 +855,9 @@ class Link:
             heads = self.ledger.heads.get(doc, {})
             for replica, seq in vector.items():
                 head = heads.get(replica)
-                held = head.seq if head is not None else 0
-                if replica in self._branches.doubts.get(doc, ()):
-                    held = self._branches.end(doc, replica)
+                held = self._branches.end(doc, replica)
+                if head is not None and replica not in self._branches.doubts.get(doc, ()):
+                    held = max(held, head.seq)
                 if held < seq:
                     await self._refuse("gap", f"{doc} did not arrive whole", terminal=False)
                 known = self._theirs.setdefault(doc, {}).get(replica, (0, b""))

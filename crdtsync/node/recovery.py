@@ -59,19 +59,27 @@ class _Held:
 
 
 class Branches:
-    """What one link received of logs in doubt. ``doubts`` names them: document -> replicas."""
+    """What one link received of logs in doubt. ``doubts`` names them: document -> replicas.
+
+    ``rest`` is what came of the other logs of those documents. Who wrote there had seen sequences of the peer's branch; beside the
+    branch here they would be taken for those of other writes, which nobody has seen.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.doubts: dict[str, set[int]] = {}
         self.held: dict[Place, _Held] = {}
         self.cuts: dict[str, Mapping[int, int]] = {}
+        self.rest: dict[str, list[bytes]] = {}
+        self._ends: dict[Place, int] = {}
 
     def doubt(self, doubts: Mapping[str, set[int]]) -> None:
         """From now on keep these logs apart, from their first element."""
         self.doubts = {doc: set(replicas) for doc, replicas in doubts.items()}
         self.held.clear()
         self.cuts.clear()
+        self.rest.clear()
+        self._ends.clear()
 
     def split(self, doc: str, data: bytes, forbidden: Callable[[int], frozenset[str]]) -> bytes:
         """Keep what is in doubt of an update; return the rest.
@@ -91,10 +99,16 @@ class Branches:
         gone = {r: upto for r, upto in update.deleted.items() if r not in self.doubts[doc]}
         return write_update(others, gone)
 
+    def put_aside(self, doc: str, rest: bytes) -> None:
+        """Keep what came of the other logs of a document until its branches are one."""
+        self.rest.setdefault(doc, []).append(rest)
+        for replica, runs in read_update(rest).runs.items():
+            self._ends[doc, replica] = max(run.end for run in runs)
+
     def end(self, doc: str, replica: int) -> int:
         """Return the newest sequence kept of a log."""
         held = self.held.get((doc, replica))
-        return held.document.heads[replica].seq if held else 0
+        return held.document.heads[replica].seq if held else self._ends.get((doc, replica), 0)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,9 @@ from crdtsync.testing.simulation import run_schedule
 from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
 from tests.simulation.shop import Article, Item, shop
+
+if TYPE_CHECKING:
+    from crdtsync.node import Node
 
 
 async def started(seed: int, *, live: bool) -> Cluster:
@@ -272,3 +275,53 @@ def test_the_model_knows_that_a_restored_node_saw_nothing_of_the_other_branch_in
     cluster._move(member, [written], 7, {("stock/loja1", 100): (8, 1)})
     assert (written.replica, written.parts) == (8, {"stock/loja1": 1})
     assert written.shown == written.closed == {"stock/loja1": {7: 2, 9: 5}}
+
+
+def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_before_the_branches_are_one() -> None:
+    """Seed 3491: the link broke between the download and the fence, and what was written then was taken for long replaced."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        store, member = cluster.members["loja1"].running, cluster.members["caixa1"]
+
+        async def call(node: Node, name: str) -> None:
+            async with node.transaction() as tx:
+                (await tx.get(Article, "a1")).name = name
+
+        async def name_at(node: Node) -> str:
+            (article,) = await node.find(Article)
+            return article.name
+
+        async with store.transaction() as tx:
+            tx.create(Article, code="a1", name="new")
+        await asyncio.sleep(60)
+        cluster.back_up(member)
+        await call(member.running, "of the lane, lost with its disk")
+        await asyncio.sleep(60)
+        assert await name_at(store) == "of the lane, lost with its disk"
+        await cluster.stop(member)
+        await call(store, "of the store, that had seen it")
+        await cluster.start(member)
+
+        carry, cutting = cluster.network.carry, True
+        downloaded = asyncio.Event()
+
+        async def lose_the_fence(sender: MemoryChannel, message: bytes) -> None:
+            if cutting and b"\xa5fence" in message[4:20]:
+                downloaded.set()
+            else:
+                await carry(sender, message)
+
+        assert await cluster.restore(member, whole=True)
+        cluster.network.carry = lose_the_fence  # type: ignore[method-assign]
+        await cluster.start(member)
+        await downloaded.wait()
+        await asyncio.sleep(1)
+        await call(member.running, "of the lane, after its restore")
+        assert await name_at(member.running) == "of the lane, after its restore"
+        cutting = False
+        await asyncio.sleep(200)
+        for one in cluster.members.values():
+            assert await name_at(one.running) == "of the lane, after its restore"
+
+    run_virtual(story(), VirtualLoop(10_000))
