@@ -1,7 +1,7 @@
 """Why a link or a run ended, in words that a reader's language can say.
 
 What the other end says is English and is stored as it came, behind its code: ``revoked: caixa1 was revoked``. A code has a meaning,
-which is said in the reader's language, with the other end's own words in brackets.
+which is said in the reader's language, with what is stored in brackets.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MEANINGS: dict[str, Said] = {
 
 
 def in_words(code: str, words: str) -> Said:
-    """Return what a code means, with the words that came with it; what is not known is said as it came."""
+    """Return what a code means, with the code and the words that came with it; a code that is not known is said as it came."""
     meaning = _MEANINGS.get(code)
     if meaning is None:
         return say("{code}: {words}", code=code, words=words)
-    return say("{meaning} ({words})", meaning=meaning, words=words) if words else meaning
+    return say("{meaning} ({code}: {words})", meaning=meaning, code=code, words=words)
 
 
 def from_text(text: str) -> str:

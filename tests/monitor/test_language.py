@@ -121,5 +121,5 @@ async def test_why_a_link_ended_is_told_in_the_language_of_who_asks(tmp_path: Pa
                 for asked in ("en", "pt")
             ]
             assert english["code"] == portuguese["code"] == "unreachable"
-            assert english["detail"].startswith("the node above does not answer (")
-            assert portuguese["detail"].startswith("a estação de cima não responde (")
+            assert english["detail"].startswith("the node above does not answer (unreachable: ")
+            assert portuguese["detail"].startswith("a estação de cima não responde (unreachable: ")

@@ -12,9 +12,9 @@ from crdtsync.protocol.table import REFUSALS
 @pytest.mark.parametrize("code", REFUSALS)
 def test_every_refusal_is_told_in_portuguese_with_the_words_that_came(code: str) -> None:
     english, portuguese = (told(in_words(code, "caixa1"), language) for language in ("en", "pt"))
-    assert english == f"{REFUSALS[code].meaning} (caixa1)"
+    assert english == f"{REFUSALS[code].meaning} ({code}: caixa1)"
     assert portuguese != english
-    assert portuguese.endswith(" (caixa1)")
+    assert portuguese.endswith(f" ({code}: caixa1)")
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,18 @@ def test_every_refusal_is_told_in_portuguese_with_the_words_that_came(code: str)
     [
         ("", "", ""),
         ("the node was stopped", "the node was stopped", "a estação foi encerrada"),
-        ("bye: paused", "the other end took its leave (paused)", "o outro lado se despediu (paused)"),
-        ("bye: ", "the other end took its leave", "o outro lado se despediu"),
+        (
+            "bye: paused",
+            "the other end took its leave (bye: paused)",
+            "o outro lado se despediu (bye: paused)",
+        ),
+        ("bye: ", "the other end took its leave (bye: )", "o outro lado se despediu (bye: )"),
         ("from a newer program: 7", "from a newer program: 7", "from a newer program: 7"),
-        ("bye: {words}", "the other end took its leave ({words})", "o outro lado se despediu ({words})"),
+        (
+            "bye: {words}",
+            "the other end took its leave (bye: {words})",
+            "o outro lado se despediu (bye: {words})",
+        ),
     ],
 )
 def test_what_is_stored_is_told_again(stored: str, english: str, portuguese: str) -> None:

@@ -129,7 +129,8 @@ async def test_a_refused_upload_stays_an_alert_until_a_run_ends_well(
 
     monkeypatch.setattr(loja.ledger, "receive", refuse)
     await receive_units(caixa, 1)
-    said = "link_trouble: memory://loja1: invalid: stock/loja1: a test refuses it"
+    meaning = "a frame or an update whose content is not allowed"
+    said = f"link_trouble: memory://loja1: {meaning} (invalid: stock/loja1: a test refuses it)"
     for times in range(1, 4):
         caixa.request_check()
         await until(lambda times=times: len(refused) >= times, "the upload is tried again")  # type: ignore[misc]

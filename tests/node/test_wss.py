@@ -82,5 +82,7 @@ async def test_an_address_of_another_machine_without_tls_fails_until_a_person_ac
     async with Node(loja_of(tmp_path, "ws://192.0.2.1:7400")) as loja:
         await until(lambda: loja.uplink.memory.failed is not None, "it is refused")
         (alert,) = told(loja)
-        assert alert.startswith("link_failed: ws://192.0.2.1:7400: insecure: ")
+        assert alert.startswith(
+            "link_failed: ws://192.0.2.1:7400: between machines a link must be wss (insecure: "
+        )
         assert "use wss:// between machines" in alert

@@ -277,7 +277,9 @@ def test_the_model_knows_that_a_restored_node_saw_nothing_of_the_other_branch_in
     assert written.shown == written.closed == {"stock/loja1": {7: 2, 9: 5}}
 
 
-def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_before_the_branches_are_one() -> None:
+def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_before_the_branches_are_one() -> (
+    None
+):
     """Seed 3491: the link broke between the download and the fence, and what was written then was taken for long replaced."""
 
     async def story() -> None:

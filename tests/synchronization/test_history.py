@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync.errors import BadRequest
-from crdtsync.said import from_form, retell
+from crdtsync.locale import told as said_in
+from crdtsync.said import from_form
 from tests.synchronization.street import (
     BEGIN,
     CHECK,
@@ -174,8 +175,10 @@ async def test_a_run_that_breaks_is_failed_with_its_reason_and_the_next_takes_th
     await asyncio.sleep(CHECK + 2 * MINUTE)
     failed, rest = (await runs(loja))[-2:]
     assert (failed["result"], failed["trigger"]) == ("failed", "routine")
-    assert failed["detail"].startswith("the node above does not answer (")
-    assert retell(from_form(failed["detail"], failed["said"]), str.upper).startswith("THE NODE ABOVE")
+    assert failed["detail"].startswith("the node above does not answer (unreachable: ")
+    assert said_in(from_form(failed["detail"], failed["said"]), "pt").startswith(
+        "a estação de cima não responde ("
+    )
     assert (rest["result"], rest["trigger"]) == ("done", "reconnect")
     assert failed["records_down"] + rest["records_down"] == 2000
 

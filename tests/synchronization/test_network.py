@@ -286,7 +286,7 @@ async def test_a_refused_link_stays_to_be_seen_until_a_check_is_whole(street: St
     await link.channel.close()
     loja.network.broke(link, LinkBroken("corrupt", "byte 7", terminal=False))
     row = await shown(loja)
-    assert (row["state"], row["trouble"]) == ("failing", "a frame whose checksum is wrong (byte 7)")
+    assert (row["state"], row["trouble"]) == ("failing", "a frame whose checksum is wrong (corrupt: byte 7)")
     await until(lambda: caixa.connected, 2 * MINUTE)
     await asyncio.sleep(MINUTE)
     row = await shown(loja)
