@@ -68,9 +68,8 @@ class Remembered:
     def forget_gone(self, now_ms: int) -> None:
         """Forget the nodes below that count as gone; one that a person paused would come back as if nobody had."""
         for device, one in list(self.below.items()):
-            if one.paused_ms is None and now_ms - self.heard.get(device, 0) > limits.GONE_MS:
-                del self.below[device]
-                self.heard.pop(device, None)
+            if one.paused_ms is None and now_ms - self.heard.get(device, now_ms) > limits.GONE_MS:
+                del self.below[device], self.heard[device]
 
     def dump(self) -> bytes:
         """Return the bytes that ``load`` reads."""
