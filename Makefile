@@ -29,8 +29,8 @@ format: .venv/installed ## Write the code the way lint wants it
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-simulate: .venv/installed ## Run 500 simulated clusters over the retail adapters
-	$(BIN)/crdtsync simulate --schedules 500 --seed 1
+simulate: .venv/installed ## Run 1,000 simulated clusters over the retail adapters
+	$(BIN)/crdtsync simulate --schedules 1000 --seed 1
 
 bench: .venv/installed ## Measure how fast and how small, in less than 20 minutes
 	$(BIN)/python -m benchmarks --json build/bench.json --markdown build/bench.md
