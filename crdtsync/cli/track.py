@@ -183,7 +183,7 @@ def _print_sync(answer: dict[str, Any]) -> None:
         sent = ngettext("{n} record sent", "{n} records sent", run["records_up"])
         out.print(Text(f"{_(text)}: {moved}, {sent}, {words.span(run['seconds'] or 0)}", style=style))
         if run["detail"]:
-            out.print(Text(words.said(from_form(run["detail"], run["said"])), style="dim"))
+            out.print(Text(words.said(from_form(run["detail"], run.get("said"))), style="dim"))
     above = answer["above"]
     if above is not None:
         told = _("synchronizing too") if above["accepted"] else named(REASONS, above["reason"] or "")
@@ -261,7 +261,7 @@ def _headlines(facts: dict[str, Any]) -> list[tuple[str, Text]]:
     text, style = LINKS.get(link["state"], (link["state"], ""))
     if link["state"] == "ok" and not link["connected"]:
         text, style = N_("not connected yet"), "yellow"
-    detail = words.said(from_form(link["detail"] or "", link["said"]))
+    detail = words.said(from_form(link["detail"] or "", link.get("said")))
     told = _(text) + (f" ({detail})" if detail and link["state"] != "ok" else "")
     lines = [(_("Link"), Text(told, style=style))]
     last = facts["last"]
@@ -400,7 +400,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
         text, style = RESULTS.get(run["result"], (run["result"], ""))
         result = Text(_(text), style=style)
         if run["detail"]:
-            result.append(f"\n{words.said(from_form(run['detail'], run['said']))}", style="dim")
+            result.append(f"\n{words.said(from_form(run['detail'], run.get('said')))}", style="dim")
         table.add_row(
             words.clock(run["started_ms"], facts["time_zone"]),
             _trigger(run),
@@ -512,7 +512,7 @@ def _print_network(facts: dict[str, Any]) -> None:
         text, style = STANDINGS[row["state"]]
         told = Text(_(text), style=style)
         if row["trouble"]:
-            told.append(f"\n{words.said(from_form(row['trouble'], row['said']))}", style="dim")
+            told.append(f"\n{words.said(from_form(row['trouble'], row.get('said')))}", style="dim")
         if row["lanes"]:
             told.append("\n" + ", ".join(_lane(lane, facts["now_ms"]) for lane in row["lanes"]), style="dim")
         table.add_row(
