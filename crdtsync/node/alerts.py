@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from crdtsync import limits
-from crdtsync.node.ending import from_text, in_words
+from crdtsync.node.ending import in_words
 from crdtsync.said import say
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
     if known.upstream is None:
         return []
     if known.failed is None and known.trouble is not None:
-        return [Alert(AlertCode.LINK_TROUBLE, "A", known.upstream, None, from_text(known.trouble))]
+        return [Alert(AlertCode.LINK_TROUBLE, "A", known.upstream, None, known.trouble)]
     if known.failed is not None:
         code, detail, since = known.failed
         return [Alert(AlertCode.LINK_FAILED, "B", known.upstream, since, in_words(code, detail))]

@@ -96,17 +96,16 @@ class Branches:
             gone = {r: upto for r, upto in update.deleted.items() if r == replica}
             held.take(write_update({replica: update.runs[replica]}, gone), forbidden)
         others = {r: runs for r, runs in update.runs.items() if r not in self.doubts[doc]}
+        self._ends |= {(doc, r): runs[-1].end for r, runs in others.items()}
         gone = {r: upto for r, upto in update.deleted.items() if r not in self.doubts[doc]}
         return write_update(others, gone)
 
     def put_aside(self, doc: str, rest: bytes) -> None:
         """Keep what came of the other logs of a document until its branches are one."""
         self.rest.setdefault(doc, []).append(rest)
-        for replica, runs in read_update(rest).runs.items():
-            self._ends[doc, replica] = max(run.end for run in runs)
 
     def end(self, doc: str, replica: int) -> int:
-        """Return the newest sequence kept of a log."""
+        """Return the newest sequence that came of a log."""
         held = self.held.get((doc, replica))
         return held.document.heads[replica].seq if held else self._ends.get((doc, replica), 0)
 

@@ -461,11 +461,11 @@ class Uplink(Observer):
             await self._broken_off(Result.PAUSED, ending.PAUSED_HERE)
             self._fail_press("paused", "the link stands still")
             return 0.0
+        plain = detail.removeprefix(f"{code}: ")
         self.trouble = detail
         if code not in _AWAY:
-            self.refused = detail
+            self.refused = ending.in_words(code, plain)
         self._note_paused(code)
-        plain = detail.removeprefix(f"{code}: ")
         delay = self.backoff.broke(code, plain, terminal=terminal)
         level = logging.ERROR if terminal else logging.INFO if code in _AWAY else logging.WARNING
         log.log(level, "link to %s ended: %s", url, detail)
