@@ -72,7 +72,8 @@ async def test_a_head_office_with_another_certificate_is_not_spoken_to(
         await until(lambda: loja.trouble is not None, "the certificate is refused")
         (alert,) = told(loja)
         assert alert.startswith(
-            f"link_trouble: {port}: {port}: the node above is not proven (its certificate is "
+            f"link_trouble: {port}: the certificate of the node above is not the one that is expected "
+            f"(certificate: {port}: the node above is not proven (its certificate is "
         )
         assert "correct pin or ca in node.toml" in alert
         assert not hub.downstream
