@@ -114,6 +114,12 @@ class Store(Shop):
             self.network.heal(self._away.pop())
         await self.even()
 
+    async def compact(self, name: str, doc: str) -> None:
+        """Compact a node's own log as soon as it knows that the node above has all of it."""
+        ledger = self.nodes[name].ledger
+        await ledger.until_copied([doc])
+        assert await ledger.compact(doc)
+
     # -- pendencies --------------------------------------------------------------------------------------------
 
     async def open_ids(self, rule: str) -> dict[str, list[str]]:

@@ -158,8 +158,8 @@ async def test_a_node_that_restarts_still_waits_and_learns_of_a_decision_it_miss
 async def test_a_compaction_by_the_writer_brings_no_removal_in(store: Store, option: str, left: int) -> None:
     await removed_apart(store)
     found = await store.same("C27")
-    assert await store.loja.ledger.compact("customers")
-    assert await store.gestao.ledger.compact("customers")
+    await store.compact(LOJA, "customers")
+    await store.compact(GESTAO, "customers")
     await store.even()
     assert await customers(store) == {LOJA: 60, **dict.fromkeys(OTHERS, 100)}
     await store.close(CAIXA1)
@@ -168,7 +168,7 @@ async def test_a_compaction_by_the_writer_brings_no_removal_in(store: Store, opt
     assert await store.same("C27") == found
     await store.settle(found, option, at=CAIXA2)
     await everywhere_equal(store, left)
-    assert await store.loja.ledger.compact("customers")
+    await store.compact(LOJA, "customers")
     await store.even()
     await store.nothing("C27")
     await everywhere_equal(store, left)
