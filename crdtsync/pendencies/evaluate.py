@@ -109,7 +109,8 @@ class _Evaluation:
                 self._showing(changed)
         for row in due:
             self._subjects[_Subject(row.category, row.rule, row.doc, row.key)] = None
-        verdicts = self._judge_all()
+        # Most of what a till writes makes no rule look again.
+        verdicts = self._judge_all() if self._subjects else {}
         self._settle(verdicts)
         self._decisions(newest.get(DECISIONS, ()), verdicts)
         return self.changes
@@ -124,15 +125,17 @@ class _Evaluation:
     def _own_rules(self, category: str, changed: list[Row]) -> None:
         if self.book.filed_paths[category]:
             self._file_paths(self.schema.shape(category), changed)
+        deleted = [row for row in changed if row[-2]]
+        conflicted = [row for row in changed if row[-1]]
         for question in self.book.questions[category]:
             rule = question.rule
             if rule.kind is RuleKind.GROUP:
                 self._file_groups(category, question, changed)
                 continue
             if rule.kind is RuleKind.REFERRED:
-                looked_at = [row for row in changed if row[-2]]
+                looked_at = deleted
             elif rule.only_conflicts:
-                looked_at = [row for row in changed if row[-1]]
+                looked_at = conflicted
             else:
                 looked_at = question.concerned(changed)
             if question.targets and looked_at:
@@ -230,12 +233,13 @@ class _Evaluation:
 
     def _watchers(self, category: str, changed: list[Row]) -> None:
         """Look again at the records that watch a changed one."""
+        gone = [row for row in changed if _is_gone(row, self.schema.shape(category))]
         for watcher in self.book.watchers[category]:
             rule, other = watcher.rule, watcher.shape.category
             rows = changed
             if rule.absence and not (self._shows_any and self.view.breaks_any(other, rule.code)):
                 # All of its references hold; only a target that goes can change that.
-                rows = [row for row in changed if _is_gone(row, self.schema.shape(category))]
+                rows = gone
             keys = {row[1] for row in rows}
             for path in watcher.paths if keys else ():
                 for doc, key in self._watching(watcher.shape, path, keys):

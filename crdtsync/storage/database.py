@@ -12,6 +12,7 @@ import json
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,8 +102,9 @@ class Database:
         self.path = path
         self._documents = Documents()
         self._tables = {spec.category: RecordTable(spec) for spec in tables}
-        # (category, rule) -> whether anything is filed for it: every commit asks, and the answer seldom changes.
-        self._filing: dict[tuple[str, str], bool] = {}
+        # What every commit asks, while the answer seldom changes: (category, rule) -> whether anything is filed for it,
+        # () -> whether there is any pendency.
+        self._any: dict[tuple[str, ...], bool] = {}
         self._journal_id = 0
         # A plain attribute: it is read from another thread.
         self.checkpoint_due = False
@@ -320,7 +322,7 @@ class Database:
         """What was written is rolled back: know no more than before."""
         self._documents.truncate(documents)
         self._journal_id = journal_id
-        self._filing.clear()
+        self._any.clear()
 
     def _savepoint(self, commit: Commit) -> int:
         if not self.connection.in_transaction:
@@ -405,7 +407,7 @@ class Database:
             # A record's row has the document's number, and its checksum is of the name.
             key[0] = self._documents.numbers.get(key[0], key[0].removeprefix("#"))
         self.connection.execute(f"DELETE FROM {row.table} WHERE {same}", key)
-        self._filing.clear()
+        self._any.clear()
 
     def _apply_logs(self, commit: Commit) -> None:
         number = self._number
@@ -500,6 +502,7 @@ class Database:
         gone = {*changes.closed, *(row.id for row in changes.opened)}
         if gone:
             self._delete_pendencies(gone)
+            self._any.pop((), None)
         if changes.opened:
             self._insert("pendencies", list(map(_pendency, changes.opened)))
             shown = {(doc, key, row.id) for row in changes.opened for doc, key in json.loads(row.records)}
@@ -509,10 +512,10 @@ class Database:
                 "DELETE FROM filings WHERE category = ? AND rule = ? AND doc = ? AND key = ?", changes.unfiled
             )
             for category, rule, *_ in changes.unfiled:
-                self._filing.pop((category, rule), None)
+                self._any.pop((category, rule), None)
         if changes.filed:
             self._insert("filings", list(map(_filing, changes.filed)))
-            self._filing.update(((filing.category, filing.rule), True) for filing in changes.filed)
+            self._any.update(((filing.category, filing.rule), True) for filing in changes.filed)
         if changes.due:
             self.connection.executemany(
                 "DELETE FROM due WHERE category = ? AND rule = ? AND doc = ? AND key = ?",
@@ -535,8 +538,7 @@ class Database:
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         """Insert or replace whole rows of one of the store's own tables, checksums added."""
-        places = ", ".join("?" * (len(rows[0]) + 1))
-        self.connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", map(stamp, rows))
+        self.connection.executemany(_insertion(table, len(rows[0]) + 1), map(stamp, rows))
 
     def _number(self, doc: str) -> int:
         """The document's number, given now if it has none."""
@@ -564,10 +566,16 @@ class Database:
             raise unknown_category(self.path, category, self._tables) from None
 
     def _view(self) -> SqlView:
-        return SqlView(self.connection, self._documents, self._tables, self._filing, self.path)
+        return SqlView(self.connection, self._documents, self._tables, self._any, self.path)
 
     def _pragma(self, name: str) -> int:
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+@cache
+def _insertion(table: str, columns: int) -> str:
+    places = ", ".join("?" * columns)
+    return f"INSERT OR REPLACE INTO {table} VALUES ({places})"
 
 
 def _statements(script: str) -> Iterable[str]:

@@ -79,14 +79,14 @@ class SqlView:
         connection: sqlite3.Connection,
         documents: Documents,
         tables: Mapping[str, RecordTable],
-        filing: dict[tuple[str, str], bool],
+        any_of: dict[tuple[str, ...], bool],
         path: str,
     ) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._documents = documents
         self._tables = tables
-        self._filing = filing
+        self._any = any_of
         self._path = path
 
     def end(self) -> None:
@@ -96,7 +96,7 @@ class SqlView:
             raise StoreClosed(self._path)
 
         self._execute = refuse
-        self._filing = {}
+        self._any = {}
 
     def documents(self, category: str | None = None) -> list[str]:
         """See View."""
@@ -332,18 +332,23 @@ class SqlView:
 
     def files_any(self, category: str, rule: str) -> bool:
         """See View."""
-        known = self._filing.get((category, rule))
+        known = self._any.get((category, rule))
         if known is None:
             sql = "SELECT 1 FROM filings WHERE category = ? AND rule = ? LIMIT 1"
             known = self._execute(sql, (category, rule)).fetchone() is not None
-            self._filing[category, rule] = known
+            self._any[category, rule] = known
         return known
 
     def breaks_any(self, category: str | None = None, rule: str | None = None) -> bool:
         """See View."""
-        conditions, values = _asked(rule=rule, category=category)
-        sql = f"SELECT 1 FROM pendencies{_where(conditions)} LIMIT 1"
-        return self._execute(sql, values).fetchone() is not None
+        known = self._any.get(()) if category is None and rule is None else None
+        if known is None:
+            conditions, values = _asked(rule=rule, category=category)
+            sql = f"SELECT 1 FROM pendencies{_where(conditions)} LIMIT 1"
+            known = self._execute(sql, values).fetchone() is not None
+            if not conditions:
+                self._any[()] = known
+        return known
 
     def due(self, now_ms: int) -> list[DueRow]:
         """See View."""

@@ -401,6 +401,25 @@ class StorageContract(ABC):
             documents = Counter(row.doc for row in order if row.status == "open")
             assert await store.read(lambda view: view.pendencies_by_document()) == documents
 
+    async def test_whether_anything_is_pending_is_known_after_every_change(self) -> None:
+        """One that was rolled back included, and one among several that closed."""
+
+        def any_now(view: View) -> bool:
+            return view.breaks_any()
+
+        rows = [_pendency(number, "C01") for number in range(2)]
+        async with self.make(TABLES) as store:
+            assert not await store.read(any_now)
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(opened=rows)))
+            assert await store.read(any_now)
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[rows[0].id])))
+            assert await store.read(any_now)
+            error = ValueError("a rule failed")
+            assert await raised_by(store.commit(Commit(inside=_Raiser(error)))) is error
+            assert await store.read(any_now)
+            await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[rows[1].id])))
+            assert not await store.read(any_now)
+
     async def test_a_snapshot_replaces_the_rows_it_covers_and_no_others(self) -> None:
         """Rows of other documents and later rows stay; the newest snapshot is the one."""
         async with self.make(TABLES) as store:
