@@ -113,6 +113,8 @@ class Link:
         # Documents that a run named at the lower end, and those of which the peer holds everything but the closed cut.
         self._named: set[str] = set()
         self._cuts: set[str] = set()
+        # Of the lower end: documents of which the node above asks for its own log back.
+        self._asked_back: set[str] = set()
         self._patience: asyncio.Timeout | None = None
         self._allowed: set[int] = set()
         self._theirs: Vectors = {}
@@ -297,8 +299,12 @@ class Link:
             await handler(event.payload)
         except (Fork, CompactionLoss) as error:
             if self.side is Side.DOWN:
-                # What the upstream holds stands: the next run asks for that log from its first element.
-                self.ledger.doubts.setdefault(error.doc, set()).add(error.replica)
+                # What the upstream holds stands: the next run asks for that log from its first element, and again for
+                # those that did not arrive whole.
+                doubts = {doc: set(replicas) for doc, replicas in self._branches.doubts.items()}
+                doubts.setdefault(error.doc, set()).add(error.replica)
+                self._doubt_everywhere({error.replica}, self._theirs, doubts)
+                self.ledger.doubts = doubts
             await self._refuse("fork", str(error), terminal=False)
         except (UpdateGap, StorageError, DocumentQuarantined) as error:
             code = "gap" if isinstance(error, UpdateGap) else "store"
@@ -575,11 +581,16 @@ class Link:
         self._cuts = {doc for doc in docs if held[doc] == self._theirs[doc]}
         # Of those nothing is sent, so that what came since is not of this plan.
         behind = {doc: even[doc] for doc in self.ledger.lagging(even)}
-        counts = await self.ledger.missing(self._theirs, docs)
+        told = self._told(docs)
+        # What was written beside a branch that is not one yet is not sent, nor promised: the peer holds the other one.
+        ready = [doc for doc in docs if doc not in self._branches.doubts]
+        for doc in self._branches.doubts:
+            told[doc] = _common(told[doc], self._theirs[doc])
+        counts = await self.ledger.missing(self._theirs, ready)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
-        await self._send(Kind.PLAN, docs=_wire({**self._told(docs), **behind}), counts=counts)
-        self.spawn(self._transfer, docs)
+        await self._send(Kind.PLAN, docs=_wire({**told, **behind}), counts=counts)
+        self.spawn(self._transfer, ready)
 
     def _known_then(self) -> Vectors:
         """Return what was known of the peer below until now: a check says nothing of documents that it holds back."""
@@ -624,6 +635,7 @@ class Link:
             text = "a log here is not the one that the upstream holds; they are brought together"
             await self._refuse("fork", text, terminal=False)
         self._theirs = {**self._baseline, **vectors}
+        self._asked_back = {doc for doc, heads in vectors.items() if self._logs_of_peer(doc) - heads.keys()}
         self._cuts = vectors.keys() - self._named
         run = self._running
         run.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
@@ -633,6 +645,16 @@ class Link:
         run.up = {name: Moved(total=count) for name, count in counts.items()}
         await self._observer.began(self, run)
         self._observer.moved(run)
+
+    def _logs_of_peer(self, doc: str) -> set[int]:
+        """Return which logs of a document here the peer itself wrote."""
+        assert self.peer is not None
+        registry = self.ledger.registry
+        return {
+            replica
+            for replica, head in self.ledger.heads.get(doc, {}).items()
+            if head.seq and replica in registry and registry[replica].device == self.peer.device
+        }
 
     async def _refuse_claim(self) -> None:
         assert self.peer is not None
@@ -652,13 +674,18 @@ class Link:
                 if await self._is_doubtful(doc, replica, (seq, chain), head.seq if head else 0):
                     doubts.setdefault(doc, set()).add(replica)
                     suspect.add(replica)
+        self._doubt_everywhere(suspect, vectors, doubts)
+        return doubts if suspect else {}
+
+    def _doubt_everywhere(
+        self, replicas: AbstractSet[int], vectors: Vectors, doubts: dict[str, set[int]]
+    ) -> None:
+        """Add all documents in which logs of these replicas differ: a transaction is settled over all its documents."""
         for doc, theirs in vectors.items():
-            # A transaction is settled over all its documents.
-            mine = ledger.vectors([doc])[doc]
-            more = {r for r in suspect & theirs.keys() if theirs[r] != mine.get(r)}
+            mine = self.ledger.vectors([doc])[doc]
+            more = {r for r in replicas & theirs.keys() if theirs[r] != mine.get(r)}
             if more:
                 doubts.setdefault(doc, set()).update(more)
-        return doubts if suspect else {}
 
     async def _is_doubtful(self, doc: str, replica: int, theirs: tuple[int, bytes], held: int) -> bool:
         seq, chain = theirs
@@ -678,6 +705,7 @@ class Link:
             return
         above = self.side is Side.DOWN
         recovery = Recovery(self.ledger, self._branches, self._theirs, above=above, absent=self._absent)
+        apart = not above and bool(self._branches.doubts)
         changed = await recovery.settle()
         for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
@@ -687,7 +715,7 @@ class Link:
         for doc, pieces in rest.items():
             for piece in pieces:
                 await self._take(doc, piece, None)
-        if changed:
+        if changed or apart:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
 
@@ -778,7 +806,6 @@ class Link:
             if cut is not None:
                 # It says what was seen of the logs in doubt, too.
                 self._branches.cuts[doc], cut = cut, None
-        if doc in self._branches.doubts and self.side is Side.DOWN:
             self._branches.put_aside(doc, update)
         else:
             await self._take(doc, update, cut)
@@ -845,6 +872,9 @@ class Link:
         for number in [number for number in self._flying if number <= ack["n"]]:
             # The last piece of a document is durable there, and with it all that was promised of it.
             doc, vector = self._flying.pop(number)
+            if doc in self._asked_back:
+                # It is kept aside there, and durable when the branches are one: the next handshake tells.
+                continue
             known = self._theirs.setdefault(doc, {})
             for replica, seq in vector.items():
                 known[replica] = max(known.get(replica, (0, b"")), (seq, b""))
@@ -928,6 +958,11 @@ class Link:
 
 def _wire(vectors: Vectors) -> dict[str, dict[int, list[Any]]]:
     return {doc: {r: [seq, chain] for r, (seq, chain) in heads.items()} for doc, heads in vectors.items()}
+
+
+def _common(mine: Mapping[int, tuple[int, bytes]], theirs: Mapping[int, tuple[int, bytes]]) -> dict[int, Any]:
+    """Return of two vectors the shorter head of each log that both name."""
+    return {r: min(head, theirs[r]) for r, head in mine.items() if r in theirs}
 
 
 def _vectors(wire: dict[str, dict[int, list[Any]]]) -> Vectors:

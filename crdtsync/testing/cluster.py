@@ -131,7 +131,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy of a lane's store: its bytes, how many transactions the model had, the own heads, the nonce beside it."""
+    """A copy of a node's store: its bytes, how many transactions the model had, the own heads, the nonce beside it."""
 
     image: bytes
     kept: int
@@ -219,6 +219,11 @@ class WatchedNetwork(MemoryNetwork):
         elif b"\xa4data" in head and self._plans.get((sender.here, sender.there)):
             self._cluster.found("diverged", f"{sender.here} uploads before its fence")
         await super().carry(sender, message)
+
+    def forget(self, name: str) -> None:
+        """A node was put back from a backup: what it promised before is gone with its disk."""
+        for at in [at for at in self._plans if name in at]:
+            del self._plans[at]
 
 
 class Cluster:
@@ -424,7 +429,7 @@ class Cluster:
             member.disk = member.disk.reopen()
 
     def back_up(self, member: Member) -> None:
-        """Copy a lane's store, and what stands beside it."""
+        """Copy a node's store, and what stands beside it."""
         ledger = member.running.ledger
         own = {
             doc: heads[ledger.replica].seq for doc, heads in ledger.heads.items() if ledger.replica in heads
@@ -432,9 +437,10 @@ class Cluster:
         member.backup = Backup(member.disk.copy(), len(self.model.transactions), own, member.nonce.values)
 
     async def restore(self, member: Member, *, whole: bool) -> bool:
-        """Put a backup on a lane's disk; what only that disk held is gone with it. False when it cannot be done now.
+        """Put a backup on a node's disk; what only that disk held is gone with it. False when it cannot be done now.
 
-        ``whole`` puts the nonce back too, so that the store is not told from the one that wrote last.
+        ``whole`` puts the nonce back too, so that the store is not told from the one that wrote last. A lane's stays as it is
+        otherwise, which tells only a store that was opened since; where others are below it is gone with the disk.
         """
         if member.backup is None or member.doubtful is not None:
             return False
@@ -468,6 +474,9 @@ class Cluster:
         member.disk = Disk.restored(self._specs, backup.image)
         if whole:
             member.nonce.values = backup.nonce
+        elif member.config.role is not Role.CAIXA:
+            member.nonce.values = frozenset()
+        self.network.forget(member.name)
         known = [(doc, h[replica].seq) for heads in others for doc, h in heads.items() if replica in h]
         if any(seq > backup.heads.get(doc, 0) for doc, seq in known):
             member.doubtful, member.early, member.parted = replica, backup.heads, {}

@@ -34,6 +34,7 @@ _CATEGORIES = 5
 _DOWN_STEPS = 4
 _PAUSE_SECONDS = 0.5
 _FORCED = 0.5
+_LANES = 0.6
 _NAMES = ("ajuste-1", "ajuste-2")
 _NAMED_AMOUNT = Decimal(5)
 _VERBS = (1, 2, 4, 8, 12)
@@ -170,20 +171,21 @@ class Schedule:
         member.running.ledger.unload()
         return True
 
-    async def _backup(self, _: Member) -> bool:
-        lanes = [lane for lane in self.cluster.up() if lane.config.role is Role.CAIXA]
-        for lane in lanes[:1]:
-            self.cluster.back_up(lane)
-        return bool(lanes)
+    async def _backup(self, member: Member) -> bool:
+        lanes = [one for one in self.cluster.up() if one.config.role is Role.CAIXA]
+        # Mostly a lane's, since that comes back in more ways.
+        self.cluster.back_up(self.dice.choice(lanes) if lanes and self.dice.random() < _LANES else member)
+        return True
 
     async def _restore(self, _: Member) -> bool:
         if len(self.cluster.up()) < len(self.cluster.members):
             # Who holds what only the lost disk had written can be told when everybody can be asked.
             return False
-        keepers = [lane for lane in self.cluster.up() if lane.backup is not None]
+        keepers = [member for member in self.cluster.up() if member.backup is not None]
         if not keepers:
             return False
-        whole = self.dice.random() < 0.5
+        # Of a lane nobody below it can have seen what it wrote before it noticed; the model could not follow who had.
+        whole = keepers[0].config.role is Role.CAIXA and self.dice.random() < 0.5
         done = await self.cluster.restore(keepers[0], whole=whole)
         self.injected["restored whole"] += done and whole
         return done

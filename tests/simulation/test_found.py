@@ -327,3 +327,80 @@ def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_bef
             assert await name_at(one.running) == "of the lane, after its restore"
 
     run_virtual(story(), VirtualLoop(10_000))
+
+
+async def restored_store_that_wrote_more_than_it_lost(cluster: Cluster) -> None:
+    """What the store lost the lane holds and the head office never had; the store wrote on, and they have met since."""
+    member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
+    cluster.network.partition("gestao")
+    cluster.back_up(member)
+    await offer(member.running, "a", 2)
+    await asyncio.sleep(60)
+    assert await lane.count(Article) == 2
+    cluster.network.partition("caixa1")
+    assert await cluster.restore(member, whole=True)
+    await cluster.start(member)
+    await offer(member.running, "b", 6)
+    cluster.network.heal("gestao")
+    await asyncio.sleep(200)
+    assert await cluster.members["gestao"].running.count(Article) == 6
+
+
+async def offer(node: Node, prefix: str, count: int) -> None:
+    """Write that many articles, each with its stock, and so in two documents."""
+    for number in range(count):
+        async with node.transaction() as tx:
+            tx.create(Article, code=f"{prefix}{number}", name=prefix)
+            tx.create(Item, article=f"{prefix}{number}").balance.add(1)
+
+
+def test_a_restored_store_gets_back_from_a_lane_what_it_lost_though_it_wrote_more_since() -> None:
+    """It sent its own branch down first, of two documents, and the lane refused the one or the other for ever."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        await restored_store_that_wrote_more_than_it_lost(cluster)
+        cluster.network.heal("caixa1")
+        await asyncio.sleep(200)
+        for one in cluster.members.values():
+            assert (await one.running.count(Article), await one.running.count(Item)) == (8, 8)
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_restored_store_takes_nothing_from_a_lane_that_knew_the_other_branch_before_the_branches_are_one() -> (
+    None
+):
+    """The link breaks before the end of the upload: the store has nothing yet, and the lane believes nothing else."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        await restored_store_that_wrote_more_than_it_lost(cluster)
+        store, lane = cluster.members["loja1"].running, cluster.members["caixa1"].running
+        async with lane.transaction() as tx:
+            (await tx.get(Article, "a1")).name = "of the lane, that saw what was lost"
+        carry, cutting = cluster.network.carry, True
+        uploaded = asyncio.Event()
+
+        async def lose_the_end(sender: MemoryChannel, message: bytes) -> None:
+            if cutting and b"\xa3end" in message[4:20]:
+                uploaded.set()
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = lose_the_end  # type: ignore[method-assign]
+        cluster.network.heal("caixa1")
+        await uploaded.wait()
+        await asyncio.sleep(1)
+        assert lane.ledger.replica not in store.ledger.heads["articles"]
+        assert await lane.waiting() == {"articles": 1}
+        cutting = False
+        await asyncio.sleep(200)
+        assert await lane.waiting() == {}
+        for one in cluster.members.values():
+            article = await one.running.get(Article, "a1")
+            assert article is not None
+            assert article.name == "of the lane, that saw what was lost"
+            assert await one.running.count(Article) == 8
+
+    run_virtual(story(), VirtualLoop(10_000))

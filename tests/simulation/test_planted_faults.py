@@ -118,7 +118,7 @@ def test_a_client_id_used_again_after_a_restore_is_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Ledger, "fresh_replica", same)
     hunt("are counted")
-    report = simulate(1, 4, shop())
+    report = simulate(1, 7, shop())
     assert (report.restored, report.noticed) == (1, 0)
 
 

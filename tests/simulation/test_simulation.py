@@ -71,7 +71,7 @@ def test_the_report_does_not_depend_on_how_many_processes_share_the_work() -> No
 
 
 def test_every_backup_of_a_log_that_went_on_elsewhere_is_noticed() -> None:
-    report = simulate(3, 16, shop())
+    report = simulate(4, 20, shop())
     assert (report.restored, report.noticed) == (3, 3)
     plain = report.to_plain()
     assert (plain["restored"], plain["noticed"]) == (3, 3)
