@@ -705,7 +705,6 @@ class Link:
             return
         above = self.side is Side.DOWN
         recovery = Recovery(self.ledger, self._branches, self._theirs, above=above, absent=self._absent)
-        apart = not above and bool(self._branches.doubts)
         changed = await recovery.settle()
         for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
@@ -715,7 +714,8 @@ class Link:
         for doc, pieces in rest.items():
             for piece in pieces:
                 await self._take(doc, piece, None)
-        if changed or apart:
+        # A node below was sent nothing of these documents meanwhile.
+        if changed or not above:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
 
