@@ -23,7 +23,8 @@ from crdtsync.cli.output import (
     progress,
     store_option,
 )
-from crdtsync.cli.words import _, named
+from crdtsync.cli.track import ALERTS
+from crdtsync.cli.words import _, named, told_of
 from crdtsync.errors import ControlError
 from crdtsync.locale import N_
 from crdtsync.node import load_config
@@ -109,8 +110,19 @@ def status(folder: Path, *, as_json: bool) -> None:
     facts["upstream"] = load_config(folder).upstream
     if as_json:
         print_json(facts)
-    else:
-        print_facts({named(_FACTS, name): value for name, value in facts.items() if name not in _ELSEWHERE})
+        return
+    for name in ("connected", "initial_done"):
+        facts[name] = _("yes") if facts[name] else _("no")
+    if facts["trouble"] and facts["link"]["detail"]:
+        facts["trouble"] = told_of(facts["link"], "detail")
+    if facts["alerts"]:
+        facts["alerts"] = [_alert(one) for one in asyncio.run(ask(folder, "alerts"))["alerts"]]
+    print_facts({named(_FACTS, name): value for name, value in facts.items() if name not in _ELSEWHERE})
+
+
+def _alert(alert: dict[str, Any]) -> str:
+    detail = told_of(alert, "detail")
+    return f"{named(ALERTS, alert['code'])} · {alert['subject']}" + (f": {detail}" if detail else "")
 
 
 @click.command(cls=Verb)

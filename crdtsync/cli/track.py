@@ -32,7 +32,7 @@ from crdtsync.locale import N_
 from crdtsync.node import load_config
 from crdtsync.node.caller import call
 from crdtsync.node.standing import Sort
-from crdtsync.said import from_form, say
+from crdtsync.said import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,7 +183,7 @@ def _print_sync(answer: dict[str, Any]) -> None:
         sent = ngettext("{n} record sent", "{n} records sent", run["records_up"])
         out.print(Text(f"{_(text)}: {moved}, {sent}, {words.span(run['seconds'] or 0)}", style=style))
         if run["detail"]:
-            out.print(Text(_told(run, "detail"), style="dim"))
+            out.print(Text(words.told_of(run, "detail"), style="dim"))
     above = answer["above"]
     if above is not None:
         told = _("synchronizing too") if above["accepted"] else named(REASONS, above["reason"] or "")
@@ -256,17 +256,12 @@ def _print_queue(facts: dict[str, Any]) -> None:
     out.print(Text(f"↓ {named(DIRECTIONS, 'download')}   ↑ {named(DIRECTIONS, 'upload')}", style="dim"))
 
 
-def _told(facts: dict[str, Any], name: str) -> str:
-    """Return a text of an answer, whose form is ``said`` beside it, in the language of the command."""
-    return words.said(from_form(facts[name] or "", facts.get("said")))
-
-
 def _headlines(facts: dict[str, Any]) -> list[tuple[str, Text]]:
     zone, now, link = facts["time_zone"], facts["now_ms"], facts["link"]
     text, style = LINKS.get(link["state"], (link["state"], ""))
     if link["state"] == "ok" and not link["connected"]:
         text, style = N_("not connected yet"), "yellow"
-    detail = _told(link, "detail")
+    detail = words.told_of(link, "detail")
     told = _(text) + (f" ({detail})" if detail and link["state"] != "ok" else "")
     lines = [(_("Link"), Text(told, style=style))]
     last = facts["last"]
@@ -405,7 +400,7 @@ def _print_history(facts: dict[str, Any], *, detail: bool) -> None:
         text, style = RESULTS.get(run["result"], (run["result"], ""))
         result = Text(_(text), style=style)
         if run["detail"]:
-            result.append(f"\n{_told(run, 'detail')}", style="dim")
+            result.append(f"\n{words.told_of(run, 'detail')}", style="dim")
         table.add_row(
             words.clock(run["started_ms"], facts["time_zone"]),
             _trigger(run),
@@ -473,7 +468,7 @@ def _print_alerts(found: list[dict[str, Any]], zone: str) -> None:
         line.append(f" · {alert['subject']}")
         if alert["since_ms"] is not None:
             line.append(f" · {words.moment(alert['since_ms'], zone)}", style="dim")
-        detail = _told(alert, "detail")
+        detail = words.told_of(alert, "detail")
         out.print(Group(line, Text(f"   {detail}", style="dim")) if detail else line)
 
 
@@ -517,7 +512,7 @@ def _print_network(facts: dict[str, Any]) -> None:
         text, style = STANDINGS[row["state"]]
         told = Text(_(text), style=style)
         if row["trouble"]:
-            told.append(f"\n{_told(row, 'trouble')}", style="dim")
+            told.append(f"\n{words.told_of(row, 'trouble')}", style="dim")
         if row["lanes"]:
             told.append("\n" + ", ".join(_lane(lane, facts["now_ms"]) for lane in row["lanes"]), style="dim")
         table.add_row(

@@ -18,6 +18,7 @@ from babel.dates import format_date, format_datetime, format_time, format_timede
 from babel.numbers import format_decimal, format_percent
 
 from crdtsync.locale import LOCALES, catalogue, told
+from crdtsync.said import from_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -72,6 +73,11 @@ def _(message: str) -> str:
 def said(text: str) -> str:
     """Return the text of an error in the language of the command that runs, as far as it was made with ``say``."""
     return told(text, language())
+
+
+def told_of(facts: Mapping[str, Any], name: str) -> str:
+    """Return a text of a node's answer, whose form is ``said`` beside it, in the language of the command that runs."""
+    return said(from_form(facts[name] or "", facts.get("said")))
 
 
 def named(table: Mapping[str, str], code: str) -> str:

@@ -208,7 +208,7 @@ def test_a_category_goes_first_after_what_it_refers_to(cli: Cli, loja: Path) -> 
     cli("first", loja, "stok", code=2)
 
 
-def test_what_an_alert_is_about_is_told_in_the_language_of_who_asks(
+def test_an_alert_and_a_trouble_are_told_in_the_language_of_who_asks(
     cli: Cli, start: Start, tmp_path: Path
 ) -> None:
     lane = tmp_path / "caixa9"
@@ -218,6 +218,13 @@ def test_what_an_alert_is_about_is_told_in_the_language_of_who_asks(
     assert (alert["code"], alert["detail"]) == ("silent_above", "it was never heard of")
     assert "nunca deu notícia" in cli("alerts", lane, "--lang", "pt", code=1).out
     assert "it was never heard of" in cli("alerts", lane, "--lang", "en", code=1).out
+    wait_for(lambda: say(lane, "status")["trouble"], "the refusal")
+    portuguese, english = cli("status", lane, "--lang", "pt").out, cli("status", lane, "--lang", "en").out
+    assert "Conectado                        não" in portuguese
+    assert "a estação de cima não responde (unreachable: " in portuguese
+    assert "Sem notícia da estação de cima · ws://127.0.0.1:1: ela nunca deu notícia" in portuguese
+    assert "the node above does not answer (unreachable: " in english
+    assert "The node above was not heard of · ws://127.0.0.1:1: it was never heard of" in english
 
 
 def test_alerts_are_a_finding(cli: Cli, start: Start, tmp_path: Path, pair: Pair) -> None:
