@@ -2,7 +2,7 @@
 
 The downstream end starts every run: check, plan, download, fence, upload. The upstream end answers, and refuses what
 the order or the rights do not allow. A link keeps no state that a reconnection needs: what was received is durable, so
-the next handshake goes on where this one stopped.
+the next handshake goes on where this one stopped. Only of a document in doubt is it kept here, and sent again if the link ends first.
 """
 
 from __future__ import annotations
@@ -133,6 +133,8 @@ class Link:
         sendable = self._sendable()
         found: list[tuple[str, int, int]] = []
         for doc, theirs in self._theirs.items():
+            if doc in self._asked_back:
+                continue
             mine = self.ledger.heads.get(doc, {})
             # What the peer holds of a log in doubt is not known to be what is held here.
             doubtful = self._branches.doubts.get(doc, ())
@@ -217,6 +219,7 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._branches.let_go()
             await self.channel.close()
 
     def check(
@@ -298,8 +301,8 @@ class Link:
         try:
             await handler(event.payload)
         except (Fork, CompactionLoss) as error:
-            if self.side is Side.DOWN:
-                # What the upstream holds stands: the next run asks for that log from its first element, and again for
+            if self.side is Side.DOWN and error.doc not in self._asked_back:
+                # What the upstream holds stands, unless it asks for its own log, which must then be named to it. The next run asks for that log from its first element, and again for
                 # those that did not arrive whole.
                 doubts = {doc: set(replicas) for doc, replicas in self._branches.doubts.items()}
                 doubts.setdefault(error.doc, set()).add(error.replica)
@@ -583,14 +586,26 @@ class Link:
         behind = {doc: even[doc] for doc in self.ledger.lagging(even)}
         told = self._told(docs)
         # What was written beside a branch that is not one yet is not sent, nor promised: the peer holds the other one.
-        ready = [doc for doc in docs if doc not in self._branches.doubts]
-        for doc in self._branches.doubts:
-            told[doc] = _common(told[doc], self._theirs[doc])
+        back = {replica for replicas in self._branches.doubts.values() for replica in replicas}
+        apart = [doc for doc in docs if any(held[doc].get(r) != self._theirs[doc].get(r) for r in back)]
+        ready = [doc for doc in docs if doc not in apart]
+        for doc in apart:
+            told[doc] = await self._common(doc, told[doc])
         counts = await self.ledger.missing(self._theirs, ready)
         self.run_now = Run(self._now())
         self.run_now.down = {name: Moved(total=count) for name, count in counts.items()}
         await self._send(Kind.PLAN, docs=_wire({**told, **behind}), counts=counts)
         self.spawn(self._transfer, ready)
+
+    async def _common(self, doc: str, mine: Mapping[int, tuple[int, bytes]]) -> dict[int, tuple[int, bytes]]:
+        """Return what of these heads the peer below holds too; a log that went on otherwise there keeps its head."""
+        common: dict[int, tuple[int, bytes]] = {}
+        for replica in mine.keys() & self._theirs[doc].keys():
+            held, theirs = mine[replica], self._theirs[doc][replica]
+            longer = held[0] > theirs[0]
+            same = longer and await self.ledger.is_on_chain(doc, replica, *theirs) is not False
+            common[replica] = theirs if same else held
+        return common
 
     def _known_then(self) -> Vectors:
         """Return what was known of the peer below until now: a check says nothing of documents that it holds back."""
@@ -636,6 +651,10 @@ class Link:
             await self._refuse("fork", text, terminal=False)
         self._theirs = {**self._baseline, **vectors}
         self._asked_back = {doc for doc, heads in vectors.items() if self._logs_of_peer(doc) - heads.keys()}
+        # The node above sends nothing of those now, and what is in doubt here of them is found again when it does.
+        self._branches.doubt(
+            {d: logs for d, logs in self._branches.doubts.items() if d not in self._asked_back}
+        )
         self._cuts = vectors.keys() - self._named
         run = self._running
         run.down = {name: Moved(total=count) for name, count in plan["counts"].items()}
@@ -647,13 +666,13 @@ class Link:
         self._observer.moved(run)
 
     def _logs_of_peer(self, doc: str) -> set[int]:
-        """Return which logs of a document here the peer itself wrote."""
+        """Return which logs of a document here the peer itself may have written, in an incarnation that is not known here too."""
         assert self.peer is not None
         registry = self.ledger.registry
         return {
             replica
             for replica, head in self.ledger.heads.get(doc, {}).items()
-            if head.seq and replica in registry and registry[replica].device == self.peer.device
+            if head.seq and (replica not in registry or registry[replica].device == self.peer.device)
         }
 
     async def _refuse_claim(self) -> None:
@@ -802,7 +821,7 @@ class Link:
             await self._refuse("not_allowed", text, terminal=True)
         cut, update = data["cut"] if data["final"] else None, data["update"]
         if doc in self._branches.doubts:
-            update = self._branches.split(doc, update, self._forbidden(category))
+            update = self._branches.split(doc, update, self._forbidden(category), self._may_write(category))
             if cut is not None:
                 # It says what was seen of the logs in doubt, too.
                 self._branches.cuts[doc], cut = cut, None
@@ -958,11 +977,6 @@ class Link:
 
 def _wire(vectors: Vectors) -> dict[str, dict[int, list[Any]]]:
     return {doc: {r: [seq, chain] for r, (seq, chain) in heads.items()} for doc, heads in vectors.items()}
-
-
-def _common(mine: Mapping[int, tuple[int, bytes]], theirs: Mapping[int, tuple[int, bytes]]) -> dict[int, Any]:
-    """Return of two vectors the shorter head of each log that both name."""
-    return {r: min(head, theirs[r]) for r, head in mine.items() if r in theirs}
 
 
 def _vectors(wire: dict[str, dict[int, list[Any]]]) -> Vectors:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from crdtsync.errors import UpdateInvalid
 from crdtsync.state.document import Change, Document, Head
 from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
 from crdtsync.state.log import Log
@@ -73,16 +74,26 @@ class Branches:
         self.rest: dict[str, list[bytes]] = {}
         self._ends: dict[Place, int] = {}
 
-    def doubt(self, doubts: Mapping[str, set[int]]) -> None:
-        """From now on keep these logs apart, from their first element."""
-        self.doubts = {doc: set(replicas) for doc, replicas in doubts.items()}
+    def let_go(self) -> None:
+        """The link ended: what came is not kept, what was in doubt stays known."""
         self.held.clear()
         self.cuts.clear()
         self.rest.clear()
-        self._ends.clear()
 
-    def split(self, doc: str, data: bytes, forbidden: Callable[[int], frozenset[str]]) -> bytes:
-        """Keep what is in doubt of an update; return the rest.
+    def doubt(self, doubts: Mapping[str, set[int]]) -> None:
+        """From now on keep these logs apart, from their first element."""
+        self.doubts = {doc: set(replicas) for doc, replicas in doubts.items()}
+        self._ends.clear()
+        self.let_go()
+
+    def split(
+        self,
+        doc: str,
+        data: bytes,
+        forbidden: Callable[[int], frozenset[str]],
+        may_write: Callable[[int], bool],
+    ) -> bytes:
+        """Keep what is in doubt of an update; return the rest, of logs that the peer may write.
 
         Raises:
             UpdateInvalid, BatchInvalid, UpdateGap, Fork: as ``Document.receive``.
@@ -96,6 +107,9 @@ class Branches:
             gone = {r: upto for r, upto in update.deleted.items() if r == replica}
             held.take(write_update({replica: update.runs[replica]}, gone), forbidden)
         others = {r: runs for r, runs in update.runs.items() if r not in self.doubts[doc]}
+        for replica in others:
+            if not may_write(replica):
+                raise UpdateInvalid(f"{doc}: the sender may not write the log of replica {replica:x}")
         self._ends |= {(doc, r): runs[-1].end for r, runs in others.items()}
         gone = {r: upto for r, upto in update.deleted.items() if r not in self.doubts[doc]}
         return write_update(others, gone)
@@ -143,7 +157,7 @@ class Recovery:
 
     Args:
         ledger: whose documents are changed.
-        quarantine: the peer's branches, whole.
+        branches: the peer's, whole.
         theirs: the peer's heads, of every document that both hold.
         above: whether the peer is above.
         absent: categories that the peer cannot send.

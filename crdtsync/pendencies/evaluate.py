@@ -233,8 +233,9 @@ class _Evaluation:
 
     def _watchers(self, category: str, changed: list[Row]) -> None:
         """Look again at the records that watch a changed one."""
-        gone = [row for row in changed if _is_gone(row, self.schema.shape(category))]
-        for watcher in self.book.watchers[category]:
+        watchers, shape = self.book.watchers[category], self.schema.shape(category)
+        gone = [row for row in changed if _is_gone(row, shape)] if watchers else []
+        for watcher in watchers:
             rule, other = watcher.rule, watcher.shape.category
             rows = changed
             if rule.absence and not (self._shows_any and self.view.breaks_any(other, rule.code)):

@@ -414,10 +414,13 @@ class StorageContract(ABC):
             assert await store.read(any_now)
             await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[rows[0].id])))
             assert await store.read(any_now)
-            error = ValueError("a rule failed")
-            assert await raised_by(store.commit(Commit(inside=_Raiser(error)))) is error
+            half = PendencyChanges(closed=[rows[1].id], due=[replace(DUE[0], at_ms="no number")])  # type: ignore[arg-type]
+            assert await raised_by(store.commit(Commit(inside=lambda _view: half))) is not None
             assert await store.read(any_now)
             await store.commit(Commit(inside=lambda _view: PendencyChanges(closed=[rows[1].id])))
+            assert not await store.read(any_now)
+            half = PendencyChanges(opened=rows, due=half.due)
+            assert await raised_by(store.commit(Commit(inside=lambda _view: half))) is not None
             assert not await store.read(any_now)
 
     async def test_a_snapshot_replaces_the_rows_it_covers_and_no_others(self) -> None:

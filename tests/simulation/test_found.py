@@ -404,3 +404,44 @@ def test_a_restored_store_takes_nothing_from_a_lane_that_knew_the_other_branch_b
             assert await one.running.count(Article) == 8
 
     run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_lane_is_not_shown_half_a_transaction_of_a_restored_store_whose_branches_are_not_one() -> None:
+    """Only the articles went on elsewhere; the stock that the store wrote with others of the same sequences waits too."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
+        cluster.network.partition("gestao")
+        cluster.back_up(member)
+        for number in range(3):
+            async with member.running.transaction() as tx:
+                tx.create(Article, code=f"a{number}", name="lost")
+        await asyncio.sleep(60)
+        assert await lane.count(Article) == 3
+        cluster.network.partition("caixa1")
+        assert await cluster.restore(member, whole=True)
+        await cluster.start(member)
+        await offer(member.running, "b", 2)
+        cluster.network.heal("gestao")
+        await asyncio.sleep(200)
+        carry, cutting = cluster.network.carry, True
+        uploaded = asyncio.Event()
+
+        async def lose_the_end(sender: MemoryChannel, message: bytes) -> None:
+            if cutting and b"\xa3end" in message[4:20]:
+                uploaded.set()
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = lose_the_end  # type: ignore[method-assign]
+        cluster.network.heal("caixa1")
+        await uploaded.wait()
+        await asyncio.sleep(1)
+        assert (await lane.count(Article), await lane.count(Item)) == (3, 0)
+        cutting = False
+        await asyncio.sleep(300)
+        for one in cluster.members.values():
+            assert (await one.running.count(Article), await one.running.count(Item)) == (5, 2)
+
+    run_virtual(story(), VirtualLoop(10_000))
