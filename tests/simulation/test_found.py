@@ -15,6 +15,7 @@ from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
 from crdtsync.schema import Schema, load_installed
 from crdtsync.state.document import Op
+from crdtsync.state.salvage import Beyond
 from crdtsync.testing.cluster import Cluster, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.testing.model import Written
@@ -24,6 +25,8 @@ from crdtsync.transport.memory import Faults, MemoryChannel
 from tests.simulation.shop import Article, Item, shop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crdtsync.node import Node
 
 
@@ -34,6 +37,24 @@ async def started(seed: int, *, live: bool) -> Cluster:
         await cluster.start(member)
     await asyncio.sleep(10)
     return cluster
+
+
+def lose(cluster: Cluster, kind: str) -> tuple[asyncio.Event, Callable[[], None]]:
+    """Lose every frame of a kind; return what is set when one was lost, and what lets them through again."""
+    carry, lost = cluster.network.carry, asyncio.Event()
+    name = bytes([0xA0 + len(kind)]) + kind.encode()
+
+    async def lose_it(sender: MemoryChannel, message: bytes) -> None:
+        if name in message[4:20]:
+            lost.set()
+        else:
+            await carry(sender, message)
+
+    def go_on() -> None:
+        cluster.network.carry = carry  # type: ignore[method-assign]
+
+    cluster.network.carry = lose_it  # type: ignore[method-assign]
+    return lost, go_on
 
 
 def test_an_answer_that_never_comes_ends_the_link_and_the_next_one_goes_on() -> None:
@@ -305,23 +326,14 @@ def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_bef
         await call(store, "of the store, that had seen it")
         await cluster.start(member)
 
-        carry, cutting = cluster.network.carry, True
-        downloaded = asyncio.Event()
-
-        async def lose_the_fence(sender: MemoryChannel, message: bytes) -> None:
-            if cutting and b"\xa5fence" in message[4:20]:
-                downloaded.set()
-            else:
-                await carry(sender, message)
-
         assert await cluster.restore(member, whole=True)
-        cluster.network.carry = lose_the_fence  # type: ignore[method-assign]
+        downloaded, go_on = lose(cluster, "fence")
         await cluster.start(member)
         await downloaded.wait()
         await asyncio.sleep(1)
         await call(member.running, "of the lane, after its restore")
         assert await name_at(member.running) == "of the lane, after its restore"
-        cutting = False
+        go_on()
         await asyncio.sleep(200)
         for one in cluster.members.values():
             assert await name_at(one.running) == "of the lane, after its restore"
@@ -332,18 +344,19 @@ def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_bef
 async def restored_store_that_wrote_more_than_it_lost(cluster: Cluster) -> None:
     """What the store lost the lane holds and the head office never had; the store wrote on, and they have met since."""
     member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
+    before = await lane.count(Article)
     cluster.network.partition("gestao")
     cluster.back_up(member)
     await offer(member.running, "a", 2)
     await asyncio.sleep(60)
-    assert await lane.count(Article) == 2
+    assert await lane.count(Article) == before + 2
     cluster.network.partition("caixa1")
     assert await cluster.restore(member, whole=True)
     await cluster.start(member)
     await offer(member.running, "b", 6)
     cluster.network.heal("gestao")
     await asyncio.sleep(200)
-    assert await cluster.members["gestao"].running.count(Article) == 6
+    assert await cluster.members["gestao"].running.count(Article) == before + 6
 
 
 async def offer(node: Node, prefix: str, count: int) -> None:
@@ -379,22 +392,13 @@ def test_a_restored_store_takes_nothing_from_a_lane_that_knew_the_other_branch_b
         store, lane = cluster.members["loja1"].running, cluster.members["caixa1"].running
         async with lane.transaction() as tx:
             (await tx.get(Article, "a1")).name = "of the lane, that saw what was lost"
-        carry, cutting = cluster.network.carry, True
-        uploaded = asyncio.Event()
-
-        async def lose_the_end(sender: MemoryChannel, message: bytes) -> None:
-            if cutting and b"\xa3end" in message[4:20]:
-                uploaded.set()
-            else:
-                await carry(sender, message)
-
-        cluster.network.carry = lose_the_end  # type: ignore[method-assign]
+        uploaded, go_on = lose(cluster, "end")
         cluster.network.heal("caixa1")
         await uploaded.wait()
         await asyncio.sleep(1)
         assert lane.ledger.replica not in store.ledger.heads["articles"]
         assert await lane.waiting() == {"articles": 1}
-        cutting = False
+        go_on()
         await asyncio.sleep(200)
         assert await lane.waiting() == {}
         for one in cluster.members.values():
@@ -425,23 +429,35 @@ def test_a_lane_is_not_shown_half_a_transaction_of_a_restored_store_whose_branch
         await offer(member.running, "b", 2)
         cluster.network.heal("gestao")
         await asyncio.sleep(200)
-        carry, cutting = cluster.network.carry, True
-        uploaded = asyncio.Event()
-
-        async def lose_the_end(sender: MemoryChannel, message: bytes) -> None:
-            if cutting and b"\xa3end" in message[4:20]:
-                uploaded.set()
-            else:
-                await carry(sender, message)
-
-        cluster.network.carry = lose_the_end  # type: ignore[method-assign]
+        uploaded, go_on = lose(cluster, "end")
         cluster.network.heal("caixa1")
         await uploaded.wait()
         await asyncio.sleep(1)
         assert (await lane.count(Article), await lane.count(Item)) == (3, 0)
-        cutting = False
+        go_on()
         await asyncio.sleep(300)
         for one in cluster.members.values():
             assert (await one.running.count(Article), await one.running.count(Item)) == (5, 2)
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_lane_that_waits_for_the_copy_of_a_damaged_log_does_not_give_up_while_its_restored_store_sends_nothing() -> (
+    None
+):
+    """The store asks for its own log of the same document first; the hole is filled from the run after that."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        lane = cluster.members["caixa1"].running
+        async with lane.transaction() as tx:
+            tx.create(Article, code="c1", name="of the lane")
+        await asyncio.sleep(60)
+        await restored_store_that_wrote_more_than_it_lost(cluster)
+        lane.ledger.quarantine.salvaged = {"articles": {lane.ledger.replica: Beyond(5, [])}}
+        uploaded, _ = lose(cluster, "end")
+        cluster.network.heal("caixa1")
+        await uploaded.wait()
+        assert lane.ledger.quarantine.salvaged == {"articles": {lane.ledger.replica: Beyond(5, [])}}
 
     run_virtual(story(), VirtualLoop(10_000))
