@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from crdtsync.errors import UpdateInvalid
+from crdtsync.said import say
 from crdtsync.state.document import Change, Document, Head
 from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
 from crdtsync.state.log import Log
@@ -109,7 +110,13 @@ class Branches:
         others = {r: runs for r, runs in update.runs.items() if r not in self.doubts[doc]}
         for replica in others:
             if not may_write(replica):
-                raise UpdateInvalid(f"{doc}: the sender may not write the log of replica {replica:x}")
+                raise UpdateInvalid(
+                    say(
+                        "{doc}: the sender may not write the log of replica {replica}",
+                        doc=doc,
+                        replica=format(replica, "x"),
+                    )
+                )
         self._ends |= {(doc, r): runs[-1].end for r, runs in others.items()}
         gone = {r: upto for r, upto in update.deleted.items() if r not in self.doubts[doc]}
         return write_update(others, gone)

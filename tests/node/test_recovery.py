@@ -14,10 +14,12 @@ import pytest
 from adapters.products import Product
 from adapters.sales import Sale
 from adapters.stock import StockItem
-from crdtsync.errors import StoreUnavailable
+from crdtsync.errors import StoreUnavailable, UpdateInvalid
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.recovery import Branches
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role
+from crdtsync.state.update import append_update
 from tests.node.shop import STORE, add_product, balance, receive_units, sell, told, until
 from tests.node.stranger import HELLO, stranger
 
@@ -406,3 +408,14 @@ async def test_a_commit_that_fails_while_the_branches_are_brought_together_leave
     await expect(shop, {"lost", "again", "next"}, 97)
     assert old not in {found[0], caixa.ledger.replica}
     assert (caixa.ledger.replica == found[0]) == (when == "after")
+
+
+async def test_beside_a_log_in_doubt_only_what_the_peer_may_write_is_kept(shop: Shop) -> None:
+    ledger = (await shop.open("gestao")).ledger
+    branches = Branches(ledger)
+    branches.doubt({"products": {1}})
+    with pytest.raises(UpdateInvalid, match="may not write the log of replica 2"):
+        branches.split(
+            "products", append_update(2, 0, [b"x"]), lambda _replica: frozenset(), lambda _replica: False
+        )
+    assert branches.rest == {}
