@@ -134,6 +134,7 @@ class Link:
         found: list[tuple[str, int, int]] = []
         for doc, theirs in self._theirs.items():
             if doc in self._asked_back:
+                # What this end sends of it is not stored there yet.
                 continue
             mine = self.ledger.heads.get(doc, {})
             # What the peer holds of a log in doubt is not known to be what is held here.
@@ -301,13 +302,9 @@ class Link:
         try:
             await handler(event.payload)
         except (Fork, CompactionLoss) as error:
+            # A log that the node above asks back must be named to it, or it would not look for it.
             if self.side is Side.DOWN and error.doc not in self._asked_back:
-                # What the upstream holds stands, unless it asks for its own log, which must then be named to it. The next run asks for that log from its first element, and again for
-                # those that did not arrive whole.
-                doubts = {doc: set(replicas) for doc, replicas in self._branches.doubts.items()}
-                doubts.setdefault(error.doc, set()).add(error.replica)
-                self._doubt_everywhere({error.replica}, self._theirs, doubts)
-                self.ledger.doubts = doubts
+                self._doubt_fork(error)
             await self._refuse("fork", str(error), terminal=False)
         except (UpdateGap, StorageError, DocumentQuarantined) as error:
             code = "gap" if isinstance(error, UpdateGap) else "store"
@@ -696,6 +693,13 @@ class Link:
         self._doubt_everywhere(suspect, vectors, doubts)
         return doubts if suspect else {}
 
+    def _doubt_fork(self, error: Fork | CompactionLoss) -> None:
+        """What the upstream holds stands: the next run asks for that log, and again for those that did not arrive whole."""
+        doubts = {doc: set(replicas) for doc, replicas in self._branches.doubts.items()}
+        doubts.setdefault(error.doc, set()).add(error.replica)
+        self._doubt_everywhere({error.replica}, self._theirs, doubts)
+        self.ledger.doubts = doubts
+
     def _doubt_everywhere(
         self, replicas: AbstractSet[int], vectors: Vectors, doubts: dict[str, set[int]]
     ) -> None:
@@ -892,7 +896,6 @@ class Link:
             # The last piece of a document is durable there, and with it all that was promised of it.
             doc, vector = self._flying.pop(number)
             if doc in self._asked_back:
-                # It is kept aside there, and durable when the branches are one: the next handshake tells.
                 continue
             known = self._theirs.setdefault(doc, {})
             for replica, seq in vector.items():

@@ -341,30 +341,48 @@ def test_a_restored_node_takes_nothing_that_knew_the_other_branch_of_its_log_bef
     run_virtual(story(), VirtualLoop(10_000))
 
 
-async def restored_store_that_wrote_more_than_it_lost(cluster: Cluster) -> None:
-    """What the store lost the lane holds and the head office never had; the store wrote on, and they have met since."""
+async def store_restored(cluster: Cluster, *, lost: int, since: int, stocked: bool = True) -> None:
+    """What the store lost the lane holds and the head office never had; the store wrote on, and met the head office since.
+
+    ``lost`` articles, with their stock when ``stocked``, and ``since`` with their stock.
+    """
     member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
     before = await lane.count(Article)
     cluster.network.partition("gestao")
     cluster.back_up(member)
-    await offer(member.running, "a", 2)
+    await offer(member.running, "a", lost, stocked=stocked)
     await asyncio.sleep(60)
-    assert await lane.count(Article) == before + 2
+    assert await lane.count(Article) == before + lost
     cluster.network.partition("caixa1")
     assert await cluster.restore(member, whole=True)
     await cluster.start(member)
-    await offer(member.running, "b", 6)
+    await offer(member.running, "b", since)
     cluster.network.heal("gestao")
     await asyncio.sleep(200)
-    assert await cluster.members["gestao"].running.count(Article) == before + 6
+    assert await cluster.members["gestao"].running.count(Article) == before + since
 
 
-async def offer(node: Node, prefix: str, count: int) -> None:
-    """Write that many articles, each with its stock, and so in two documents."""
+async def offer(node: Node, prefix: str, count: int, *, stocked: bool = True) -> None:
+    """Write that many articles, each in a transaction, and with its stock in two documents."""
     for number in range(count):
         async with node.transaction() as tx:
             tx.create(Article, code=f"{prefix}{number}", name=prefix)
-            tx.create(Item, article=f"{prefix}{number}").balance.add(1)
+            if stocked:
+                tx.create(Item, article=f"{prefix}{number}").balance.add(1)
+
+
+async def uploaded_but_for_the_end(cluster: Cluster) -> Callable[[], None]:
+    """Let the lane connect again and lose the end of its upload; return what lets it through."""
+    uploaded, go_on = lose(cluster, "end")
+    cluster.network.heal("caixa1")
+    await uploaded.wait()
+    await asyncio.sleep(1)
+    return go_on
+
+
+async def everywhere(cluster: Cluster, articles: int, items: int) -> None:
+    for one in cluster.members.values():
+        assert (await one.running.count(Article), await one.running.count(Item)) == (articles, items)
 
 
 def test_a_restored_store_gets_back_from_a_lane_what_it_lost_though_it_wrote_more_since() -> None:
@@ -372,11 +390,10 @@ def test_a_restored_store_gets_back_from_a_lane_what_it_lost_though_it_wrote_mor
 
     async def story() -> None:
         cluster = await started(1, live=False)
-        await restored_store_that_wrote_more_than_it_lost(cluster)
+        await store_restored(cluster, lost=2, since=6)
         cluster.network.heal("caixa1")
         await asyncio.sleep(200)
-        for one in cluster.members.values():
-            assert (await one.running.count(Article), await one.running.count(Item)) == (8, 8)
+        await everywhere(cluster, 8, 8)
 
     run_virtual(story(), VirtualLoop(10_000))
 
@@ -388,14 +405,11 @@ def test_a_restored_store_takes_nothing_from_a_lane_that_knew_the_other_branch_b
 
     async def story() -> None:
         cluster = await started(1, live=False)
-        await restored_store_that_wrote_more_than_it_lost(cluster)
+        await store_restored(cluster, lost=2, since=6)
         store, lane = cluster.members["loja1"].running, cluster.members["caixa1"].running
         async with lane.transaction() as tx:
             (await tx.get(Article, "a1")).name = "of the lane, that saw what was lost"
-        uploaded, go_on = lose(cluster, "end")
-        cluster.network.heal("caixa1")
-        await uploaded.wait()
-        await asyncio.sleep(1)
+        go_on = await uploaded_but_for_the_end(cluster)
         assert lane.ledger.replica not in store.ledger.heads["articles"]
         assert await lane.waiting() == {"articles": 1}
         go_on()
@@ -405,7 +419,7 @@ def test_a_restored_store_takes_nothing_from_a_lane_that_knew_the_other_branch_b
             article = await one.running.get(Article, "a1")
             assert article is not None
             assert article.name == "of the lane, that saw what was lost"
-            assert await one.running.count(Article) == 8
+        await everywhere(cluster, 8, 8)
 
     run_virtual(story(), VirtualLoop(10_000))
 
@@ -415,29 +429,13 @@ def test_a_lane_is_not_shown_half_a_transaction_of_a_restored_store_whose_branch
 
     async def story() -> None:
         cluster = await started(1, live=False)
-        member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
-        cluster.network.partition("gestao")
-        cluster.back_up(member)
-        for number in range(3):
-            async with member.running.transaction() as tx:
-                tx.create(Article, code=f"a{number}", name="lost")
-        await asyncio.sleep(60)
-        assert await lane.count(Article) == 3
-        cluster.network.partition("caixa1")
-        assert await cluster.restore(member, whole=True)
-        await cluster.start(member)
-        await offer(member.running, "b", 2)
-        cluster.network.heal("gestao")
-        await asyncio.sleep(200)
-        uploaded, go_on = lose(cluster, "end")
-        cluster.network.heal("caixa1")
-        await uploaded.wait()
-        await asyncio.sleep(1)
+        await store_restored(cluster, lost=3, since=2, stocked=False)
+        lane = cluster.members["caixa1"].running
+        go_on = await uploaded_but_for_the_end(cluster)
         assert (await lane.count(Article), await lane.count(Item)) == (3, 0)
         go_on()
         await asyncio.sleep(300)
-        for one in cluster.members.values():
-            assert (await one.running.count(Article), await one.running.count(Item)) == (5, 2)
+        await everywhere(cluster, 5, 2)
 
     run_virtual(story(), VirtualLoop(10_000))
 
@@ -453,11 +451,9 @@ def test_a_lane_that_waits_for_the_copy_of_a_damaged_log_does_not_give_up_while_
         async with lane.transaction() as tx:
             tx.create(Article, code="c1", name="of the lane")
         await asyncio.sleep(60)
-        await restored_store_that_wrote_more_than_it_lost(cluster)
+        await store_restored(cluster, lost=2, since=6)
         lane.ledger.quarantine.salvaged = {"articles": {lane.ledger.replica: Beyond(5, [])}}
-        uploaded, _ = lose(cluster, "end")
-        cluster.network.heal("caixa1")
-        await uploaded.wait()
+        await uploaded_but_for_the_end(cluster)
         assert lane.ledger.quarantine.salvaged == {"articles": {lane.ledger.replica: Beyond(5, [])}}
 
     run_virtual(story(), VirtualLoop(10_000))
