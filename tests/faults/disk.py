@@ -55,6 +55,8 @@ LOWER = 1_000_000
 """The Loja's transactions are numbered from here on, the Gestão's from 0."""
 REFUSED = 3
 """Transactions that are refused before a fault ends."""
+ACCEPTED = 5
+"""Transactions that are acknowledged between two faults."""
 ROOM_BYTES_MAX = 100_000
 _CONTROL = struct.Struct("=qq")
 _WRITE_EVERY = 0.05
@@ -174,12 +176,12 @@ def _well(row: dict[str, Any]) -> bool:
 
 
 def _faults(disk: Disk, process: subprocess.Popen[str], store: Path, dice: Random) -> dict[str, Any]:
-    wal = store.with_name(store.name + "-wal")
     return {
         "full": lambda: disk.refusing(errno.ENOSPC, dice.randrange(ROOM_BYTES_MAX)),
         "read-only": lambda: disk.refusing(errno.EROFS),
         "failing": lambda: disk.refusing(errno.EIO, dice.randrange(ROOM_BYTES_MAX)),
-        "over quota": lambda: limited(process.pid, resource.RLIMIT_FSIZE, max(wal.stat().st_size, 4096)),
+        # Below what the write-ahead log reaches between two checkpoints, or nothing would grow and nothing be refused.
+        "over quota": lambda: limited(process.pid, resource.RLIMIT_FSIZE, dice.randint(4096, ROOM_BYTES_MAX)),
         "locked": lambda: locked(store),
     }
 
@@ -253,6 +255,8 @@ def _recover(name: str, watcher: Watcher, outcome: Outcome, refused: int) -> Non
     refused += watcher.until(_well, f"well after: {name}")
     outcome.seconds.setdefault(name, []).append(time.monotonic() - began)
     outcome.refused[name] = outcome.refused.get(name, 0) + refused
+    for _ in range(ACCEPTED):
+        watcher.until(_well, f"well for a while after: {name}")
 
 
 def _descriptors(process: subprocess.Popen[str]) -> int:
