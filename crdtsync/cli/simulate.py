@@ -39,7 +39,7 @@ def simulate(schedules: int, seed: int, jobs: int, *, as_json: bool) -> None:
     """Run simulated clusters in which everything goes wrong.
 
     The installed adapters' categories, the real code, simulated time, network and disks. Each schedule has one Gestão,
-    one Loja and one to three Caixas, at least 200 operations, partitions, crashes, restarts, a restored backup, lost, repeated and reordered messages. Exit code 1 when anything diverged, was lost or
+    one or two Lojas and one to three Caixas, at least 200 operations, partitions, crashes, restarts, refusing disks, a restored backup, lost, repeated and reordered messages. Exit code 1 when anything diverged, was lost or
     was counted twice.
 
     Example: crdtsync simulate --schedules 500 --seed 1

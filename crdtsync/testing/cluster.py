@@ -1,4 +1,4 @@
-"""A cluster inside one virtual-time loop: one Gestao, one Loja and its lanes, with crashes, cuts and restores.
+"""A cluster inside one virtual-time loop: one Gestao, its Lojas and their lanes, with crashes, cuts and restores.
 
 Nodes, sessions, documents and stores are the real ones; time, chance, network and disks are simulated. The cluster
 watches two promises while it runs: no transaction is ever half visible, and no node uploads before it holds what its
@@ -10,15 +10,16 @@ upstream's plan named. What is written, and when something breaks, is the schedu
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from crdtsync import limits
-from crdtsync.errors import StorageError, StoreClosed
+from crdtsync.errors import StorageError, StoreClosed, StoreUnavailable
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.incarnation import NonceMemory
 from crdtsync.protocol.frames import decode_frame
@@ -33,7 +34,7 @@ from crdtsync.testing.samples import EPOCH
 from crdtsync.transport.memory import Faults, MemoryChannel, MemoryNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
     from crdtsync.node.ledger import Ledger
@@ -41,14 +42,21 @@ if TYPE_CHECKING:
     from crdtsync.state.document import Change, Op
     from crdtsync.storage.base import ChangeRow, Commit, View
 
+T = TypeVar("T")
+
 _EPOCH_MS = int(EPOCH.timestamp() * 1000)
 _CHECK_SECONDS = 3.0
 _SETTLE_ROUNDS = 150
+_PAGES_MAX = 2**30
 
 ACTOR = "simulation"
 """Who the schedule's own transactions name as their writer."""
 
 Doom = Literal["before", "after"]
+Refusal = Literal["full", "protected", "broken"]
+REFUSALS: tuple[Refusal, ...] = ("full", "protected", "broken")
+"""What a disk can come to be: full (SQLite's own error where a commit needs a page), write-protected, or not readable either."""
+
 Kinds = Literal["diverged", "lost", "duplicated"]
 
 
@@ -81,9 +89,38 @@ class Disk(MemoryStorage):
 
     doom: Doom | None = None
     on_crash: Callable[[], None] | None = None
+    _refuses: Refusal | None = None
+    _until = 0.0
+
+    def refuse(self, how: Refusal, seconds: float) -> None:
+        """Refuse for so many virtual seconds."""
+        self._refuses, self._until = how, asyncio.get_running_loop().time() + seconds
+        self._limit(0 if how == "full" else _PAGES_MAX)
+
+    def mend(self) -> None:
+        """Refuse nothing any more."""
+        self._refuses = None
+        self._limit(_PAGES_MAX)
+
+    def _limit(self, pages: int) -> None:
+        # Not less than what it has: SQLite sees to that.
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA max_page_count = {max(1, pages)}")
+
+    def _check(self, *refusals: Refusal) -> None:
+        if self._refuses is not None and asyncio.get_running_loop().time() >= self._until:
+            self.mend()
+        if self._refuses in refusals:
+            raise StoreUnavailable(":memory:", "the simulated disk refuses")
+
+    async def read(self, fn: Callable[[View], T]) -> T:
+        """See Storage.read."""
+        self._check("broken")
+        return await super().read(fn)
 
     async def commit(self, commit: Commit) -> int:
         """See Storage.commit; a doomed disk dies just before or just after this one became durable."""
+        self._check("protected", "broken")
         if self.doom is None:
             return await super().commit(commit)
         if self.doom == "after":
@@ -227,9 +264,11 @@ class WatchedNetwork(MemoryNetwork):
 
 
 class Cluster:
-    """See the module. `injected` counts what was broken on purpose, `findings` what must not happen."""
+    """See the module. `lanes` says how many each Loja has; `findings` is what must not happen."""
 
-    def __init__(self, dice: Random, schema: Schema, *, lanes: int, faults: Faults, live: bool) -> None:
+    def __init__(
+        self, dice: Random, schema: Schema, *, lanes: Sequence[int], faults: Faults, live: bool
+    ) -> None:
         self.dice = dice
         self.schema = schema
         self.network = WatchedNetwork(dice, faults, self)
@@ -241,16 +280,21 @@ class Cluster:
         self._wholes: dict[tuple[int, str, int], dict[str, int]] = {}
         self._specs = table_specs(schema)
         self._add("gestao", Role.GESTAO, None, live=live)
-        self._add("loja1", Role.LOJA, "gestao", live=live)
-        for lane in range(1, lanes + 1):
-            self._add(f"caixa{lane}", Role.CAIXA, "loja1", live=live)
+        self.stores = [f"loja{number}" for number in range(1, len(lanes) + 1)]
+        number = itertools.count(1)
+        for store, many in zip(self.stores, lanes, strict=True):
+            self._add(store, Role.LOJA, "gestao", live=live, store=store)
+            for _ in range(many):
+                self._add(f"caixa{next(number)}", Role.CAIXA, store, live=live, store=store)
 
-    def _add(self, name: str, role: Role, parent: str | None, *, live: bool) -> None:
+    def _add(
+        self, name: str, role: Role, parent: str | None, *, live: bool, store: str | None = None
+    ) -> None:
         config = NodeConfig(
             folder=Path(name),
             device=name,
             role=role,
-            store=None if role is Role.GESTAO else "loja1",
+            store=store,
             upstream=f"memory://{parent}" if parent else None,
             listen=role is not Role.CAIXA,
             live=live,
@@ -276,6 +320,7 @@ class Cluster:
 
     async def start(self, member: Member) -> None:
         """Open a member's store and run its node."""
+        member.disk.mend()
         node = Node(
             member.config,
             schema=self.schema,
@@ -366,7 +411,7 @@ class Cluster:
 
     def _take_unasked(self, member: Member, written: Written, task: asyncio.Future[list[Change]]) -> None:
         error = None if task.cancelled() else task.exception()
-        if task.cancelled() or isinstance(error, StorageError):
+        if task.cancelled() or (isinstance(error, StorageError) and not isinstance(error, StoreUnavailable)):
             # Its store says whether it counts.
             return
         member.unasked.remove(written)
@@ -652,6 +697,7 @@ class Cluster:
         self.network.faults = Faults()
         for member in self.members.values():
             member.disk.doom = None
+            member.disk.mend()
             self.network.heal(member.name)
             if member.died:
                 await self.kill(member)

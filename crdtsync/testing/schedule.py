@@ -14,10 +14,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.errors import CrdtsyncError, SchemaError, StoreClosed
+from crdtsync.errors import CrdtsyncError, SchemaError, StoreClosed, StoreUnavailable
 from crdtsync.schema.fields import Kind
+from crdtsync.schema.partition import ACCOUNT
 from crdtsync.schema.roles import Role
-from crdtsync.testing.cluster import ACTOR, Member, _Pending, look
+from crdtsync.testing.cluster import ACTOR, REFUSALS, Member, _Pending, look
 from crdtsync.testing.model import Written
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from crdtsync.node.transaction import Transaction
     from crdtsync.schema import Entity
+    from crdtsync.schema.shape import Shape
     from crdtsync.testing.cluster import Cluster
     from crdtsync.testing.samples import Samples
     from crdtsync.transport.memory import Faults
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _CATEGORIES = 5
 _DOWN_STEPS = 4
 _PAUSE_SECONDS = 0.5
+_REFUSED_SECONDS = 4.0
 _FORCED = 0.5
 _LANES = 0.6
 _NAMES = ("ajuste-1", "ajuste-2")
@@ -98,8 +101,9 @@ class Schedule:
             "compact",
             "compact",
             "jump",
+            "refusal",
         ]
-        extra = ["partition", "crash", "doom after", "cut", "compact", "compact", "jump", "unload"]
+        extra = ["refusal", "partition", "crash", "doom after", "cut", "compact", "compact", "jump", "unload"]
         trouble = [*always, *self.dice.sample(extra, 3)]
         self.dice.shuffle(trouble)
         at = self.dice.randrange(len(trouble))
@@ -133,6 +137,7 @@ class Schedule:
             "unload": self._unload,
             "backup": self._backup,
             "restore": self._restore,
+            "refusal": self._refuse,
         }
         if await verbs[what](member) and what not in self.cluster.network.injected:
             # The network counts its own.
@@ -157,6 +162,12 @@ class Schedule:
 
     async def _doom_after(self, member: Member) -> bool:
         self.cluster.doom(member, "after")
+        return True
+
+    async def _refuse(self, member: Member) -> bool:
+        how = self.dice.choice(REFUSALS)
+        member.disk.refuse(how, self.dice.random() * _REFUSED_SECONDS)
+        self.injected[f"disk {how}"] += 1
         return True
 
     async def _stop(self, member: Member) -> bool:
@@ -230,7 +241,7 @@ class Schedule:
             await asyncio.wait([member.work])
             if not member.work.cancelled():
                 error = member.work.exception()
-                if error is not None and not isinstance(error, SchemaError | StoreClosed):
+                if error is not None and not isinstance(error, SchemaError | StoreClosed | StoreUnavailable):
                     self.cluster.found(
                         "diverged", f"{member.name} cannot work: {type(error).__name__}: {error}"
                     )
@@ -262,10 +273,10 @@ class Schedule:
         member.pending = _Pending(written)
         try:
             await tx.commit()
-        except CrdtsyncError:
+        except CrdtsyncError as error:
             if not member.died:
                 member.pending = None
-            self.injected["refused"] += 1
+            self.injected["refused by the disk" if isinstance(error, StoreUnavailable) else "refused"] += 1
             raise
         member.pending = None
         await self.cluster.follow(member)
@@ -296,11 +307,19 @@ class Schedule:
         entity = self.cluster.schema.entities[category]
         known = self._known.get(category)
         if known and self.dice.random() < 0.75:
-            record = await tx.find(entity, self.dice.choice(known))
+            store = self._store(member, entity.__shape__)
+            record = await tx.find(entity, self.dice.choice(known), in_store=store)
             if record is not None:
                 self._edit(record, member.config.role)
                 return
         await self._create(tx, member, entity)
+
+    def _store(self, member: Member, shape: Shape) -> str | None:
+        """Whose record a writer means, where a category's records are a store's; the head office has to say it."""
+        return self._any_store(member) if "store" in shape.partition.columns else None
+
+    def _any_store(self, member: Member) -> str:
+        return member.config.store or self.dice.choice(self.cluster.stores)
 
     async def _create(self, tx: Transaction, member: Member, entity: type[Entity]) -> None:
         shape = entity.__shape__
@@ -312,11 +331,15 @@ class Schedule:
             name = f"{member.name}-{self._number}"
             if only.ref is None and only.sql_type == "TEXT" and only.type.check([name]) is None:
                 values[only.name] = name
+        store = self._store(member, shape)
+        place = shape.partition.place_field
+        if place is not None and values[place] != ACCOUNT:
+            values[place] = self._any_store(member)
         key = shape.key_text(values)
         if any(k == key and doc.partition("/")[0] == shape.category for doc, k in tx._records):
             return
-        if await tx.find(entity, key) is None:
-            tx.create(entity, **values)
+        if await tx.find(entity, key, in_store=store) is None:
+            tx.create(entity, in_store=store, **values)
 
     def _edit(self, record: Entity, role: Role) -> None:
         shape, dice = record.__shape__, self.dice

@@ -39,6 +39,8 @@ OPERATIONS = 200
 """Acknowledged record operations of one schedule, at least."""
 
 _VIRTUAL_SECONDS_MAX = 6 * 3600.0
+_LANES = ((1,), (2,), (2,), (3,), (1, 1), (2, 1))
+"""How many Caixas each Loja has; one of these in a schedule."""
 _FAULTS = Faults(drop=0.004, repeat=0.02, reorder=0.01, delay=0.01)
 _LIMITS = {
     "COMPACTION_CELLS_MIN": 3,
@@ -157,7 +159,7 @@ def run_schedule(seed: int, schema: Schema, faults: Faults | None = None) -> Out
     samples.dice = dice
     loop = VirtualLoop(_VIRTUAL_SECONDS_MAX)
     cluster = Cluster(
-        dice, schema, lanes=dice.choice((1, 2, 2, 3)), faults=faults or _FAULTS, live=dice.random() < 0.2
+        dice, schema, lanes=dice.choice(_LANES), faults=faults or _FAULTS, live=dice.random() < 0.2
     )
     schedule = Schedule(cluster, samples, OPERATIONS)
     noticed = 0

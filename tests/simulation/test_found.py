@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 async def started(seed: int, *, live: bool) -> Cluster:
     """A head office, a store and a lane that hold all there is, with no fault but those that a story brings."""
-    cluster = Cluster(Random(seed), shop(), lanes=1, faults=Faults(), live=live)
+    cluster = Cluster(Random(seed), shop(), lanes=(1,), faults=Faults(), live=live)
     for member in cluster.members.values():
         await cluster.start(member)
     await asyncio.sleep(10)
@@ -246,7 +246,7 @@ def test_a_fault_that_nobody_foresaw_ends_the_link_once_and_not_for_ever(
 @pytest.mark.parametrize("power", [None, "before", "after"])
 def test_the_model_knows_what_a_node_writes_of_itself(power: Doom | None) -> None:
     async def story() -> None:
-        cluster = Cluster(Random(5), Schema([Person, Incident]), lanes=1, faults=Faults(), live=False)
+        cluster = Cluster(Random(5), Schema([Person, Incident]), lanes=(1,), faults=Faults(), live=False)
         lane, store = cluster.members["caixa1"], cluster.members["loja1"]
         for member in cluster.members.values():
             member.clock.skew_ms = 0
@@ -280,7 +280,7 @@ def test_the_model_knows_that_a_restored_node_saw_nothing_of_the_other_branch_in
     None
 ):
     """Seed 2932: put back to sequence 2, it compacted its log in 3 and 4, where the node above had other writes."""
-    cluster = Cluster(Random(0), load_installed(), lanes=1, faults=Faults(), live=False)
+    cluster = Cluster(Random(0), load_installed(), lanes=(1,), faults=Faults(), live=False)
     member = next(iter(cluster.members.values()))
     member.parted = {"stock/loja1": (2, {99})}
     op = Op("count", "balance#", 6)

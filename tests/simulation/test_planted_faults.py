@@ -118,8 +118,8 @@ def test_a_client_id_used_again_after_a_restore_is_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Ledger, "fresh_replica", same)
     hunt("are counted")
-    report = simulate(1, 7, shop())
-    assert (report.restored, report.noticed) == (1, 0)
+    report = simulate(6, 1, shop())
+    assert report.restored > report.noticed == 0
 
 
 def test_a_counter_written_again_from_zero_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
