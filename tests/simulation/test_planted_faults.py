@@ -183,6 +183,16 @@ def test_a_movement_that_hides_which_count_it_had_seen_is_found(monkeypatch: pyt
     hunt("balance#")
 
 
+def test_memory_that_keeps_what_the_disk_refused_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a refused commit the node does not go back to what is durable."""
+
+    async def stay(_self: Ledger) -> None:
+        return
+
+    monkeypatch.setattr(Ledger, "_go_back", stay)
+    hunt("at another sequence")
+
+
 def test_nothing_planted_nothing_found() -> None:
     report = simulate(6, 1, shop())
 
