@@ -21,7 +21,7 @@ def pages(payload: Mapping[str, Any]) -> Iterator[Payload]:
 
     An entry is a document, or a replica of a document; a document with many replicas may be spread over pages.
     """
-    rest = {name: value for name, value in payload.items() if name != "docs"}
+    rest = dict(payload)
     page: dict[str, Any] = {}
     room = limits.PAGE_ENTRIES_MAX
     for doc, value in payload["docs"].items():

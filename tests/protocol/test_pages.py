@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crdtsync import limits
@@ -41,6 +41,8 @@ def test_vectors_cut_into_pages_come_together_again(sizes: dict[int, int]) -> No
 
 
 @given(st.integers(0, 5_000))
+@example(limits.PAGE_ENTRIES_MAX - 1)
+@example(limits.PAGE_ENTRIES_MAX)
 def test_digests_cut_into_pages_come_together_again(size: int) -> None:
     payload = {"docs": {f"d{doc}": bytes(8) for doc in range(size)}}
     parts = list(pages(payload))
@@ -85,3 +87,22 @@ def test_pages_without_end_are_refused_at_the_limit() -> None:
         joined.add({"docs": {f"d{start + i}": bytes(8) for i in range(batch)}, "more": True})
     with pytest.raises(FrameInvalid, match=f"{limits.LINK_ENTRIES_MAX}"):
         joined.add({"docs": {"one more": bytes(8)}, "more": True})
+
+
+def test_each_replica_of_a_document_counts_and_each_frame_begins_to_count_anew() -> None:
+    joined, half = Pages(), limits.LINK_ENTRIES_MAX // 2 - 1
+    heads = dict.fromkeys(range(half), (1, HASH))
+    for _ in range(2):
+        # As many entries as there may be: two documents and their replicas.
+        joined.add({"docs": {"a": heads}, "more": True})
+        assert joined.add({"docs": {"b": heads}, "more": False}) == {"docs": {"a": heads, "b": heads}}
+    joined.add({"docs": {"a": heads}, "more": True})
+    with pytest.raises(FrameInvalid, match=f"{limits.LINK_ENTRIES_MAX}"):
+        joined.add({"docs": {"b": {**heads, half: (1, HASH)}}, "more": False})
+
+
+def test_a_page_is_not_changed_by_those_that_follow() -> None:
+    joined, first = Pages(), {"docs": {"a": bytes(8)}, "more": True}
+    joined.add(first)
+    joined.add({"docs": {"b": bytes(8)}, "more": False})
+    assert first == {"docs": {"a": bytes(8)}, "more": True}

@@ -219,6 +219,14 @@ def test_nothing_but_leaving_comes_between_two_pages() -> None:
     assert broken(pair.force(Side.UP, Kind.POKE)) == "unexpected_frame"
 
 
+@pytest.mark.parametrize(("kind", "code"), [(Kind.BYE, "bye"), (Kind.REFUSE, "wrong_account")])
+def test_leaving_between_two_pages_is_heard_as_leaving(kind: Kind, code: str) -> None:
+    pair = Pair().reach(State.CHECKING)
+    frame = encode_frame(pair.down._got + 1, Kind.DIGESTS, {"docs": {}, "held": (), "more": True})
+    assert pair.down.receive(frame, 0.0) == []
+    assert broken(pair.force(Side.UP, kind)) == code
+
+
 # -- time ------------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +263,13 @@ def test_after_a_long_idle_time_the_wait_begins_with_the_question() -> None:
     assert pair.down.deadline() == 900.0 + limits.ANSWER_SECONDS_MAX
     assert pair.down.tick(900.0 + limits.ANSWER_SECONDS_MAX - 0.001) == []
     assert [broken(event) for event in pair.down.tick(900.0 + limits.ANSWER_SECONDS_MAX)] == ["timeout"]
+
+
+def test_the_wait_goes_on_from_the_last_word_that_was_heard() -> None:
+    pair = Pair().reach(State.DOWNLOAD)
+    pair.now = 700.0
+    pair.say(Side.UP, Kind.DONE)
+    assert pair.down.deadline() == 700.0 + limits.ANSWER_SECONDS_MAX
 
 
 def test_a_wait_that_begins_after_a_tick_is_due_at_the_time_of_that_tick() -> None:
@@ -348,6 +363,7 @@ def test_both_ends_count_the_same_bytes_by_speaker_state_and_category() -> None:
         (Side.UP, State.DOWNLOAD, "products"),
         (Side.DOWN, State.UPLOAD, "products"),
     }
+    assert {category for _, _, category in pair.up.traffic} == {"", "products"}
 
 
 @pytest.mark.parametrize(
