@@ -332,7 +332,14 @@ class Cluster:
         )
         member.died = False
         self._read_along(member, node.ledger)
-        await node.open()
+        try:
+            await node.open()
+        except StoreClosed:
+            if not member.died:
+                raise
+            # The power went while it started; the next start finds what was durable.
+            member.died, member.disk = False, member.disk.reopen()
+            return
         member.node = node
         member.shown = {
             (doc, replica): head.visible
