@@ -216,3 +216,29 @@ def test_a_batch_past_the_size_that_is_read_is_not_looked_at() -> None:
     assert len(fits) == limits.BATCH_READ_BYTES_MAX
     decode_batch(fits)
     refused(fits + b"\x00", "exceeds the limit of")
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys"),
+    [
+        ([["k"]], ("k",)),
+        ([["k", "l"]], ("k", "l")),
+        ([["k"], ["l"]], ("k", "l")),
+        ([["k"], ["l", "m"]], ("k", "l", "m")),
+        ([["k", "l"], ["l", "k"]], ("k", "l")),
+        ([], ()),
+    ],
+)
+def test_each_record_of_a_batch_is_named_once(rows: list[list[str]], keys: tuple[str, ...]) -> None:
+    groups = tuple(Group((), tuple((key,) for key in own)) for own in rows)
+    batch = Batch(6, 1, GENESIS, TXID, {}, "maria", groups, None)
+    assert batch.keys() == keys
+    assert tuple(dict.fromkeys(keys_in(encode_batch(batch)))) == keys
+
+
+def test_the_keys_of_a_batch_too_long_to_be_remembered_are_found() -> None:
+    keys = tuple(f"key {number}" for number in range(limits.KEYS_REMEMBERED_BYTES_MAX))
+    data = with_group(rows=[[key, 1] for key in keys])
+    assert keys_in(data) == keys
+    with pytest.raises(BatchInvalid, match="rows of a batch cannot be read"):
+        keys_in(msgpack.packb(list(range(limits.KEYS_REMEMBERED_BYTES_MAX))))

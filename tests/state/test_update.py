@@ -51,6 +51,12 @@ def test_what_overlaps_with_what_is_held_adds_only_the_rest(
     assert log.encode() == append_update(7, 0, batches)
 
 
+@pytest.mark.parametrize("size", [0, 126, 127, 128, 129, 16_383, 16_384])
+def test_an_element_of_any_length_is_read_whole(size: int) -> None:
+    batches = [b"a" * size, b"b"]
+    assert read_update(append_update(7, 0, batches)).runs == {7: [Run(0, batches)]}
+
+
 def test_an_update_with_an_item_for_each_element_is_read_as_before() -> None:
     """Journals and peers of earlier versions have them."""
     first, second = append_update(7, 0, [b"a" * 200]), append_update(7, 1, [b"b"])
@@ -62,7 +68,8 @@ def test_an_update_with_an_item_for_each_element_is_read_as_before() -> None:
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_an_element_that_is_cut_off_is_refused(cut: int) -> None:
     update = append_update(7, 0, [b"a" * 5, b"b" * 300])
-    with pytest.raises(UpdateInvalid):
+    # The last byte is the empty list of deletions; without more than that, the last element itself is too short.
+    with pytest.raises(UpdateInvalid, match="cut off" if cut == 1 else "behind the end"):
         read_update(update[:-cut])
 
 
@@ -245,3 +252,11 @@ def test_a_piece_is_as_large_as_was_asked_and_no_larger() -> None:
         pieces = list(split_update(update, size_max))
         assert [len(piece.runs[5][0].elements) for piece in pieces] == counts
         assert [piece.runs[5][0].clock for piece in pieces] == [sum(counts[:at]) for at in range(len(counts))]
+
+
+def test_each_piece_is_as_large_as_is_asked_when_its_turn_comes() -> None:
+    update = read_update(append_update(5, 0, [b"x" * 10] * 6))
+    cost, pieces = 10 + limits.ELEMENT_OVERHEAD_BYTES, list[int]()
+    for piece in split_update(update, lambda: cost * (len(pieces) + 1)):
+        pieces.append(len(piece.runs[5][0].elements))
+    assert pieces == [1, 2, 3]
