@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 import random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -164,13 +165,14 @@ class Node:
         self._prober = asyncio.create_task(self._try_refused_store(), name="try store")
 
     async def close(self) -> None:
-        """End links, finish what is queued, close the store."""
-        await stop_task(self._tidier)
-        await stop_task(self._prober)
-        await self.uplink.close()
-        if self.server is not None:
-            await self.server.close()
-        await self.ledger.close()
+        """End links, finish what is queued, close the store: each of them, also when one before it fails."""
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.ledger.close)
+            if self.server is not None:
+                last_first.push_async_callback(self.server.close)
+            last_first.push_async_callback(self.uplink.close)
+            for task in (self._prober, self._tidier):
+                last_first.push_async_callback(stop_task, task)
 
     # -- reading and writing -----------------------------------------------------------------------------------
 
@@ -392,7 +394,9 @@ class Node:
         store = self.ledger.storage
         while True:
             await store.refused.wait()
-            assert store.refusal is not None
+            if store.refusal is None:
+                # Another write went through before this had its turn.
+                continue
             log.error("%s: %s", self.config.device, store.refusal.why)
             while store.refused.is_set():
                 await asyncio.sleep(limits.STORE_RETRY_SECONDS)

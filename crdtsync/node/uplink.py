@@ -275,6 +275,7 @@ class Uplink(Observer):
         return await asyncio.shield(self._press)
 
     async def _serve_press(self) -> Answer:
+        self.above = None
         refusal = schedule.press(self.policy, self.now(), self.situation())
         if refusal is not None:
             return Answer(accepted=False, reason=refusal.reason, seconds=refusal.seconds)
@@ -367,11 +368,17 @@ class Uplink(Observer):
         """Make what is remembered durable."""
         self._note_heard()
         if self.memory.dump() != self._saved:
-            await self.ledger.commit(Commit(meta={REMEMBERED_KEY: self._remembered()}))
+            await self._commit(Commit())
 
-    def _remembered(self) -> bytes:
-        self._saved, self._saved_at = self.memory.dump(), self.ledger.clock.uptime()
-        return self._saved
+    async def _commit(self, commit: Commit) -> None:
+        """Make this and what is remembered durable; only then does the node take it for stored."""
+        dump, now = self.memory.dump(), self.ledger.clock.uptime()
+        commit.meta[REMEMBERED_KEY] = dump
+        await self.ledger.commit(commit)
+        self._saved, self._saved_at = dump, now
+        for _, doc, replica, seq in commit.acked:
+            known = self.acked.setdefault(doc, {})
+            known[replica] = max(seq, known.get(replica, 0))
 
     def save_soon(self) -> None:
         """Make what is remembered durable within a minute: for what may be that old after a crash."""
@@ -515,10 +522,8 @@ class Uplink(Observer):
         commit = self._acknowledgements()
         if row is not None:
             commit.runs.append(row)
-        if run is not None:
-            commit.meta[REMEMBERED_KEY] = self._remembered()
-        if commit.acked or commit.runs or commit.meta:
-            await self.ledger.commit(commit)
+        if commit.acked or run is not None:
+            await self._commit(commit)
         if self._run_over is not None and not self._run_over.done():
             self._run_over.set_result(row)
 
@@ -526,9 +531,7 @@ class Uplink(Observer):
         """What is known to be acknowledged and not stored as such yet."""
         commit = Commit()
         for doc, replica, seq in self.link.acknowledged() if self.link is not None else ():
-            known = self.acked.setdefault(doc, {})
-            if seq > known.get(replica, 0):
-                known[replica] = seq
+            if seq > self.acked.get(doc, {}).get(replica, 0):
                 commit.acked.append((LINK, doc, replica, seq))
         return commit
 
@@ -586,7 +589,7 @@ class Uplink(Observer):
         row = self.history.begin(run, now_ms)
         link.run_id = None if row is None else row.id
         if row is not None:
-            await self.ledger.commit(Commit(runs=[row], meta={REMEMBERED_KEY: self._remembered()}))
+            await self._commit(Commit(runs=[row]))
         if self._compared is not None and not self._compared.done():
             self._compared.set_result(run)
 
@@ -615,8 +618,8 @@ class Uplink(Observer):
         self._note_heard()
         commit = self._acknowledgements()
         self._age_outbox(link.held)
-        if not self.initial_done and not link.held:
-            self.initial_done = self.ledger.withholds = True
+        complete = not self.initial_done and not link.held
+        if complete:
             commit.meta["initial_done"] = b"1"
         row = None
         if run is not None:
@@ -633,10 +636,11 @@ class Uplink(Observer):
         self.run_now = None
         stale = self.ledger.clock.uptime() - self._saved_at >= limits.HEARD_SECONDS
         if stale or commit.acked or commit.meta or commit.runs:
-            commit.meta[REMEMBERED_KEY] = self._remembered()
-            await self.ledger.commit(commit)
+            await self._commit(commit)
         elif self.memory.dump() != self._saved:
             self.save_soon()
+        if complete:
+            self.initial_done = self.ledger.withholds = True
         self._conclude(run, row)
 
     def _forget_received(self, held: Collection[str]) -> None:
