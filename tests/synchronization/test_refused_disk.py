@@ -28,7 +28,7 @@ def refuse_once(disk: MemoryStorage, which: Callable[[Commit], bool]) -> list[Co
             raise StoreUnavailable(":memory:", "full")
         return await commit(asked)
 
-    disk.commit = refusing  # type: ignore[method-assign]
+    disk.commit = refusing  # type: ignore[method-assign,assignment]
     return refused
 
 
