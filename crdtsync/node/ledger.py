@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crdtsync import limits
 from crdtsync.errors import (
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from crdtsync.state.removals import Removal
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
+T = TypeVar("T")
+
 log = logging.getLogger("crdtsync")
 
 
@@ -106,7 +108,7 @@ class _Stored:
 
 
 class Ledger:
-    """See the module. ``on_change`` is called after each durable change, in order.
+    """See the module. ``on_change`` is called after each durable change, in order; one that raises is logged.
 
     ``in_use`` is set while documents are in memory, which ``drop_unused`` may drop. The pendencies that opened and closed are
     counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
@@ -1143,8 +1145,8 @@ class Ledger:
         for job in group:
             if not job.done.done():
                 job.done.set_result(job.changes)
-        for listener in self.on_change if changes else ():
-            listener(changes)
+        if changes:
+            tell(self.on_change, changes)
 
     def _rules_of(
         self,
@@ -1229,6 +1231,15 @@ def _stored_state(view: View) -> tuple[list[HeadRow], list[ParkedRow], dict[str,
 def _install(heads: dict[str, Heads], rows: Iterable[HeadRow]) -> None:
     for row in rows:
         heads.setdefault(row.doc, {})[row.replica] = Head(row.seq, row.hash, row.visible, row.cut)
+
+
+def tell(listeners: Iterable[Callable[[T], None]], what: T) -> None:
+    """Call each of them; one that raises is logged and keeps neither the others nor the caller from going on."""
+    for listener in [*listeners]:
+        try:
+            listener(what)
+        except Exception:
+            log.exception("a listener failed")
 
 
 async def stop_task(task: asyncio.Task[None] | None) -> None:

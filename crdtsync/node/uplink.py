@@ -19,7 +19,7 @@ from crdtsync.errors import CertificateRefused, ChannelClosed, CrdtsyncError, In
 from crdtsync.node import ending, schedule
 from crdtsync.node.backoff import Backoff, Health
 from crdtsync.node.history import LINK, History, Result
-from crdtsync.node.ledger import stop_task
+from crdtsync.node.ledger import stop_task, tell
 from crdtsync.node.link import SOFTWARE, Link
 from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
 from crdtsync.node.run import Moved, Observer, Run
@@ -605,8 +605,7 @@ class Uplink(Observer):
                     total.records += part.records
                     total.bytes += part.bytes
                     total.seconds += part.seconds
-        for listener in self.on_run:
-            listener(run)
+        tell(self.on_run, run)
 
     async def ended(self, link: Link, run: Run | None) -> None:
         """See Observer: one commit for all that a complete check or run means."""

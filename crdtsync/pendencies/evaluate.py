@@ -15,10 +15,11 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crdtsync.errors import StorageError
 from crdtsync.pendencies.read import StoredRecords
 from crdtsync.pendencies.records import Act
 from crdtsync.pendencies.rulebook import structs
-from crdtsync.schema import Beside, Broken, Fine, Invariant, RuleKind
+from crdtsync.schema import Beside, Broken, Fine, Invariant, RuleKind, Severity
 from crdtsync.storage.base import DueRow, Filing, PendencyChanges, PendencyRow
 
 if TYPE_CHECKING:
@@ -344,41 +345,58 @@ class _Evaluation:
                 # Its moment is not to come again.
                 self.changes.due.append(DueRow(*subject, 0))
             return None
-        verdict = self._ask(rule, subject, found)
-        until = verdict.until if isinstance(verdict, Broken | Fine) else None
+        try:
+            at_ms, look, broken = self._answer(rule, subject, found)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
+            # A rule that raises, on a record that lacks what it reads, or answers what none may: a person sees it.
+            text = f"rule {rule.code} could not be evaluated: {type(error).__name__}: {error}"
+            text = text.encode(errors="replace").decode()
+            at_ms, look = 0, []
+            broken = self._row_of(subject, rule, found, Broken(text, facts={"failure": text}))
         if "now" in rule.takes:
-            at_ms = 0 if until is None else int(until.timestamp() * 1000)
             self.changes.due.append(DueRow(*subject, at_ms))
-        if isinstance(verdict, Fine):
-            waiting += [_Subject(subject.category, rule.code, one.doc, one.key) for one in verdict.look]
-        if verdict:
-            return None
-        broken = verdict if isinstance(verdict, Broken) else Broken()
-        return self._row_of(subject, rule, found, broken)
+        waiting += look
+        return broken
 
     def _row(self, category: str, doc: str, key: str) -> Row | None:
         changed = self._rows.get((category, doc, key))
         return self.view.get(category, doc, key) if changed is None else changed
 
-    def _ask(self, rule: Invariant, subject: _Subject, found: list[Entity]) -> bool | Broken | Fine:
-        """Ask a rule. One that raises, on a record that lacks what it reads, holds nothing back: a person sees it."""
+    def _answer(
+        self, rule: Invariant, subject: _Subject, found: list[Entity]
+    ) -> tuple[int, list[_Subject], PendencyRow | None]:
+        """Ask a rule; return when to ask again (ms, 0: never), whom else to ask, and what is broken."""
         record, *others = found
         given: dict[str, Any] = {"records": self.records, "now": self.now, "others": others}
         if "beside" in rule.takes:
             places = self._under(subject.category, rule.code + _BESIDE, [subject.key])[subject.key]
             given["beside"] = self._load_all(subject.category, places)
-        try:
-            return rule.method(record, **{name: given[name] for name in rule.takes})
-        except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
-            text = f"rule {rule.code} could not be evaluated: {type(error).__name__}: {error}"
-            return Broken(text, facts={"failure": text})
+        verdict: object = rule.method(record, **{name: given[name] for name in rule.takes})
+        if not isinstance(verdict, bool | Broken | Fine):
+            raise TypeError(f"it answers {type(verdict).__name__}, not True, False, Broken or Fine")
+        until = None if isinstance(verdict, bool) else verdict.until
+        at_ms = 0 if until is None else int(until.timestamp() * 1000)
+        look = [*verdict.look] if isinstance(verdict, Fine) else []
+        asked = [_Subject(subject.category, rule.code, one.doc, one.key) for one in look]
+        if verdict:
+            return at_ms, asked, None
+        broken = verdict if isinstance(verdict, Broken) else Broken()
+        return at_ms, asked, self._row_of(subject, rule, found, broken)
 
     def _row_of(self, subject: _Subject, rule: Invariant, found: list[Entity], broken: Broken) -> PendencyRow:
         first = found[0]
         members = found if rule.kind is RuleKind.GROUP and not broken.records else found[:1]
         shown = dict.fromkeys((record.doc, record.key) for record in (*members, *broken.records))
         facts = {"values": first.to_plain()} if broken.facts is None else dict(broken.facts)
-        evidence = json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+        evidence = json.dumps(
+            facts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain
+        )
+        message = broken.message or rule.doc.partition("\n")[0]
+        if not isinstance(message, str):
+            raise TypeError(f"its message is of type {type(message).__name__}, not a text")
+        message.encode()
         episode = blake2b(evidence.encode(), digest_size=8).hexdigest()
         return PendencyRow(
             f"{subject.doc}/{subject.key}#{rule.code}",
@@ -387,9 +405,9 @@ class _Evaluation:
             first.doc,
             subject.key,
             rule.owner,
-            broken.severity or rule.severity,
+            Severity(broken.severity or rule.severity),
             rule.title,
-            broken.message or rule.doc.partition("\n")[0],
+            message,
             rule.effect,
             evidence,
             episode,
@@ -455,11 +473,23 @@ class _Evaluation:
                 self._note(known, known)
 
 
+def _plain(value: object) -> object:
+    """Return what stands in the evidence for a value that JSON lacks: the same on every node and in every process."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+        raise TypeError(f"its facts hold {type(value).__name__}, which has no text of its own")
+    return str(value)
+
+
 def _group_of(rule: Invariant, record: Entity) -> str | Beside | None:
     """Return the group that a record is in. One that lacks what the rule reads is in none, and holds nothing back."""
     assert rule.group is not None
     try:
-        return rule.group(record)
+        value: object = rule.group(record)
+        group = value.value if isinstance(value, Beside) else value
+        if group is not None and not isinstance(group, str):
+            raise TypeError(f"it is of type {type(group).__name__}, not a text")  # noqa: TRY301 - told as the others are
     except Exception as error:  # noqa: BLE001 - an adapter's fault must not stop the merge of everybody's records
         log.warning(
             "rule %s leaves %s/%s out: its group could not be told, %s: %s",
@@ -470,6 +500,7 @@ def _group_of(rule: Invariant, record: Entity) -> str | Beside | None:
             error,
         )
         return None
+    return value  # type: ignore[return-value]
 
 
 def _is_gone(row: Row, shape: Shape) -> bool:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import TYPE_CHECKING, Self
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
 
 from crdtsync.node.ledger import Ledger
+from crdtsync.pendencies.evaluate import _plain
 from crdtsync.pendencies.records import Decision, Person
-from crdtsync.schema import Counter, Entity, Identity, Key, Money, Role, Schema, invariant
+from crdtsync.schema import (
+    Broken,
+    Counter,
+    Entity,
+    Fine,
+    Identity,
+    Key,
+    Money,
+    Register,
+    Role,
+    Schema,
+    invariant,
+)
 from crdtsync.state.document import Op
 from crdtsync.storage import MemoryStorage
 from crdtsync.storage.tables import table_specs
@@ -72,6 +87,74 @@ async def test_a_pendency_opens_and_closes_with_the_state_and_a_failing_rule_is_
     await ledger.write({"items": {"x": [Op("add", "balance", 1000), Op("write", "price", 1290)]}})
     assert await found() == {}
     await ledger.close()
+
+
+def _answers() -> dict[str, Any]:
+    """What no rule may answer, by what it would have done."""
+    return {
+        "nothing at all": None,
+        "no text": Broken(5),  # type: ignore[arg-type]
+        "half a letter": Broken("\ud800"),
+        "an unknown severity": Broken("m", severity=5),  # type: ignore[arg-type]
+        "no record": Broken("m", records=[None]),  # type: ignore[list-item]
+        "facts without names": Broken("m", facts=["a"]),  # type: ignore[arg-type]
+        "facts in no order": Broken("m", facts={1: 2, "a": 3}),  # type: ignore[dict-item]
+        "facts without a text": Broken("m", facts={"a": object()}),
+        "a moment in words": Broken("m", until="2030-01-01"),  # type: ignore[arg-type]
+        "nobody to look at": Fine(look=[None]),  # type: ignore[list-item]
+    }
+
+
+@pytest.mark.parametrize("what", _answers())
+async def test_an_answer_that_no_rule_may_give_is_a_rule_that_could_not_be_evaluated(what: str) -> None:
+    answer = _answers()[what]
+
+    class Thing(Entity, category="things", writers=set(Role)):
+        id = Key()
+        name = Register(str)
+
+        @invariant("T09", title="Errada", owner=Role.LOJA)
+        def odd(self, now: datetime) -> bool:
+            """It answers what it likes."""
+            del now
+            return answer  # type: ignore[no-any-return]
+
+    schema = Schema([Thing])
+    ledger = Ledger(
+        Identity("l", Role.LOJA, "main", "s"), schema, MemoryStorage(table_specs(schema)), Clock()
+    )
+    await ledger.open()
+    await ledger.write({"things": {"x": [Op("write", "name", "a")]}})
+    (row,) = await ledger.storage.read(lambda view: view.pendencies())
+    assert "could not be evaluated" in row.message
+    assert row.severity == "A"
+    await ledger.close()
+
+
+async def test_a_group_that_is_no_text_leaves_its_record_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Thing(Entity, category="things", writers=set(Role)):
+        id = Key()
+        number = Register(int)
+
+        @invariant("T08", title="Iguais", owner=Role.LOJA, group=lambda thing: thing.number)
+        def alone(self, others: Sequence[Self]) -> bool:
+            """Its number is its own."""
+            return not others
+
+    schema = Schema([Thing])
+    ledger = Ledger(
+        Identity("l", Role.LOJA, "main", "s"), schema, MemoryStorage(table_specs(schema)), Clock()
+    )
+    await ledger.open()
+    await ledger.write({"things": {key: [Op("write", "number", 7)] for key in "xy"}})
+    assert await ledger.storage.read(lambda view: view.pendencies()) == []
+    assert "of type int, not a text" in caplog.text
+    await ledger.close()
+
+
+def test_a_set_among_the_facts_is_the_same_evidence_in_every_process() -> None:
+    letters = [chr(code) for code in range(97, 120)]
+    assert _plain(frozenset(letters)) == _plain(set(letters)) == letters
 
 
 async def test_a_deletion_that_arrives_before_the_decision_itself_holds_nothing_back() -> None:

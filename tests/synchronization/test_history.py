@@ -320,3 +320,21 @@ async def test_history_belongs_to_the_link_up_and_the_upper_node_shows_when_it_h
     street.network.partition("caixa1")
     loja = await street.open(STORE)
     assert loja.uplink.memory.heard["caixa1"] == heard["caixa1"] > 0
+
+
+@told
+async def test_a_listener_that_raises_stops_neither_the_writer_nor_the_link(street: Street) -> None:
+    loja = await street.store()
+    told_of: list[str] = []
+
+    def fault(what: object) -> None:
+        told_of.append(type(what).__name__)
+        raise ZeroDivisionError
+
+    loja.ledger.on_change.insert(0, fault)
+    loja.on_run.append(fault)
+    await sell(loja, "s1")
+    await sell(loja, "s2")
+    await until(lambda: not loja.uplink.lacking(), 2 * CHECK)
+    assert {"list", "Run"} <= {*told_of}
+    assert loja.trouble is None
