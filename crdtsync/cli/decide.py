@@ -490,7 +490,7 @@ def undo(folder: Path, decision: str, why: str, person: str, pin: str | None, *,
 
     A further fact withdraws it; what its option wrote stays written.
 
-    Example: crdtsync undo loja1 3f2a --why "era outro produto" --person maria
+    Example: crdtsync undo loja1 a959a3464e166bc01f56 --why "era outro produto" --person maria
     """
     answer = asyncio.run(_decide(folder, "undo", pin, decision=decision, why=why, person=person))
     print_json(answer) if as_json else click.echo(_("Taken back; what its option wrote stays written."))

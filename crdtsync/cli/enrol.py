@@ -66,7 +66,7 @@ def read_code(text: str) -> PairingCode:
 def pair(folder: Path, *, as_json: bool, **asked: Any) -> None:
     """Make a pairing code for one new node below.
 
-    It is used once, with `init --code` on the new machine, and only this command ever shows it. A Gestão admits Lojas, a
+    It is used once, with `init --code -` on the new machine, and only this command ever shows it. A Gestão admits Lojas, a
     Loja its Caixas. When the new node has used it, compare fingerprints and say approve.
 
     Example: crdtsync pair gestao --store loja1
@@ -77,7 +77,7 @@ def pair(folder: Path, *, as_json: bool, **asked: Any) -> None:
         return
     click.echo(made["code"])
     ends = moment(made["expires_ms"], load_config(folder).time_zone)
-    said = _("It can be used once, until {when}; on the new machine: crdtsync init DIR --code CODE")
+    said = _("It can be used once, until {when}; on the new machine: crdtsync init DIR --code -")
     click.echo(said.format(when=ends), err=True)
     if made["enrolment"] == OPEN:
         click.echo(

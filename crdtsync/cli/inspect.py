@@ -23,7 +23,7 @@ from crdtsync.cli.output import (
     progress,
     store_option,
 )
-from crdtsync.cli.track import ALERTS
+from crdtsync.cli.track import ALERTS, LINKS
 from crdtsync.cli.words import _, named, told_of
 from crdtsync.errors import ControlError
 from crdtsync.locale import N_
@@ -61,6 +61,7 @@ _FACTS = {
 }
 # What `queue` and `alerts` show in words.
 _ELSEWHERE = {"link", "heard_ms"}
+_STANDS_STILL = {"paused", "paused_above"}
 
 
 @click.command(cls=Verb)
@@ -85,13 +86,16 @@ def show(folder: Path, what: str | None, limit: int, store: str | None, *, as_js
         else:
             print_rows([])
         return
-    category, _, key = what.partition("/")
-    asked = {"category": category, "key": key or None, "limit": limit, "store": store}
+    category, _slash, key = what.partition("/")
+    asked = {"category": category, "key": key or None, "limit": limit + 1, "store": store}
     rows = asyncio.run(ask(folder, "show", **asked))
+    more = len(rows) > limit
     if as_json:
-        print_json({"records": rows})
-    else:
-        print_rows(rows)
+        print_json({"records": rows[:limit], "more": more})
+        return
+    print_rows(rows[:limit])
+    if more:
+        click.echo(_("There are more; say how many to show: --limit"), err=True)
 
 
 @click.command(cls=Verb)
@@ -113,6 +117,8 @@ def status(folder: Path, *, as_json: bool) -> None:
         return
     for name in ("connected", "initial_done"):
         facts[name] = _("yes") if facts[name] else _("no")
+    if facts["link"]["state"] in _STANDS_STILL:
+        facts["connected"] += f" ({_(LINKS[facts['link']['state']][0])})"
     if facts["trouble"] and facts["link"]["detail"]:
         facts["trouble"] = told_of(facts["link"], "detail")
     if facts["alerts"]:

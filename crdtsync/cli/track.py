@@ -68,6 +68,7 @@ REASONS = {
     "paused_above": N_("the node above paused this one; it must be resumed there"),
     "failed": N_("the link failed and waits for a person; see status, then resume"),
     "hours": N_("outside the hours of synchronization"),
+    "refused": N_("the connection was refused; see status"),
     "unreachable": N_("the node above does not answer"),
     "no_upstream": N_("this node has nothing above it"),
 }
@@ -234,7 +235,12 @@ def _print_queue(facts: dict[str, Any]) -> None:
     out.print(grid)
     out.print()
     if not facts["categories"]:
-        out.print(Text(_("Nothing waits: everything is synchronized."), style="green"))
+        if facts["initial_done"] or facts["link"]["state"] == "none":
+            out.print(Text(_("Nothing waits: everything is synchronized."), style="green"))
+        else:
+            out.print(
+                Text(_("What is to be received is known when the node above was asked."), style="yellow")
+            )
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(_("Category"))
@@ -613,11 +619,11 @@ def _print_paused(facts: dict[str, Any], *, as_json: bool) -> None:
         print_json(facts)
         return
     if facts["paused"]:
-        click.echo(_("Paused: nothing is sent or received."))
+        click.echo(_("Paused: nothing is sent to the node above or received from it."))
     if facts["categories"]:
         click.echo(_("Paused categories: {names}").format(names=", ".join(facts["categories"])))
     if not facts["paused"] and not facts["categories"]:
-        click.echo(_("Nothing is paused."))
+        click.echo(_("Nothing is paused at this node."))
 
 
 @click.command(cls=Verb)

@@ -103,7 +103,7 @@ def check_code(code: PairingCode, config: NodeConfig) -> None:
                     "another code",
                     path=config.path,
                     key=name,
-                    own=repr(own),
-                    told=repr(told),
+                    own=repr(own and str(own)),
+                    told=repr(told and str(told)),
                 )
             )

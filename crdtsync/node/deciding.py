@@ -190,7 +190,7 @@ async def person(node: Node, args: dict[str, Any]) -> dict[str, Any]:
             and new_pin is not None
             and node.config.role is not Role.GESTAO
         ):
-            await _check_pin(known, args.get("pin"))
+            await _check_pin(known, args.get("pin"), "--old-pin")
         hashed = None if new_pin is None else await asyncio.to_thread(hash_pin, _new_pin(new_pin))
         async with node.transaction(actor=key) as tx:
             found = await tx.find(Person, key)
@@ -238,9 +238,11 @@ def _unknown(key: str) -> BadRequest:
     )
 
 
-async def _check_pin(known: Person, pin: object) -> None:
+async def _check_pin(known: Person, pin: object, option: str = "--pin") -> None:
     if not isinstance(pin, str) or not pin:
-        raise BadRequest(say("people/{key}: this person has a PIN; say it: --pin", key=known.key))
+        raise BadRequest(
+            say("people/{key}: this person has a PIN; say it: {option}", key=known.key, option=option)
+        )
     # Off the loop: a hash that is slow on purpose must not hold up a sale.
     if not await asyncio.to_thread(is_pin, known, pin):
         raise BadRequest(say("people/{key}: the PIN is wrong", key=known.key))

@@ -168,7 +168,7 @@ class Resolutions:
         """Withdraw a decision by a further fact; what its option wrote stays written.
 
         Raises:
-            PendencyMissing: there is no such decision.
+            PendencyMissing: there is no such decision, or it is taken back already.
         """
         row = await self._ledger.storage.read(
             lambda view: [
@@ -180,6 +180,10 @@ class Resolutions:
         if not row:
             raise PendencyMissing(decision, say("there is no such decision at this node"))
         known = Decision._load(row[0])
+        if known.act is not Act.DECISAO:
+            raise PendencyMissing(decision, say("this is no decision but {act}", act=known.act.value))
+        if any(act.withdraws == decision for act in await self.acts(known.pendency)):
+            raise PendencyMissing(decision, say("this decision is taken back already"))
         tx: Transaction = self._begin(person)
         made = _digest(decision, Act.DESFEITA, person)
         tx.create(

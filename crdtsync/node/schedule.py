@@ -39,6 +39,7 @@ class Reason(StrEnum):
     PAUSED_ABOVE = "paused_above"
     HOURS = "hours"
     FAILED = "failed"
+    REFUSED = "refused"
     UNREACHABLE = "unreachable"
     NO_UPSTREAM = "no_upstream"
 

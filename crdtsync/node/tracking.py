@@ -20,6 +20,7 @@ from crdtsync.node.descriptors import descriptors
 from crdtsync.node.ending import from_text
 from crdtsync.node.page import page_limit
 from crdtsync.said import say, to_form
+from crdtsync.schema.roles import Role
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
@@ -34,11 +35,11 @@ _NEWEST_RUNS = 10
 async def sync(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """*Sincronizar agora*; ``wait`` for the end of the run, ``first`` names the category to go first."""
     uplink = node.uplink
+    before = uplink.above
     answer = await uplink.press(args.get("first"))
     row = uplink.history.row if answer.accepted else None
     if answer.accepted and args.get("wait"):
         row = await uplink.over()
-    told = not answer.accepted or args.get("wait")
     seconds = answer.seconds
     return {
         "accepted": answer.accepted,
@@ -46,7 +47,7 @@ async def sync(node: Node, args: dict[str, Any]) -> dict[str, Any]:
         "available_ms": later_ms(uplink.now().wall_ms, seconds),
         "available_seconds": seconds,
         "run": _run(node, row) if row is not None and row.id else None,
-        "above": uplink.above if told else None,
+        "above": None if uplink.above is before else uplink.above,
     }
 
 
@@ -205,7 +206,15 @@ def _known(node: Node) -> Known:
 
 
 async def pause(node: Node, args: dict[str, Any]) -> dict[str, Any]:
-    """Let a ``category`` stand still, or the whole link; local capture goes on."""
+    """Let a ``category`` stand still, or the whole link; local capture goes on.
+
+    Raises:
+        BadRequest: there is nothing above a head office; it pauses nodes below.
+    """
+    if node.config.role is Role.GESTAO:
+        raise BadRequest(
+            say("there is nothing above this node; name one below it: crdtsync pause DIR --node NAME")
+        )
     await node.uplink.pause(args.get("category"))
     return _paused(node)
 

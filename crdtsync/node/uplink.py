@@ -275,7 +275,6 @@ class Uplink(Observer):
         return await asyncio.shield(self._press)
 
     async def _serve_press(self) -> Answer:
-        self.above = None
         refusal = schedule.press(self.policy, self.now(), self.situation())
         if refusal is not None:
             return Answer(accepted=False, reason=refusal.reason, seconds=refusal.seconds)
@@ -285,10 +284,13 @@ class Uplink(Observer):
         self._stirred.set()
         try:
             run = await asyncio.wait_for(self._compared, limits.PRESS_SECONDS_MAX)
-        except (TimeoutError, CrdtsyncError):
-            above = self.memory.paused_above_ms is not None
-            reason = Reason.PAUSED_ABOVE if above else Reason.UNREACHABLE
-            return Answer(accepted=False, reason=reason, seconds=None if above else 0.0)
+        except (TimeoutError, CrdtsyncError) as error:
+            if self.memory.paused_above_ms is not None:
+                return Answer(accepted=False, reason=Reason.PAUSED_ABOVE)
+            refused = isinstance(error, LinkBroken) and error.code not in _AWAY
+            return Answer(
+                accepted=False, reason=Reason.REFUSED if refused else Reason.UNREACHABLE, seconds=0.0
+            )
         finally:
             self._asked, self._compared = False, None
         if run is None:

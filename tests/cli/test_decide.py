@@ -92,9 +92,22 @@ def test_a_pendency_is_listed_read_settled_and_taken_back(
     assert {act["act"] for act in card["acts"]} == {"vista", "nota", "decisao"}
     assert len(c01(cli, shop)) == 2
     assert cli("undo", shop, made["decision"], "--why", "engano", *BY, "--json").json.keys() == {"act"}
+    again = cli("undo", shop, made["decision"], "--why", "engano", *BY, code=2)
+    assert "taken back already" in again.err
+    (note,) = [act["id"] for act in card["acts"] if act["act"] == "nota"]
+    assert "no decision but nota" in cli("undo", shop, note, "--why", "engano", *BY, code=2).err
     assert len(c01(cli, shop)) == 3
     said = cli("status", shop, "--json").json
     assert sum(said["pendencies_by_severity"].values()) == said["pendencies"] >= 3
+
+
+def test_who_sees_only_some_records_is_told_that_there_are_more(cli: Cli, shop: Path) -> None:
+    some = cli("show", shop, "stock", "--limit", 2, "--json").json
+    assert (len(some["records"]), some["more"]) == (2, True)
+    assert "There are more" in cli("show", shop, "stock", "--limit", 2).err
+    whole = cli("show", shop, "stock", "--limit", 3, "--json").json
+    assert (len(whole["records"]), whole["more"]) == (3, False)
+    assert "There are more" not in cli("show", shop, "stock", "--limit", 3).err
 
 
 def test_the_card_has_its_five_parts_and_who_did_what_in_both_languages(cli: Cli, shop: Path) -> None:

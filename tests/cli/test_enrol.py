@@ -86,6 +86,8 @@ def test_a_store_is_installed_with_one_string_approved_and_revoked(
     assert (row["device"], row["status"], row["fingerprint"]) == ("loja1", "waiting", printed)
     assert asked(loja, "devices")["fingerprint"] == printed
     assert "waiting_device: loja1" in told(hub)
+    pressed = cli("sync", loja, "--json", code=1).json
+    assert (pressed["reason"], pressed["above"]) == ("refused", None)
 
     cli("approve", hub, printed[:9])
     # It tries again by itself within a minute; a person need not wait for that.

@@ -175,6 +175,8 @@ def test_pause_and_resume_hold_for_the_link_and_for_a_category(cli: Cli, pair: P
     assert cli("pause", pair.loja, "--json").json["paused"]
     assert cli("sync", pair.loja, "--json", code=1).json["reason"] == "paused"
     assert "Pausado: nada é enviado" in cli("pause", pair.loja, "--lang", "pt").out
+    assert "no (paused)" in cli("status", pair.loja).out
+    assert "name one below it" in cli("pause", pair.gestao, code=2).err
     assert cli("resume", pair.loja, "--json").json == {"paused": False, "categories": ["stock"]}
     assert "Nothing is paused" in cli("resume", pair.loja, "--category", "stock").out
     cli("pause", pair.loja, "--category", "stok", code=2)

@@ -330,6 +330,8 @@ async def test_a_press_at_a_lane_carries_on_to_its_store_which_answers_for_its_o
     assert answer["accepted"]
     assert (answer["above"]["accepted"], answer["above"]["reason"]) == (False, "unreachable")
     assert (await caixa.queue())["above"] == answer["above"]
+    # Nobody above is asked within the cooldown, so the answer of before is not told as if it were new.
+    assert (await caixa.sync())["above"] is None
 
 
 @told

@@ -88,6 +88,7 @@ export default {
   "reason.paused_above": "the node above paused this one; it must be resumed there",
   "reason.failed": "the link failed and waits for a person; see status, then resume",
   "reason.hours": "outside the hours of synchronization",
+  "reason.refused": "the connection was refused; see the alerts",
   "reason.unreachable": "the node above does not answer",
   "reason.no_upstream": "this node has nothing above it",
   "severity.B": "Blocks",

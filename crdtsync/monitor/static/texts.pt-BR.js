@@ -88,6 +88,7 @@ export default {
   "reason.paused_above": "a estação de cima pausou esta; é preciso retomar lá",
   "reason.failed": "a ligação falhou e espera por uma pessoa; veja a situação e retome",
   "reason.hours": "fora do horário de sincronização",
+  "reason.refused": "a conexão foi recusada; veja os alertas",
   "reason.unreachable": "a estação de cima não responde",
   "reason.no_upstream": "não há nada acima desta estação",
   "severity.B": "Bloqueia",
