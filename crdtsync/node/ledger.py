@@ -898,8 +898,10 @@ class Ledger:
 
         A document that holds a compaction waiting for its other parts is left for later: what it replaces must stay.
         """
+        size = 0
 
         async def prepare(commit: Commit) -> list[Change]:
+            nonlocal size
             document = await self.document(doc)
             if document.unfinished():
                 return []
@@ -907,13 +909,17 @@ class Ledger:
             async with self._borrowed_log(document):
                 with self.quarantine.reading(doc):
                     encoded = document.snapshot()
-            if len(encoded) >= limits.LOAD_BYTES_LARGE:
+            size = len(encoded)
+            if size >= limits.LOAD_BYTES_LARGE:
                 give_back()
             commit.snapshots[doc] = (encoded, covers)
-            self._stored[doc] = _Stored(len(encoded))
             return [Change(doc, document.shape.category)]
 
-        return bool(await self._submit(prepare, alone=True))
+        done = bool(await self._submit(prepare, alone=True))
+        if done:
+            # Now that it is durable: a refused one would leave the superseded rows behind, unseen.
+            self._stored[doc] = _Stored(size)
+        return done
 
     @contextlib.asynccontextmanager
     async def _borrowed_log(self, document: Document) -> AsyncIterator[Log]:

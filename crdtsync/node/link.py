@@ -542,7 +542,10 @@ class Link:
             await self._finish_run()
         else:
             docs = {doc: self.ledger.digest_of(doc) for doc in scope}
-            await self._send(Kind.DIGESTS, docs=docs, held=sorted(self.ledger.quarantine.held))
+            peer = self.peer
+            assert peer is not None
+            held = [doc for doc in sorted(self.ledger.quarantine.held) if self.ledger.may_hold(peer, doc)]
+            await self._send(Kind.DIGESTS, docs=docs, held=held)
 
     async def _on_even(self, _: dict[str, Any]) -> None:
         self._theirs = self._baseline
@@ -818,7 +821,8 @@ class Link:
         doc: str = data["doc"]
         category = doc.partition("/")[0]
         assert self.peer is not None
-        if not self.ledger.holds(doc):
+        # A right, not a day: at midnight the two ends need not agree on the date.
+        if not (self.ledger.holds(doc) or self.ledger.may_hold(self.ledger.identity, doc)):
             await self._refuse("not_allowed", f"{doc} is not for this node", terminal=True)
         if self.side is Side.UP and not self.ledger.may_hold(self.peer, doc):
             text = f"{self.peer.device} may not write {doc}: it belongs to another store or lane"

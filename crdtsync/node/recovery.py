@@ -314,7 +314,8 @@ class Recovery:
             for entry in entries:
                 for write in entry.theirs.writes:
                     whole = all(
-                        seq <= max(reach.get(doc, 0), forks.get(doc, 0)) or not self._peer_holds(doc)
+                        seq <= max(reach.get(doc, 0), forks.get(doc, 0), self._agreed(doc, entry.replica))
+                        or not self._peer_holds(doc)
                         for doc, seq in write.parts.items()
                     )
                     if entry.fork < write.seq <= reach[entry.doc] and not whole:
@@ -323,11 +324,16 @@ class Recovery:
         for entry in entries:
             after = [write for write in entry.theirs.writes if entry.fork < write.seq <= reach[entry.doc]]
             entry.again, entry.source = after, entry.theirs
-            if after and entry.longer and entry.mine.end and entry.mine.can_end_at(entry.mine.end):
+            # Also where nothing is held of it: without an end its log would come again from below, and count twice.
+            if after and entry.longer and entry.mine.can_end_at(entry.mine.end):
                 entry.final = self._sealed(entry.mine, entry.mine.end)
 
     def _peer_holds(self, doc: str) -> bool:
         return doc in self._theirs
+
+    def _agreed(self, doc: str, replica: int) -> int:
+        """How far the peer holds a log that is not in doubt: all of that is in the one here too."""
+        return 0 if (doc, replica) in self._logs else self._theirs.get(doc, {}).get(replica, (0, b""))[0]
 
     async def _cut(self, replica: int) -> None:
         """The upstream's branch stands; of what it lacks, whole transactions are written again.

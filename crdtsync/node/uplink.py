@@ -524,10 +524,12 @@ class Uplink(Observer):
         commit = self._acknowledgements()
         if row is not None:
             commit.runs.append(row)
-        if commit.acked or run is not None:
-            await self._commit(commit)
-        if self._run_over is not None and not self._run_over.done():
-            self._run_over.set_result(row)
+        try:
+            if commit.acked or run is not None:
+                await self._commit(commit)
+        finally:
+            if self._run_over is not None and not self._run_over.done():
+                self._run_over.set_result(row)
 
     def _acknowledgements(self) -> Commit:
         """What is known to be acknowledged and not stored as such yet."""

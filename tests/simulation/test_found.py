@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ import pytest
 
 from adapters.account_settings import AccountSetting
 from crdtsync.pendencies.records import Incident, Person
+from crdtsync.protocol.frames import decode_frame
 from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
-from crdtsync.schema import Schema, load_installed
+from crdtsync.schema import Entity, Key, Once, Role, Schema, by_due_month, load_installed
 from crdtsync.state.document import Op
 from crdtsync.state.salvage import Beyond
-from crdtsync.testing.cluster import Cluster, Doom
+from crdtsync.storage.tables import table_specs
+from crdtsync.testing.cluster import Cluster, Disk, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.testing.model import Written
 from crdtsync.testing.simulation import run_schedule
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
     from crdtsync.node import Node
 
 
-async def started(seed: int, *, live: bool) -> Cluster:
-    """A head office, a store and a lane that hold all there is, with no fault but those that a story brings."""
-    cluster = Cluster(Random(seed), shop(), lanes=(1,), faults=Faults(), live=live)
+async def started(
+    seed: int, *, live: bool, lanes: tuple[int, ...] = (1,), schema: Schema | None = None
+) -> Cluster:
+    """A head office, its stores and lanes that hold all there is, with no fault but those that a story brings."""
+    cluster = Cluster(Random(seed), schema or shop(), lanes=lanes, faults=Faults(), live=live)
     for member in cluster.members.values():
         await cluster.start(member)
     await asyncio.sleep(10)
@@ -455,5 +460,173 @@ def test_a_lane_that_waits_for_the_copy_of_a_damaged_log_does_not_give_up_while_
         lane.ledger.quarantine.salvaged = {"articles": {lane.ledger.replica: Beyond(5, [])}}
         await uploaded_but_for_the_end(cluster)
         assert lane.ledger.quarantine.salvaged == {"articles": {lane.ledger.replica: Beyond(5, [])}}
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+async def stocked(node: Node, code: str, units: int) -> None:
+    async with node.transaction() as tx:
+        tx.create(Article, code=code, name="x")
+        tx.create(Item, article=code).balance.add(units)
+
+
+async def balances(cluster: Cluster) -> list[dict[str, int]]:
+    """What each node counts of each article."""
+    return [
+        {item.article: int(item.balance) for item in await member.running.find(Item)}
+        for member in cluster.members.values()
+    ]
+
+
+def test_a_restored_store_that_wrote_in_one_of_two_documents_since_does_not_count_the_other_twice() -> None:
+    """Of the stock it held nothing any more; what came back got a new name, and the old log no end."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        member = cluster.members["loja1"]
+        cluster.network.partition("gestao")
+        cluster.back_up(member)
+        await stocked(member.running, "a1", 10)
+        await asyncio.sleep(60)
+        cluster.network.partition("caixa1")
+        assert await cluster.restore(member, whole=True)
+        await cluster.start(member)
+        async with member.running.transaction() as tx:
+            tx.create(Article, code="b1", name="since")
+        cluster.network.heal("gestao")
+        await asyncio.sleep(200)
+        cluster.network.heal("caixa1")
+        await asyncio.sleep(600)
+        assert await balances(cluster) == [{"a1": 10}] * 3
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_transaction_that_one_lane_has_half_of_and_another_whole_comes_back_whole() -> None:
+    """The half came back first; then the whole one, and all that followed it, was taken for torn and dropped everywhere."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False, lanes=(2,))
+        member, whole = cluster.members["loja1"], cluster.members["caixa1"].running
+        await stocked(member.running, "a0", 1)
+        await asyncio.sleep(60)
+        cluster.network.partition("gestao")
+        cluster.back_up(member)
+        carry = cluster.network.carry
+        dead: list[bytes] = []
+
+        async def die(sender: MemoryChannel, message: bytes) -> None:
+            """The second lane's link goes when the stock would travel; the articles are there by then."""
+            between = {sender.here, sender.there} == {"loja1", "caixa2"}
+            if between and (dead or b"doc\xabitems/loja1" in message[4:40]):
+                dead.append(message)
+            else:
+                await carry(sender, message)
+
+        cluster.network.carry = die  # type: ignore[method-assign]
+        await stocked(member.running, "a1", 10)
+        await asyncio.sleep(30)
+        for _ in range(10):
+            async with member.running.transaction() as tx:
+                (await tx.get(Item, "a0")).balance.add(5)
+        await asyncio.sleep(60)
+        assert dead
+        cluster.network.carry = carry  # type: ignore[method-assign]
+        backup, lanes = member.backup, ("caixa1", "caixa2")
+        for lane in lanes:
+            cluster.network.partition(lane)
+        assert backup is not None
+        await cluster.kill(member)
+        member.disk = Disk.restored(table_specs(shop()), backup.image)
+        member.nonce.values = backup.nonce
+        cluster.network.forget("loja1")
+        await cluster.start(member)
+        async with member.running.transaction() as tx:
+            (await tx.get(Item, "a0")).balance.add(100)
+        async with whole.transaction() as tx:
+            tx.create(Article, code="c1", name="of the lane")
+        cluster.network.heal("gestao")
+        await asyncio.sleep(200)
+        for lane in reversed(lanes):
+            cluster.network.heal(lane)
+            await asyncio.sleep(400)
+        assert await balances(cluster) == [{"a0": 151, "a1": 10}] * 4
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+class Due(Entity, category="dues", writers=set(Role), partition=by_due_month("due")):
+    """What a lane holds thirty days ahead."""
+
+    id = Key()
+    due = Once(date)
+
+
+def test_on_the_day_that_a_month_comes_into_view_a_lane_whose_clock_is_behind_goes_on() -> None:
+    """It refused the document for good: by its own date it was not to hold it yet."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False, schema=Schema([Due]))
+        store, lane = cluster.members["loja1"], cluster.members["caixa1"]
+        today = first = store.running.ledger.clock.today()
+        month = (today + timedelta(days=30)).month
+        while (first + timedelta(days=30)).month == month:
+            first += timedelta(days=1)
+        midnight = datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp() * 1000
+        for member in cluster.members.values():
+            member.clock.skew_ms += int(midnight) - member.clock.now_ms() + 20_000
+        lane.clock.skew_ms -= 60_000
+        assert lane.clock.today() < store.clock.today()
+        async with store.running.transaction() as tx:
+            tx.create(Due, id="d1", due=first + timedelta(days=30))
+        await asyncio.sleep(300)
+        assert lane.running.trouble is None
+        assert await lane.running.count(Due) == 1
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_store_is_not_told_the_names_of_another_ones_documents_in_quarantine() -> None:
+    async def story() -> None:
+        cluster = await started(1, live=False, lanes=(1, 1))
+        head_office = cluster.members["gestao"].running
+        await stocked(cluster.members["loja1"].running, "a1", 10)
+        await asyncio.sleep(60)
+        await head_office.ledger.quarantine.put("items/loja1", "a damaged row")
+        carry = cluster.network.carry
+        told: dict[str, tuple[str, ...]] = {}
+
+        async def read_along(sender: MemoryChannel, message: bytes) -> None:
+            if b"\xa7digests" in message[4:20] and sender.here == "gestao":
+                told[sender.there] = decode_frame(message)[2]["held"]
+            await carry(sender, message)
+
+        cluster.network.carry = read_along  # type: ignore[method-assign]
+        async with head_office.transaction() as tx:
+            tx.create(Article, code="b1", name="x")
+        await asyncio.sleep(10)
+        assert told == {"loja1": ("items/loja1",), "loja2": ()}
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_who_waits_for_a_run_is_answered_though_the_disk_refused_when_its_link_broke() -> None:
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        store = cluster.members["loja1"]
+        lost, go_on = lose(cluster, "fence")
+        async with store.running.transaction() as tx:
+            tx.create(Article, code="a1", name="x")
+        pressed = asyncio.ensure_future(store.running.sync(wait=True))
+        await lost.wait()
+        await asyncio.sleep(0.5)
+        store.disk.refuse("protected", 30)
+        cluster.network.cut("loja1")
+        await asyncio.sleep(5)
+        go_on()
+        async with asyncio.timeout(120):
+            await pressed
+        await asyncio.sleep(120)
+        assert await cluster.members["gestao"].running.count(Article) == 1
 
     run_virtual(story(), VirtualLoop(10_000))
