@@ -243,7 +243,7 @@ async def _alone(config: NodeConfig) -> AsyncIterator[Ask]:
     from crdtsync.node import Node  # noqa: PLC0415
     from crdtsync.node.verbs import BUILT_IN  # noqa: PLC0415
 
-    async with Node(offline(config)) as node:
+    async with Node(offline(config), stopped=config) as node:
 
         async def ask(verb: str, /, **args: Any) -> Any:
             return await BUILT_IN[verb](node, args)

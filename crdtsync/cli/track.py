@@ -96,6 +96,7 @@ SEVERITIES = {
     "I": (N_("Information"), "cyan"),
 }
 ALERTS = {
+    "stopped": N_("The node does not run"),
     "link_failed": N_("The link with the node above failed"),
     "disk_full": N_("The disk is nearly full"),
     "old_records": N_("Records are waiting to be sent for too long"),
@@ -453,7 +454,7 @@ def _opened(run: dict[str, Any]) -> Text:
 def alerts(folder: Path, *, as_json: bool) -> None:
     """Say what needs attention here; exit 1 when anything does.
 
-    A failed link, a node not heard of, records that are too old, a full disk, a wrong clock.
+    A node that does not run, a failed link, a node not heard of, records that are too old, a full disk, a wrong clock.
 
     Example: crdtsync alerts loja1
     """

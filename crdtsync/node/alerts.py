@@ -24,6 +24,7 @@ _ORDER = "BAMI"
 class AlertCode(StrEnum):
     """What an alert is about."""
 
+    STOPPED = "stopped"
     LINK_FAILED = "link_failed"
     DISK_FULL = "disk_full"
     OLD_RECORDS = "old_records"
@@ -59,6 +60,7 @@ class Known:
     Attributes:
         folder: where the store is.
         upstream: address of the node above, or None.
+        stopped: the node does not run, and its store was opened only to look at it.
         connected: it answers now.
         failed: ``(code, detail, since)`` of a link that stopped trying.
         heard_above: when it was last heard of; None: never.
@@ -85,6 +87,7 @@ class Known:
 
     folder: str
     upstream: str | None = None
+    stopped: bool = False
     connected: bool = False
     failed: tuple[str, str, int] | None = None
     heard_above: int | None = None
@@ -119,6 +122,9 @@ def alerts(known: Known, now_ms: int, *, silent_minutes: float, old_hours: float
         *_strangers(known),
         *_damage(known),
     ]
+    if known.stopped:
+        told = say("nothing is sent or received until it is started")
+        found.append(Alert(AlertCode.STOPPED, "B", known.folder, None, told))
     if known.disk_free is not None and known.disk_total:
         detail, low = disk_state(known.disk_free, known.disk_total)
         if low:
@@ -171,7 +177,12 @@ def _link(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
         detail = say("the node above paused this one; it must be resumed there")
         return [Alert(AlertCode.PAUSED, "M", known.upstream, known.paused_above_ms, detail)]
     heard = known.heard_above
-    if known.connected or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS):
+    # Who does not run hears nobody: that says nothing of the others, here and below.
+    if (
+        known.stopped
+        or known.connected
+        or (heard is not None and now_ms - heard <= silent_minutes * _MINUTE_MS)
+    ):
         return []
     detail = say("it was never heard of") if heard is None else _silence(now_ms - heard)
     return [Alert(AlertCode.SILENT_ABOVE, "A", known.upstream, heard, detail)]
@@ -232,6 +243,7 @@ def _below(known: Known, now_ms: int, silent_minutes: float) -> list[Alert]:
         Alert(AlertCode.SILENT_DEVICE, "A", device, heard, _silence(now_ms - heard))
         for device, heard in known.heard_below.items()
         if device not in known.connected_below
+        and not known.stopped
         and silent_minutes * _MINUTE_MS < now_ms - heard <= limits.GONE_MS
     ]
 

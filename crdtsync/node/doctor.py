@@ -18,12 +18,17 @@ from urllib.parse import urlsplit
 from crdtsync import limits
 from crdtsync.errors import ConfigError, CrdtsyncError
 from crdtsync.identity.private import others_can_read
-from crdtsync.node.alerts import disk_state
+from crdtsync.node.alerts import AlertCode, Known, disk_state
+from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.backup import backups, refuse_foreign
 from crdtsync.node.caller import CONTROL_NAME, call
 from crdtsync.node.config import NodeConfig, load_config
+from crdtsync.node.quarantine import META_KEY, load_held
+from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
+from crdtsync.node.tracking import of_memory
 from crdtsync.said import from_form, said_of, say
 from crdtsync.schema import Role, load_installed
+from crdtsync.storage.copy import stored_meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +70,13 @@ async def doctor(folder: Path) -> list[Finding]:
         found.append(Finding("node", State.FAULT, said_of(error)))
         answers = None
     found += _folder(config)
-    found += await asyncio.to_thread(lambda: list(_store(config)))
+    stored = await asyncio.to_thread(lambda: list(_store(config)))
+    found += stored
     if answers is None:
         found.append(Finding("node", State.ATTENTION, say("the node does not run; start it")))
         found += _ports(config)
+        if stored[0].state is State.OK:
+            found += await asyncio.to_thread(lambda: list(_remembered(config)))
     else:
         found.append(Finding("node", State.OK, say("the node runs")))
         found += _alerts(answers["alerts"])
@@ -157,10 +165,35 @@ def _ports(config: NodeConfig) -> Iterator[Finding]:
 
 def _alerts(rows: list[dict[str, Any]]) -> Iterator[Finding]:
     for row in rows:
-        told = say(
-            "{subject}: {detail}", subject=row["subject"], detail=from_form(row["detail"], row.get("said"))
-        )
-        yield Finding(row["code"], State.FAULT if row["severity"] == "B" else State.ATTENTION, told)
+        detail = from_form(row["detail"], row.get("said"))
+        yield _of_alert(row["code"], row["severity"], row["subject"], detail)
+
+
+def _remembered(config: NodeConfig) -> Iterator[Finding]:
+    """What the store of a node that does not run says. It is only read: to open it would be to start the node."""
+    link, apart = (stored_meta(config.store_path, key) for key in (REMEMBERED_KEY, META_KEY))
+    known = Known(
+        folder=str(config.folder),
+        upstream=config.upstream,
+        stopped=True,
+        quarantined=load_held(apart),
+        **of_memory(Remembered.load(link)),
+    )
+    found = derive(
+        known,
+        round(datetime.now(UTC).timestamp() * 1000),
+        silent_minutes=config.alert_silent_minutes,
+        old_hours=config.alert_old_hours,
+    )
+    for alert in found:
+        # That it does not run is a check of its own.
+        if alert.code is not AlertCode.STOPPED:
+            yield _of_alert(alert.code.value, alert.severity, alert.subject, alert.detail)
+
+
+def _of_alert(code: str, severity: str, subject: str, detail: str) -> Finding:
+    told = say("{subject}: {detail}", subject=subject, detail=detail)
+    return Finding(code, State.FAULT if severity == "B" else State.ATTENTION, told)
 
 
 async def _upstream(address: str) -> Finding:

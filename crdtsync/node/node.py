@@ -54,7 +54,8 @@ class Node:
     ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
     in the node's folder, websockets, the machine's clock and random source. ``nonce`` is where a copy of the store is
     recognized by: a file in the node's folder, or nothing when a ``storage`` is given without it. The device's key is a
-    file there too; with a ``storage`` it is of this object alone.
+    file there too; with a ``storage`` it is of this object alone. ``stopped`` says that the node does not run and its store
+    is opened only to ask it: the configuration that it would run with, while ``config`` is that without its links.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Node:
         clock: Clock | None = None,
         dice: random.Random | None = None,
         nonce: NoncePlace | None = None,
+        stopped: NodeConfig | None = None,
     ) -> None:
         self.config = config
+        self.stopped = stopped
         self.schema = schema or load_installed()
         # A node whose store is given lives in no folder.
         self.credentials = Credentials(config.folder if storage is None else None)

@@ -211,7 +211,7 @@ class DocumentQuarantine:
         commit = Commit(discarded=rows)
         # Where that row is damaged, who was set apart will be found again.
         lost = any(row.table == "meta" and row.key[0] == META_KEY for row in rows)
-        self.held = {} if lost else await ledger.storage.read(_held)
+        self.held = {} if lost else await ledger.storage.read(lambda view: load_held(view.meta(META_KEY)))
         now_ms = ledger.clock.now_ms()
         for row in rows:
             said = say("{table} row {row} fails its checksum", table=row.table, row=row.key)
@@ -263,13 +263,14 @@ def _load(view: View) -> tuple[dict[str, Held], dict[str, dict[int, Beyond]]]:
         }
         for doc, logs in json.loads(view.meta(SALVAGED_KEY) or b"{}").items()
     }
-    return _held(view), salvaged
+    return load_held(view.meta(META_KEY)), salvaged
 
 
-def _held(view: View) -> dict[str, Held]:
+def load_held(raw: bytes | None) -> dict[str, Held]:
+    """Read what `dump_held` wrote."""
     return {
         doc: Held(from_form(why, form), since_ms)
-        for doc, (why, form, since_ms) in json.loads(view.meta(META_KEY) or b"{}").items()
+        for doc, (why, form, since_ms) in json.loads(raw or b"{}").items()
     }
 
 

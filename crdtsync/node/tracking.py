@@ -24,6 +24,7 @@ from crdtsync.schema.roles import Role
 
 if TYPE_CHECKING:
     from crdtsync.node.node import Node
+    from crdtsync.node.remembered import Remembered
     from crdtsync.storage.base import RunRow
 
 _DAYS = 4
@@ -155,7 +156,7 @@ def heard_below(node: Node) -> dict[str, int]:
 
 
 def _known(node: Node) -> Known:
-    memory, gone = node.uplink.memory, node.admission.revoked()
+    gone = node.admission.revoked()
     free = total = None
     try:
         disk = shutil.disk_usage(node.config.folder)
@@ -165,19 +166,12 @@ def _known(node: Node) -> Known:
         pass
     return Known(
         folder=str(node.config.folder),
-        upstream=node.config.upstream,
+        upstream=(node.stopped or node.config).upstream,
+        stopped=node.stopped is not None,
         connected=node.connected,
-        failed=(memory.failed[0], memory.failed[1], memory.failed[2]) if memory.failed else None,
-        heard_above=memory.heard.get(""),
+        **of_memory(node.uplink.memory),
         heard_below={device: when for device, when in heard_below(node).items() if device not in gone},
         connected_below=frozenset(link.peer.device for link in node.downstream if link.peer),
-        outbox_since=memory.outbox_since,
-        paused_ms=memory.paused_ms,
-        paused_above_ms=memory.paused_above_ms,
-        paused_below={
-            device: one.paused_ms for device, one in memory.below.items() if one.paused_ms is not None
-        },
-        paused=memory.paused,
         trouble=node.uplink.refused,
         skews={
             "": -node.ledger.hlc.offset_ms,
@@ -203,6 +197,21 @@ def _known(node: Node) -> Known:
         store_refused=node.ledger.storage.refusal,
         descriptors=descriptors(),
     )
+
+
+def of_memory(memory: Remembered) -> dict[str, Any]:
+    """Return those attributes of `Known` that a node remembers over restarts."""
+    return {
+        "failed": tuple(memory.failed[:3]) if memory.failed else None,
+        "heard_above": memory.heard.get(""),
+        "outbox_since": memory.outbox_since,
+        "paused_ms": memory.paused_ms,
+        "paused_above_ms": memory.paused_above_ms,
+        "paused_below": {
+            device: one.paused_ms for device, one in memory.below.items() if one.paused_ms is not None
+        },
+        "paused": memory.paused,
+    }
 
 
 async def pause(node: Node, args: dict[str, Any]) -> dict[str, Any]:

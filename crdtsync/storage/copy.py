@@ -151,6 +151,17 @@ def put_in_place(source: Path, path: Path, aside: Path) -> bool:
     return path in moved
 
 
+def stored_meta(path: Path, key: str) -> bytes | None:
+    """Read one `meta` value of a store file, and change nothing.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: as `examine`.
+    """
+    with _reading(path) as connection:
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else row[0]
+
+
 def _files(path: Path) -> list[Path]:
     """A store's file, and what SQLite keeps beside it while it is in use or after its program was killed."""
     return [path, *(path.with_name(path.name + end) for end in _BESIDE)]

@@ -77,8 +77,11 @@ def test_a_document_that_aborts_the_process_is_set_apart_at_the_next_start(
     assert "Traceback" not in refused.stderr
     alerts = cli("alerts", filled, "--json", code=1).json["alerts"]
     assert [(alert["code"], alert["severity"], alert["subject"]) for alert in alerts] == [
-        ("quarantine", "B", "stock/loja1")
+        ("quarantine", "B", "stock/loja1"),
+        ("stopped", "B", str(filled)),
     ]
+    checks = cli("doctor", filled, "--json", code=1).json["checks"]
+    assert ("quarantine", "fault") in [(check["check"], check["state"]) for check in checks]
     report = cli("repair", filled, "stock", "--json").json
     assert [one["doc"] for one in report["repaired"]] == ["stock/loja1"]
     assert cli("set", filled, "stock/p1", "balance-=1", "--json").json["balance"] == "4.000"

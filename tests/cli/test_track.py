@@ -243,3 +243,18 @@ def test_alerts_are_a_finding(cli: Cli, start: Start, tmp_path: Path, pair: Pair
     assert "A ligação com a estação de cima falhou" in cli("alerts", stranger, "--lang", "pt", code=1).out
     assert "refused by the node above" in cli("queue", stranger).out
     assert cli("sync", stranger, "--json", code=1).json["reason"] == "failed"
+    say(stranger, "stop")
+    wait_for(lambda: say(stranger, "alerts") is None, "the end of the node")
+    found = cli("alerts", stranger, "--json", code=1).json["alerts"]
+    assert [(one["code"], one["severity"]) for one in found] == [("link_failed", "B"), ("stopped", "B")]
+    assert found[0] == alert
+    shown = cli("doctor", stranger, code=1).out
+    assert "The link with the node above failed: " in shown
+    assert "the node does not run" in shown
+
+
+def test_a_node_that_does_not_run_needs_attention(cli: Cli, loja: Path) -> None:
+    (alert,) = cli("alerts", loja, "--json", code=1).json["alerts"]
+    assert (alert["code"], alert["severity"], alert["subject"]) == ("stopped", "B", str(loja))
+    assert "The node does not run" in cli("alerts", loja, code=1).out
+    assert "The node does not run" in cli("status", loja).out

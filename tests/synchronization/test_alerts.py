@@ -35,6 +35,14 @@ def codes(known: Known) -> list[tuple[str, str, str]]:
         ),
         (replace(CALM, connected=False, heard_above=None), [("silent_above", "A", "ws://gestao")]),
         (replace(CALM, upstream=None, connected=False), []),
+        (
+            replace(CALM, stopped=True, connected=False, heard_below={"caixa1": NOW_MS - 2 * HOUR_MS}),
+            [("stopped", "B", "loja1")],
+        ),
+        (
+            replace(CALM, stopped=True, connected=False, failed=("revoked", "x", 1)),
+            [("link_failed", "B", "ws://gestao"), ("stopped", "B", "loja1")],
+        ),
         (replace(CALM, failed=("revoked", "x", 1), connected=False), [("link_failed", "B", "ws://gestao")]),
         (replace(CALM, paused_ms=NOW_MS - HOUR_MS, connected=False), []),
         (replace(CALM, paused_ms=NOW_MS - 2 * DAY_MS), [("paused", "M", "ws://gestao")]),

@@ -95,6 +95,7 @@ export default {
   "severity.A": "Decide",
   "severity.M": "Check",
   "severity.I": "Information",
+  "alert.stopped": "The node does not run",
   "alert.link_failed": "The link with the node above failed",
   "alert.disk_full": "The disk is nearly full",
   "alert.old_records": "Records are waiting to be sent for too long",

@@ -95,6 +95,7 @@ export default {
   "severity.A": "Decidir",
   "severity.M": "Conferir",
   "severity.I": "Aviso",
+  "alert.stopped": "A estação não está em execução",
   "alert.link_failed": "A ligação com a estação de cima falhou",
   "alert.disk_full": "O disco está quase cheio",
   "alert.old_records": "Registros aguardam envio há tempo demais",
