@@ -23,7 +23,7 @@ from crdtsync.cli.words import _
 from crdtsync.errors import ConfigError, IdentityError
 from crdtsync.monitor.tokens import HOST
 from crdtsync.node import Node, NodeConfig, load_config
-from crdtsync.node.config import write_config
+from crdtsync.node.config import check_links, write_config
 from crdtsync.node.credentials import Credentials, check_code
 from crdtsync.node.descriptors import raise_limit
 from crdtsync.node.runner import Service, run_node
@@ -76,6 +76,7 @@ def init(
         raise Misuse(say("the role is missing; name it (`--role caixa`) or give a pairing code (`--code`)"))
     try:
         config = NodeConfig(folder, device or folder.resolve().name.lower(), Role(role), **options)
+        check_links(config)
         if told is not None:
             check_code(told, config)
     except (ConfigError, IdentityError) as error:

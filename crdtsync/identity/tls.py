@@ -36,13 +36,15 @@ class ServerTls:
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        _refuse_unreadable(certificate, key)
         try:
             context.load_cert_chain(certificate, key)
             text = certificate.read_text(encoding="ascii", errors="replace")
             first = text[text.index(_BEGIN) : text.index(_END) + len(_END)]
             return cls(context, hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest())
         except (OSError, ValueError) as error:
-            raise _unusable(certificate, error) from error
+            why = say("it is no certificate in PEM, or the private key is not its own")
+            raise _unusable(certificate, why) from error
 
 
 def client_tls(pin: str | None, ca: Path | None) -> ssl.SSLContext:
@@ -53,11 +55,12 @@ def client_tls(pin: str | None, ca: Path | None) -> ssl.SSLContext:
     """
     if pin is not None:
         return _pinned(pin)
+    _refuse_unreadable(ca)
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ValueError) as error:
         assert ca is not None
-        raise _unusable(ca, error) from error
+        raise _unusable(ca, say("it holds no certificate in PEM")) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -83,5 +86,15 @@ def _pinned(pin: str) -> ssl.SSLContext:
     return context
 
 
-def _unusable(path: Path, error: Exception) -> IdentityError:
-    return IdentityError(say("{path}: {error}; name a PEM file in node.toml", path=path, error=error))
+def _refuse_unreadable(*paths: Path | None) -> None:
+    """Name the file that cannot be read: of two, the library does not say which."""
+    for path in paths:
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise _unusable(path, error.strerror or str(error)) from error
+
+
+def _unusable(path: Path | None, why: str) -> IdentityError:
+    return IdentityError(say("{path}: {error}; name a PEM file in node.toml", path=path, error=why))

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from crdtsync import limits
-from crdtsync.errors import ConfigError
+from crdtsync.errors import ConfigError, InsecureTransport
 from crdtsync.node.schedule import Hours
 from crdtsync.said import say
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
-from crdtsync.transport.address import is_loopback
+from crdtsync.transport.address import is_encrypted, is_loopback
 
 CONFIG_NAME = "node.toml"
 STORE_NAME = "store.db"
@@ -263,6 +263,11 @@ class NodeConfig:
         """Whether the port speaks TLS."""
         return self.certificate is not None or not is_loopback(self.host)
 
+    @property
+    def listens(self) -> bool:
+        """Whether nodes below may connect."""
+        return bool(self.port or self.listen)
+
     def reached_at(self, port: int) -> str | None:
         """Return the address under which nodes below reach a port of this node; None when ``address`` must say it."""
         if self.address is not None:
@@ -289,6 +294,39 @@ def _is_address(address: str) -> bool:
         return parts.scheme in {"ws", "wss"} and bool(parts.hostname) and bool(parts.port)
     except ValueError:
         return False
+
+
+def check_links(config: NodeConfig) -> None:
+    """Refuse what a node could run with, but never link with.
+
+    `load_config` does not: a node that runs so and sells goes on selling.
+
+    Raises:
+        ConfigError: the message names the key.
+    """
+    if config.upstream is None:
+        return
+    try:
+        is_encrypted(config.upstream)
+    except InsecureTransport as error:
+        raise ConfigError(say("{path}: upstream = {error}", path=config.path, error=error)) from error
+    except ValueError as error:
+        raise ConfigError(
+            say(
+                "{path}: upstream = {upstream} is not of the form wss://host:port",
+                path=config.path,
+                upstream=repr(config.upstream),
+            )
+        ) from error
+
+
+def address_missing(config: NodeConfig) -> str:
+    """Return what is to be done where `NodeConfig.reached_at` knows nothing, as a Said."""
+    return say(
+        "{path}: address is missing: where do nodes below reach this one? Write address = "
+        '"wss://HOST:PORT", and host and port to listen on',
+        path=config.path,
+    )
 
 
 def load_config(folder: Path) -> NodeConfig:

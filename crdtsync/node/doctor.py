@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from crdtsync import limits
-from crdtsync.errors import ConfigError, CrdtsyncError
+from crdtsync.errors import ConfigError, CrdtsyncError, IdentityError
 from crdtsync.identity.private import others_can_read
 from crdtsync.node.alerts import AlertCode, Known, disk_state
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.backup import backups, refuse_foreign
 from crdtsync.node.caller import CONTROL_NAME, call
-from crdtsync.node.config import NodeConfig, load_config
+from crdtsync.node.config import NodeConfig, address_missing, check_links, load_config
+from crdtsync.node.port import check_certificates
 from crdtsync.node.quarantine import META_KEY, load_held
 from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
 from crdtsync.node.tracking import of_memory
@@ -63,7 +64,7 @@ async def doctor(folder: Path) -> list[Finding]:
         config = load_config(folder)
     except ConfigError as error:
         return [*found, Finding("config", State.FAULT, said_of(error))]
-    found.append(Finding("config", State.OK, say("{path}: nothing wrong", path=config.path)))
+    found += _config(config)
     try:
         answers = await call(folder, "alerts")
     except CrdtsyncError as error:
@@ -80,8 +81,8 @@ async def doctor(folder: Path) -> list[Finding]:
     else:
         found.append(Finding("node", State.OK, say("the node runs")))
         found += _alerts(answers["alerts"])
-    if config.upstream is not None:
-        found.append(await _upstream(config.upstream))
+    if config.upstream is not None and (above := await _upstream(config.upstream)) is not None:
+        found.append(above)
     found += _backups(config)
     return found
 
@@ -100,6 +101,27 @@ def _program() -> Iterator[Finding]:
         yield Finding(
             "clock", State.FAULT, say("this machine's clock says {year}; set it right", year=now.year)
         )
+
+
+def _config(config: NodeConfig) -> list[Finding]:
+    """What a configuration that can be read says, though the node could not run with it, or not link."""
+    found = []
+    for check in (check_links, check_certificates):
+        try:
+            check(config)
+        except (ConfigError, IdentityError) as error:
+            found.append(Finding("config", State.FAULT, said_of(error)))
+    if config.role is Role.CAIXA and config.upstream is None:
+        told = say(
+            "{path}: upstream is missing: where is the loja of this caixa? Ask there for a pairing code, or "
+            'write upstream = "wss://HOST:PORT"',
+            path=config.path,
+        )
+        found.append(Finding("config", State.FAULT, told))
+    # Any free port is known when it listens.
+    if config.listens and config.reached_at(config.port or 1) is None:
+        found.append(Finding("config", State.ATTENTION, address_missing(config)))
+    return found or [Finding("config", State.OK, say("{path}: nothing wrong", path=config.path))]
 
 
 def _folder(config: NodeConfig) -> Iterator[Finding]:
@@ -196,9 +218,13 @@ def _of_alert(code: str, severity: str, subject: str, detail: str) -> Finding:
     return Finding(code, State.FAULT if severity == "B" else State.ATTENTION, told)
 
 
-async def _upstream(address: str) -> Finding:
-    parts = urlsplit(address)
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+async def _upstream(address: str) -> Finding | None:
+    """None when it is no address, which is a finding of the configuration."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
     try:
         async with asyncio.timeout(limits.DOCTOR_SECONDS_MAX):
             _, writer = await asyncio.open_connection(parts.hostname, port)

@@ -11,7 +11,7 @@ from crdtsync import limits
 from crdtsync.errors import BadRequest
 from crdtsync.identity.keys import grouped
 from crdtsync.identity.pairing import PairingCode
-from crdtsync.node.config import is_name
+from crdtsync.node.config import address_missing, is_name
 from crdtsync.node.port import pin_of
 from crdtsync.said import say
 from crdtsync.schema import Role
@@ -27,13 +27,7 @@ async def pair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     port = node.server.port if node.server is not None else config.port
     address = config.reached_at(port)
     if address is None:
-        raise BadRequest(
-            say(
-                "{path}: address is missing: where do nodes below reach this one? Write address = "
-                '"wss://HOST:PORT", and host and port to listen on',
-                path=config.path,
-            )
-        )
+        raise BadRequest(address_missing(config))
     for key in ("store", "device"):
         value = args.get(key)
         if value is not None and not is_name(value):

@@ -158,7 +158,7 @@ class Node:
             await self.uplink.open()
             self.ledger.on_change.append(self._changed)
             self.ledger.on_change.append(self.network.changed)
-            if self.config.port or self.config.listen:
+            if self.config.listens:
                 self.server = await self.transport.serve(self.config.host, self.config.port, self._serve)
         except BaseException:
             await self.uplink.close()

@@ -10,6 +10,8 @@ from crdtsync.identity.tls import ServerTls, client_tls
 from crdtsync.transport.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from crdtsync.node.config import NodeConfig
 
 CERTIFICATE_NAME = "tls.crt"
@@ -22,16 +24,30 @@ def transport_of(config: NodeConfig) -> WebSocketTransport:
     Raises:
         IdentityError: a certificate cannot be read or made.
     """
-    listens = bool(config.port or config.listen)
-    server = server_tls(config) if listens else None
-    upstream = config.upstream or ""
+    server = server_tls(config) if config.listens else None
     name = urlsplit(config.address).hostname if config.address else None
     return WebSocketTransport(
-        client_tls=client_tls(config.pin, config.file(config.ca)) if upstream.startswith("wss://") else None,
+        client_tls=_trusted_above(config),
         server_tls=server.context if server is not None else None,
         server_binding=server.digest if server is not None else b"",
         names=[name] if name else [],
     )
+
+
+def check_certificates(config: NodeConfig) -> None:
+    """Read the certificates that the node runs with; one of its own, which it makes when it needs it, if it is there.
+
+    Raises:
+        IdentityError: one cannot be read.
+    """
+    if config.listens and (config.certificate is not None or (config.folder / CERTIFICATE_NAME).exists()):
+        server_tls(config)
+    _trusted_above(config)
+
+
+def _trusted_above(config: NodeConfig) -> SSLContext | None:
+    encrypted = (config.upstream or "").startswith("wss://")
+    return client_tls(config.pin, config.file(config.ca)) if encrypted else None
 
 
 def server_tls(config: NodeConfig) -> ServerTls | None:

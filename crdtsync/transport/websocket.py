@@ -33,7 +33,7 @@ from websockets.typing import Subprotocol
 from crdtsync import limits
 from crdtsync.errors import CertificateRefused, ChannelClosed, InsecureTransport, ListenFailed, PortInUse
 from crdtsync.said import say
-from crdtsync.transport.address import is_loopback
+from crdtsync.transport.address import is_encrypted, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -193,13 +193,9 @@ class WebSocketTransport:
             ChannelClosed: nobody answers, or the answer is no; the message says which.
         """
         try:
-            parts = urlsplit(url)
-            # The port is read because that is when one out of range raises.
-            secure, host, _ = parts.scheme == "wss", parts.hostname or "", parts.port
+            parts, secure = urlsplit(url), is_encrypted(url)
         except ValueError as error:
             raise ChannelClosed(f"{url}: not an address ({error}); write ws://host:port") from error
-        if not secure and not is_loopback(host):
-            raise InsecureTransport(url)
         try:
             socket = await connect(
                 urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") or PATH, "", "")),

@@ -54,6 +54,8 @@ def test_a_folder_that_is_no_node_says_how_to_make_one(cli: Cli, tmp_path: Path)
 
 def test_init_refuses_what_cannot_be_and_leaves_no_file(cli: Cli, tmp_path: Path, gestao: Path) -> None:
     assert "store is missing" in cli("init", tmp_path / "loja1", "--role", "loja", code=2).err
+    asked = ("--role", "loja", "--store", "loja1", "--upstream")
+    assert "use wss://" in cli("init", tmp_path / "loja1", *asked, "ws://192.0.2.1:99", code=2).err
     assert not (tmp_path / "loja1").exists()
     before = (gestao / "node.toml").read_bytes()
     assert "already is a node" in cli("init", gestao, "--role", "gestao", code=3).err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,6 +57,30 @@ async def test_a_wrong_configuration_is_the_finding_and_ends_the_look(config: No
     assert found["config"][0] is State.FAULT
     assert "device" in found["config"][1]
     assert "store" not in found
+
+
+@pytest.mark.parametrize(
+    ("more", "state", "told"),
+    [
+        ({"upstream": "ws://192.0.2.1:99"}, State.FAULT, "use wss:// between machines"),
+        ({"upstream": "ws://127.0.0.1:99999"}, State.FAULT, "is not of the form wss://host:port"),
+        ({"upstream": "wss://h:1", "ca": "no.pem"}, State.FAULT, "no.pem: No such file"),
+        ({"port": 1, "certificate": "no.pem"}, State.FAULT, "no.pem: No such file"),
+        ({"port": 1, "certificate": "node.toml"}, State.FAULT, "node.toml: it is no certificate in PEM"),
+        ({"port": 1, "certificate": "node.toml", "key": "no.key"}, State.FAULT, "no.key: No such file"),
+        ({"port": 1, "host": "0.0.0.0"}, State.ATTENTION, "address is missing"),  # noqa: S104 - what it lacks is the test
+        ({"port": 1, "host": "192.0.2.1"}, State.OK, "nothing wrong"),
+        ({"role": Role.CAIXA}, State.FAULT, "upstream is missing"),
+    ],
+)
+async def test_a_configuration_that_cannot_run_or_link_is_named(
+    tmp_path: Path, more: dict[str, Any], state: State, told: str
+) -> None:
+    config = NodeConfig(**{"folder": tmp_path, "device": "n", "role": Role.LOJA, "store": "loja1", **more})
+    found = (await states(config))["config"]
+    assert found[0] is state
+    assert told in found[1]
+    assert not (tmp_path / "tls.crt").exists()
 
 
 async def test_a_damaged_store_is_named(config: NodeConfig) -> None:
