@@ -52,7 +52,8 @@
     ├── BadRequest                      a node was asked for something that cannot be
     │   └── NodeMissing                 a node below that never connected here
     └── ControlError                    a running node answered a verb with an error
-        └── NodeGone                    a node went away before it answered `verb`
+        ├── NodeGone                    a node went away before it answered `verb`
+        └── NodeSilent                  a node that runs does not answer
 
 Each carries its facts as attributes, and its message says what happened, where, and what to do: in English, as a Said
 where a person may read it, so that the edge can say it in their language. A pendency is never an exception.
@@ -626,6 +627,26 @@ class NodeGone(ControlError):
             )
         )
         self.verb = verb
+
+
+class NodeSilent(ControlError):
+    """A node that runs takes connections and does not answer; ``pid`` is its process, None when it did not say."""
+
+    def __init__(self, folder: str, pid: int | None) -> None:
+        told = say(
+            "{folder}: the node runs but does not answer; look at its log; if it stays so, end its process and start "
+            "it again",
+            folder=folder,
+        )
+        if pid is not None:
+            told = say(
+                "{folder}: the node runs, as process {pid}, but does not answer; look at its log; if it stays so, end "
+                "process {pid} and start it again",
+                folder=folder,
+                pid=pid,
+            )
+        super().__init__(told)
+        self.pid = pid
 
 
 class LinkBroken(ProtocolError):

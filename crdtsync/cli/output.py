@@ -25,7 +25,7 @@ from crdtsync.cli import words
 from crdtsync.cli.words import _, lang_option
 from crdtsync.errors import AdapterError, CrdtsyncError, StoreLocked
 from crdtsync.node import NodeConfig, load_config
-from crdtsync.node.caller import call
+from crdtsync.node.caller import call, silent
 from crdtsync.said import said_of, say
 
 FINDING = 1
@@ -212,6 +212,7 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
 
     Raises:
         StoreLocked: another program kept the store open and no node answered for it.
+        NodeSilent: a node did, and took the connection, but did not answer.
     """
     config = load_config(folder)
     async with AsyncExitStack() as stack:
@@ -229,6 +230,8 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
                 except StoreLocked:
                     # A node that is starting or stopping, or another command: both are over soon.
                     if loop.time() > deadline:
+                        if (hung := await silent(folder)) is not None:
+                            raise hung from None
                         raise
                     await asyncio.sleep(_POLL_SECONDS)
             return await opened[0](verb, **args)

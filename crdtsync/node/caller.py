@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crdtsync import limits
-from crdtsync.errors import ControlError, NodeGone
+from crdtsync.errors import ControlError, NodeGone, NodeSilent
 from crdtsync.said import from_form, say
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ async def call(folder: Path, verb: str, /, **args: Any) -> Any:
     found = _read(folder / CONTROL_NAME)
     if found is None:
         return None
-    port, token = found
     try:
-        reader, writer = await asyncio.open_connection(HOST, port, limit=limits.CONTROL_LINE_BYTES_MAX + 1)
+        reader, writer = await _connected(found.port)
     except OSError:
         return None
     try:
@@ -54,7 +53,7 @@ async def call(folder: Path, verb: str, /, **args: Any) -> Any:
             return None
         line = b""
         with contextlib.suppress(OSError):
-            writer.write(line_of({"token": token, "verb": verb, "args": args}))
+            writer.write(line_of({"token": found.token, "verb": verb, "args": args}))
             await writer.drain()
             line = await reader.readline()
     finally:
@@ -62,6 +61,32 @@ async def call(folder: Path, verb: str, /, **args: Any) -> Any:
         with contextlib.suppress(OSError):
             await writer.wait_closed()
     return _result(folder, verb, line)
+
+
+async def silent(folder: Path) -> NodeSilent | None:
+    """Tell whether a node takes connections, for who got no answer from `call` and found the store locked.
+
+    Not for others: after a crash the port may be another program's. Returns what to raise then; None when nobody listens.
+    """
+    found = _read(folder / CONTROL_NAME)
+    if found is None:
+        return None
+    try:
+        _, writer = await _connected(found.port)
+    except TimeoutError:
+        # So many callers wait already that the system takes no more.
+        pass
+    except OSError:
+        return None
+    else:
+        writer.close()
+    return NodeSilent(str(folder), found.pid)
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError; TimeoutError is one."""
+    async with asyncio.timeout(limits.CONTROL_SECONDS_MAX):
+        return await asyncio.open_connection(HOST, port, limit=limits.CONTROL_LINE_BYTES_MAX + 1)
 
 
 def _result(folder: Path, verb: str, line: bytes) -> Any:
@@ -84,11 +109,19 @@ def _result(folder: Path, verb: str, line: bytes) -> Any:
     return answer["result"]
 
 
-def _read(path: Path) -> tuple[int, str] | None:
-    """Port and token; None when there is no such file."""
+class _Control(NamedTuple):
+    """What ``control.json`` says; a node of an older version does not name its process."""
+
+    port: int
+    token: str
+    pid: int | None
+
+
+def _read(path: Path) -> _Control | None:
+    """None when there is no such file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return int(found["port"]), str(found["token"])
+        return _Control(int(found["port"]), str(found["token"]), found.get("pid"))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     except OSError as error:

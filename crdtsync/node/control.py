@@ -1,6 +1,6 @@
 """The control socket of a running node: one JSON line in, one out, on the loopback interface, with a token.
 
-``control.json`` in the node's folder, readable by its owner only, says the port and the token. The node greets, the
+``control.json`` in the node's folder, readable by its owner only, says the port, the token and the process. The node greets, the
 caller sends one request, the node answers and hangs up. A file without a node behind it (after a crash) counts as no
 node (`caller.py`). It never runs a verb for a caller who has not shown the token.
 """
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -66,7 +67,7 @@ class ControlServer:
         self._server = await asyncio.start_server(self._serve, HOST, 0, limit=limits.CONTROL_LINE_BYTES_MAX)
         port = self._server.sockets[0].getsockname()[1]
         try:
-            write_private(self._path, json.dumps({"port": port, "token": self._token}))
+            write_private(self._path, json.dumps({"port": port, "token": self._token, "pid": os.getpid()}))
         except OSError as error:
             self._server.close()
             raise ControlError(

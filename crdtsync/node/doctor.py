@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from crdtsync import limits
-from crdtsync.errors import ConfigError, CrdtsyncError, IdentityError
+from crdtsync.errors import ConfigError, CrdtsyncError, IdentityError, StoreLocked, StoreUnavailable
 from crdtsync.identity.private import others_can_read
 from crdtsync.node.alerts import AlertCode, Known, disk_state
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.backup import backups, refuse_foreign
-from crdtsync.node.caller import CONTROL_NAME, call
+from crdtsync.node.caller import CONTROL_NAME, call, silent
 from crdtsync.node.config import NodeConfig, address_missing, check_links, load_config
 from crdtsync.node.port import check_certificates
 from crdtsync.node.quarantine import META_KEY, load_held
@@ -30,6 +30,7 @@ from crdtsync.node.tracking import of_memory
 from crdtsync.said import from_form, said_of, say
 from crdtsync.schema import Role, load_installed
 from crdtsync.storage.copy import stored_meta
+from crdtsync.storage.lock import StoreLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,22 +66,24 @@ async def doctor(folder: Path) -> list[Finding]:
     except ConfigError as error:
         return [*found, Finding("config", State.FAULT, said_of(error))]
     found += _config(config)
-    try:
-        answers = await call(folder, "alerts")
-    except CrdtsyncError as error:
-        found.append(Finding("node", State.FAULT, said_of(error)))
-        answers = None
     found += _folder(config)
     stored = await asyncio.to_thread(lambda: list(_store(config)))
     found += stored
-    if answers is None:
-        found.append(Finding("node", State.ATTENTION, say("the node does not run; start it")))
-        found += _ports(config)
-        if stored[0].state is State.OK:
-            found += await asyncio.to_thread(lambda: list(_remembered(config)))
+    try:
+        answers = await _asked(config)
+    except StoreLocked as error:
+        found.append(Finding("node", State.ATTENTION, said_of(error)))
+    except CrdtsyncError as error:
+        found.append(Finding("node", State.FAULT, said_of(error)))
     else:
-        found.append(Finding("node", State.OK, say("the node runs")))
-        found += _alerts(answers["alerts"])
+        if answers is None:
+            found.append(Finding("node", State.ATTENTION, say("the node does not run; start it")))
+            found += _ports(config)
+            if stored[0].state is State.OK:
+                found += await asyncio.to_thread(lambda: list(_remembered(config)))
+        else:
+            found.append(Finding("node", State.OK, say("the node runs")))
+            found += _alerts(answers["alerts"])
     if config.upstream is not None and (above := await _upstream(config.upstream)) is not None:
         found.append(above)
     found += _backups(config)
@@ -101,6 +104,31 @@ def _program() -> Iterator[Finding]:
         yield Finding(
             "clock", State.FAULT, say("this machine's clock says {year}; set it right", year=now.year)
         )
+
+
+async def _asked(config: NodeConfig) -> Any:
+    """Return the alerts of the running node, None when it does not run.
+
+    Raises:
+        NodeSilent: it runs, but does not answer.
+        StoreLocked: something else has the store open.
+        ControlError: it answered with an error.
+    """
+    answers = await call(config.folder, "alerts")
+    lock = StoreLock(str(config.store_path))
+    # Taking a lock would make its file, and who examines a folder need not be the user whose it is.
+    if answers is not None or not lock.exists:
+        return answers
+    try:
+        with lock:
+            return None
+    except StoreLocked:
+        if (hung := await silent(config.folder)) is not None:
+            raise hung from None
+        raise
+    except StoreUnavailable:
+        # What this user may not open is told by the look at the folder.
+        return None
 
 
 def _config(config: NodeConfig) -> list[Finding]:

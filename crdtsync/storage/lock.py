@@ -18,6 +18,11 @@ class StoreLock:
         # Taken and released by whichever thread runs the event loop.
         self._lock = FileLock(f"{path}.lock", thread_local=False)
 
+    @property
+    def exists(self) -> bool:
+        """Whether the lock's file is there: without it nobody ever opened the store."""
+        return Path(self._lock.lock_file).exists()
+
     def acquire(self) -> None:
         """Take the lock at once.
 

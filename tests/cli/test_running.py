@@ -88,6 +88,25 @@ def test_a_second_process_on_the_same_store_is_refused(cli: Cli, start: Start, g
     assert cli("status", gestao, "--json").json["device"] == "gestao"
 
 
+def test_a_node_that_hangs_is_named_with_its_process(cli: Cli, start: Start, tmp_path: Path) -> None:
+    gestao = tmp_path / "gestao"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    cli("init", gestao, "--role", "gestao", "--port", port)
+    process, _ = start(gestao)
+    process.send_signal(signal.SIGSTOP)
+    said = f"the node runs, as process {process.pid}, but does not answer"
+    answer = cli("alerts", gestao, "--json", code=3)
+    assert said in answer.err
+    assert said in answer.json["error"]
+    checks = cli("doctor", gestao, "--json", code=1).json["checks"]
+    found = {one["check"]: (one["state"], one["detail"]) for one in checks}
+    assert found["node"][0] == "fault"
+    assert said in found["node"][1]
+    assert "port" not in found
+    process.send_signal(signal.SIGCONT)
+
+
 def test_verify_leaves_a_running_node_alone(cli: Cli, start: Start, gestao: Path) -> None:
     start(gestao)
     assert "stop it, then verify" in cli("verify", gestao, code=3).err

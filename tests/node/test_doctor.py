@@ -50,6 +50,14 @@ async def test_a_node_with_a_backup_that_runs_has_nothing_to_find(config: NodeCo
     assert found["node"][0] is State.OK
 
 
+async def test_a_store_that_another_program_has_open_is_not_a_node_to_be_started(config: NodeConfig) -> None:
+    write_config(config)
+    async with Node(config):
+        found = await states(config)
+    assert found["node"][0] is State.ATTENTION
+    assert "another process has this store open" in found["node"][1]
+
+
 async def test_a_wrong_configuration_is_the_finding_and_ends_the_look(config: NodeConfig) -> None:
     write_config(config)
     config.path.write_text("device = 1\n")
