@@ -29,9 +29,9 @@ with; in JSON they are English. Lists come in pages: what an answer says as `aft
 | exit code | means |
 |---|---|
 | 0 | all is well |
-| 1 | a finding: `verify` and `alerts` found something, `diff` differs, `sync` was refused or ended badly, `resolve --rule` could not settle some, `simulate` failed |
+| 1 | a finding: `verify`, `doctor` and `alerts` found something, `diff` differs, `sync` was refused or ended badly, `resolve --rule` could not settle some, `simulate` failed |
 | 2 | wrong usage: an unknown name, a value that is not allowed, an option that cannot be chosen |
-| 3 | a fault of the environment, the store or a peer: no such folder, a damaged file, a node that does not answer |
+| 3 | a fault of the environment, the store or a peer: no such folder, a key that `node.toml` lacks, a damaged file, a node that does not answer |
 """
 
 

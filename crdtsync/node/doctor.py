@@ -22,7 +22,7 @@ from crdtsync.node.alerts import AlertCode, Known, disk_state
 from crdtsync.node.alerts import alerts as derive
 from crdtsync.node.backup import backups, refuse_foreign
 from crdtsync.node.caller import CONTROL_NAME, call, silent
-from crdtsync.node.config import NodeConfig, address_missing, check_links, load_config
+from crdtsync.node.config import CONFIG_NAME, NodeConfig, address_missing, check_links, load_config
 from crdtsync.node.port import check_certificates
 from crdtsync.node.quarantine import META_KEY, load_held
 from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
@@ -59,11 +59,17 @@ class Finding:
 
 
 async def doctor(folder: Path) -> list[Finding]:
-    """Check a node's machine, configuration, folder, store, ports and the node above."""
+    """Check a node's machine, configuration, folder, store, ports and the node above.
+
+    Raises:
+        ConfigError: there is no node in the folder.
+    """
     found = [*_program()]
     try:
         config = load_config(folder)
     except ConfigError as error:
+        if not (folder / CONFIG_NAME).exists():
+            raise
         return [*found, Finding("config", State.FAULT, said_of(error))]
     found += _config(config)
     found += _folder(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crdtsync import limits
-from crdtsync.errors import BadRequest
+from crdtsync.errors import BadRequest, ConfigError
 from crdtsync.identity.keys import grouped
 from crdtsync.identity.pairing import PairingCode
 from crdtsync.node.config import address_missing, is_name
@@ -27,7 +27,7 @@ async def pair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     port = node.server.port if node.server is not None else config.port
     address = config.reached_at(port)
     if address is None:
-        raise BadRequest(address_missing(config))
+        raise ConfigError(address_missing(config))
     for key in ("store", "device"):
         value = args.get(key)
         if value is not None and not is_name(value):

@@ -49,6 +49,7 @@ def test_a_wrong_value_in_the_configuration_is_named(cli: Cli, tmp_path: Path, l
 
 def test_a_folder_that_is_no_node_says_how_to_make_one(cli: Cli, tmp_path: Path) -> None:
     assert "crdtsync init" in cli("status", tmp_path / "nothing", code=3).err
+    assert "crdtsync init" in cli("doctor", tmp_path / "nothing", code=3).err
     assert not (tmp_path / "nothing").exists()
 
 

@@ -167,7 +167,7 @@ def test_wrong_usage_is_told(cli: Cli, hub: Path) -> None:
 
 
 def test_a_node_with_no_port_and_a_lane_make_no_code(cli: Cli, tmp_path: Path, loja: Path) -> None:
-    assert "address is missing" in cli("pair", loja, code=2).err
+    assert "address is missing" in cli("pair", loja, code=3).err
     write_config(NodeConfig(tmp_path / "caixa1", "caixa1", Role.CAIXA, store="loja1", port=1))
     assert "nothing connects to a caixa" in cli("pair", tmp_path / "caixa1", code=2).err
 
