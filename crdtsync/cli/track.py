@@ -501,6 +501,9 @@ def network(folder: Path, *, as_json: bool, **asked: Any) -> None:
     Example: crdtsync network gestao --sort waiting --descending
     """
     facts = asyncio.run(ask(folder, "network", **asked))
+    if not as_json and asked["name"] and not facts["below"]:
+        click.echo(_("no node below has {name} in its name or its store's").format(name=repr(asked["name"])))
+        return
     print_json(facts) if as_json else _print_network(facts)
 
 

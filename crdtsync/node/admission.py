@@ -296,10 +296,13 @@ class Admission:
         ``name`` is the device's name, its fingerprint, or the first 8 digits of that or of the code's id.
 
         Raises:
-            BadRequest: no such device, or several.
+            BadRequest: no such device, several, or it is revoked already.
         """
         async with self._turn:
             among = [one for one in self._rows.values() if one.status != REVOKED]
+            gone = [one for one in self._rows.values() if one.status == REVOKED]
+            if not _matching(name, among, by_device=True) and _matching(name, gone, by_device=True):
+                raise BadRequest(say("{name} is revoked already", name=repr(name)))
             row = self._found(name, among, by_device=True)
             if row.key is None:
                 await self._ledger.commit(Commit(forgotten_devices=[row.id]))
@@ -325,13 +328,7 @@ class Admission:
         self._rows[row.id] = row
 
     def _found(self, name: str, among: list[DeviceRow], *, by_device: bool) -> DeviceRow:
-        wanted = name.replace("-", "").lower()
-        prefixed = len(wanted) >= _PREFIX_CHARS_MIN
-        found = [
-            row
-            for row in among
-            if (prefixed and row.id.startswith(wanted)) or (by_device and row.key and row.device == name)
-        ]
+        found = _matching(name, among, by_device=by_device)
         if len(found) == 1:
             return found[0]
         if found:
@@ -339,3 +336,14 @@ class Admission:
         raise BadRequest(
             say("{name}: no such device; `crdtsync devices` lists fingerprints", name=repr(name))
         )
+
+
+def _matching(name: str, among: list[DeviceRow], *, by_device: bool) -> list[DeviceRow]:
+    """Return the rows that a name, or a fingerprint, or the first digits of one, may mean."""
+    wanted = name.replace("-", "").lower()
+    prefixed = len(wanted) >= _PREFIX_CHARS_MIN
+    return [
+        row
+        for row in among
+        if (prefixed and row.id.startswith(wanted)) or (by_device and row.key and row.device == name)
+    ]

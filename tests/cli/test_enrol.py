@@ -98,6 +98,7 @@ def test_a_store_is_installed_with_one_string_approved_and_revoked(
     assert "loja1 may no longer connect" in cli("revoke", hub, "loja1").out
     wait_for(lambda: "link_failed" in told(loja), "the store is cut")
     assert "revoked: loja1 was revoked here" in told(loja)
+    assert "'loja1' is revoked already" in cli("revoke", hub, "loja1", code=2).err
     logs = [(folder / "log.txt").read_text(encoding="utf-8") for folder in (hub, loja)]
     stores = b"".join(path.read_bytes() for path in hub.glob("store.db*"))
     assert [log for log in logs if secret in log] == []

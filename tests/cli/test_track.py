@@ -197,7 +197,8 @@ def test_the_network_is_listed_and_a_node_below_is_paused_and_resumed(cli: Cli, 
     wait_for(lambda: say(pair.loja, "queue")["link"]["connected"], "the link")
     assert "nenhuma estação" in cli("pause", pair.gestao, "--node", "loja9", "--lang", "pt", code=2).err
     cli("pause", pair.gestao, "--node", "loja1", "--category", "stock", code=2)
-    assert "no node below" in cli("network", pair.loja).out
+    assert "no node below has 'zzz' in its name" in cli("network", pair.gestao, "--name", "zzz").out
+    assert cli("network", pair.loja).out == "no node below\n"
 
 
 def test_a_category_goes_first_after_what_it_refers_to(cli: Cli, loja: Path) -> None:
