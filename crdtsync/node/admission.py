@@ -39,6 +39,18 @@ Refusal = tuple[str, str]
 """A code of `REFUSALS` and what to tell the peer."""
 
 
+def role_below(role: Role) -> Role:
+    """Return the role of the nodes that connect to one of a role.
+
+    Raises:
+        BadRequest: none do.
+    """
+    below = ROLE_BELOW.get(role)
+    if below is None:
+        raise BadRequest(say("nothing connects to a {role}", role=role))
+    return below
+
+
 class Admission:
     """See the module. ``links`` are the links below, the oldest first; ``ready`` tells whether lanes may synchronize."""
 
@@ -210,7 +222,12 @@ class Admission:
         return "not_recovering", text
 
     async def recover(self) -> int:
-        """Take back what nodes below hold of this node's own logs, for a day; return until when, ms since 1970 UTC."""
+        """Take back what nodes below hold of this node's own logs, for a day; return until when, ms since 1970 UTC.
+
+        Raises:
+            BadRequest: nothing connects to this node.
+        """
+        role_below(self._ledger.identity.role)
         until_ms = self._ledger.clock.now_ms() + limits.TAKES_BACK_MS
         await self._ledger.commit(Commit(meta={_TAKES_BACK: until_ms.to_bytes(8, "big")}))
         self._takes_back_until_ms = until_ms
@@ -245,9 +262,7 @@ class Admission:
             BadRequest: nothing connects to this node, the store is not known, or the time is not allowed.
         """
         me = self._ledger.identity
-        role = ROLE_BELOW.get(me.role)
-        if role is None:
-            raise BadRequest(say("nothing connects to a {role}", role=me.role))
+        role = role_below(me.role)
         if me.store is not None and store not in {None, me.store}:
             raise BadRequest(say("this node admits lanes of store {own} only", own=me.store))
         owner = me.store or store

@@ -297,13 +297,21 @@ def _is_address(address: str) -> bool:
 
 
 def check_links(config: NodeConfig) -> None:
-    """Refuse what a node could run with, but never link with.
+    """Refuse what a node could run with, but has no link for.
 
     `load_config` does not: a node that runs so and sells goes on selling.
 
     Raises:
         ConfigError: the message names the key.
     """
+    if config.role is Role.CAIXA and config.listens:
+        raise ConfigError(
+            say(
+                "{path}: port = {port}, but nothing connects to a caixa; remove it",
+                path=config.path,
+                port=config.port,
+            )
+        )
     if config.upstream is None:
         return
     try:

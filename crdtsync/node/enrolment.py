@@ -11,6 +11,7 @@ from crdtsync import limits
 from crdtsync.errors import BadRequest, ConfigError
 from crdtsync.identity.keys import grouped
 from crdtsync.identity.pairing import PairingCode
+from crdtsync.node.admission import ROLE_BELOW, role_below
 from crdtsync.node.config import address_missing, is_name
 from crdtsync.node.port import pin_of
 from crdtsync.said import say
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 async def pair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     """Make a pairing code: ``store`` at a head office, ``device`` to fix the name, ``hours`` until it ends."""
     config = node.config
+    role_below(config.role)
     port = node.server.port if node.server is not None else config.port
     address = config.reached_at(port)
     if address is None:
@@ -45,12 +47,15 @@ async def pair(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 
 
 async def devices(node: Node, _args: dict[str, Any]) -> dict[str, Any]:
-    """The registry of this node, and the fingerprint that it has itself at the node above."""
+    """The registry of this node, and the fingerprint that it has itself at the node above.
+
+    ``enrolment`` is None where nothing connects.
+    """
     key = node.credentials.key if node.config.role is not Role.GESTAO else None
     return {
         "device": node.config.device,
         "fingerprint": grouped(key.fingerprint) if key is not None else None,
-        "enrolment": node.config.admits,
+        "enrolment": node.config.admits if node.config.role in ROLE_BELOW else None,
         "devices": [_device(row) for row in node.admission.devices()],
     }
 

@@ -169,8 +169,14 @@ def test_wrong_usage_is_told(cli: Cli, hub: Path) -> None:
 
 def test_a_node_with_no_port_and_a_lane_make_no_code(cli: Cli, tmp_path: Path, loja: Path) -> None:
     assert "address is missing" in cli("pair", loja, code=3).err
-    write_config(NodeConfig(tmp_path / "caixa1", "caixa1", Role.CAIXA, store="loja1", port=1))
-    assert "nothing connects to a caixa" in cli("pair", tmp_path / "caixa1", code=2).err
+    lane, nothing = tmp_path / "caixa1", "nothing connects to a caixa"
+    asked = ("--role", "caixa", "--store", "loja1")
+    assert nothing in cli("init", lane, *asked, "--port", 3000, code=2).err
+    cli("init", lane, *asked)
+    for verb in ("pair", "recover"):
+        assert nothing in cli(verb, lane, code=2).err
+    assert cli("devices", lane, "--json").json["enrolment"] is None
+    assert "enrolment" not in cli("devices", lane).out
 
 
 def test_a_loopback_node_is_open_and_says_so(cli: Cli, tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ async def test_a_wrong_configuration_is_the_finding_and_ends_the_look(config: No
         ({"port": 1, "certificate": "node.toml", "key": "no.key"}, State.FAULT, "no.key: No such file"),
         ({"port": 1, "host": "0.0.0.0"}, State.ATTENTION, "address is missing"),  # noqa: S104 - what it lacks is the test
         ({"port": 1, "host": "192.0.2.1"}, State.OK, "nothing wrong"),
+        (
+            {"role": Role.CAIXA, "port": 1, "upstream": "wss://h:1"},
+            State.FAULT,
+            "nothing connects to a caixa",
+        ),
         ({"role": Role.CAIXA}, State.FAULT, "upstream is missing"),
     ],
 )
