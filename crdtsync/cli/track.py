@@ -219,6 +219,8 @@ def queue(
 
     Example: crdtsync queue caixa1
     """
+    if not records and (category is not None or after is not None):
+        raise Misuse(say("--category and --after go with --records"))
     if records:
         page = asyncio.run(ask(folder, "queue_records", category=category, limit=limit, after=after))
         print_json(page) if as_json else _print_records(page)

@@ -12,12 +12,14 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from crdtsync.errors import BadRequest, OptionRefused
+from crdtsync.errors import BadRequest, OptionRefused, hint
 from crdtsync.node.page import bad_cursor, page_limit
 from crdtsync.node.resolution import hash_pin, is_pin, options_of, rule_of
 from crdtsync.node.transaction import find_rows
 from crdtsync.pendencies.dependents import Address, dependents
+from crdtsync.pendencies.parked import PARKED_RULE
 from crdtsync.pendencies.records import Act, Decision, Person
+from crdtsync.pendencies.removals import REMOVAL_RULE
 from crdtsync.said import say, to_form
 from crdtsync.schema import Kind, Role, Severity
 
@@ -47,6 +49,7 @@ async def pendencies(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     filters, limit, after = _filters(args) | _age(node, args), page_limit(args), args.get("after")
 
     def read(view: View) -> dict[str, Any]:
+        _refuse_unknown(node, view, filters)
         counts = view.pendency_counts()
         rows, cursor = page_of(view, filters, after, limit)
         return {
@@ -143,9 +146,12 @@ async def resolve_all(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     person = await verified(node, args)
     filters = {**_filters(args), "rule": rule, "status": "open"}
     limit, after = page_limit(args), args.get("after")
-    total, (rows, cursor) = await node.ledger.storage.read(
-        lambda view: (view.count_pendencies(**filters), page_of(view, filters, after, limit))
-    )
+
+    def read(view: View) -> tuple[int, tuple[list[PendencyRow], str | None]]:
+        _refuse_unknown(node, view, filters)
+        return view.count_pendencies(**filters), page_of(view, filters, after, limit)
+
+    total, (rows, cursor) = await node.ledger.storage.read(read)
     why, values = _text(args, "why"), _values(args)
     if after is None and rows:
         # What is wrong with the request is wrong for all: it is said once, before anything is written.
@@ -278,6 +284,23 @@ def _filters(args: dict[str, Any]) -> dict[str, Any]:
     if found["status"] == _ANY:
         found["status"] = None
     return found
+
+
+def _refuse_unknown(node: Node, view: View, filters: dict[str, Any]) -> None:
+    """Refuse a rule or category that is nowhere; one of an adapter that is gone may still have pendencies here.
+
+    Raises:
+        BadRequest, UnknownCategory: it names the nearest one.
+    """
+    rule, category = filters["rule"], filters["category"]
+    shapes = node.schema.shapes
+    if category is not None and category not in shapes and not view.count_pendencies(category=category):
+        node.schema.shape(category)
+    rules = {one.code for shape in shapes.values() for one in shape.invariants} | {PARKED_RULE, REMOVAL_RULE}
+    if rule is not None and rule not in rules and not view.count_pendencies(rule=rule):
+        raise BadRequest(
+            say("{rule}: no installed adapter declares this rule{hint}", rule=rule, hint=hint(rule, rules))
+        )
 
 
 def _age(node: Node, args: dict[str, Any]) -> dict[str, int]:

@@ -182,6 +182,11 @@ def test_wrong_usage_says_what_is_right_and_changes_nothing(cli: Cli, shop: Path
         ("pendency", shop, "nothing#C01"): "no such pendency",
         ("undo", shop, "nothing", "--why", "x", *BY): "no such decision",
         ("pendencies", shop, "--severity", "X"): "--severity",
+        ("pendencies", shop, "--rule", "C99"): "C99: no installed adapter declares this rule; did you mean",
+        ("pendencies", shop, "--category", "stok"): "did you mean 'stock'?",
+        ("resolve", shop, "--rule", "C99", "aceitar", "--why", "x", *BY): "no installed adapter declares",
+        ("queue", shop, "--category", "stock"): "go with --records",
+        ("queue", shop, "--records", "--category", "stok"): "did you mean 'stock'?",
         ("pendencies", shop, "--after", "x"): "give back what the page before said",
         ("person", shop, "caio"): "no such person",
     }

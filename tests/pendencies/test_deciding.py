@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync import Role
-from crdtsync.errors import BadRequest, OptionRefused, PendencyMissing
+from crdtsync.errors import BadRequest, OptionRefused, PendencyMissing, UnknownCategory
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.verbs import BUILT_IN
 from crdtsync.pendencies.records import Person
@@ -89,7 +89,7 @@ async def test_filters_leave_out_the_others_and_what_is_no_filter_is_refused() -
     async with node() as shop:
         await oversell(shop, "a")
         assert await every_page(shop, rule="T01", category="stock", owner="loja", severity="A") == [PENDENCY]
-        for other in ({"rule": "T02"}, {"category": "sales"}, {"owner": "caixa"}, {"severity": "B"}):
+        for other in ({"rule": "T12"}, {"category": "sales"}, {"owner": "caixa"}, {"severity": "B"}):
             assert await every_page(shop, **other) == []
         await ask(shop, "resolve", pendency=PENDENCY, option="aceitar", why="x", person="ana")
         assert await every_page(shop) == []
@@ -99,6 +99,7 @@ async def test_filters_leave_out_the_others_and_what_is_no_filter_is_refused() -
             {"owner": "dono"},
             {"status": "half"},
             {"rule": 7},
+            {"rule": "T99"},
             {"limit": 0},
             {"limit": 1_001},
             {"older_hours": -1},
@@ -107,6 +108,8 @@ async def test_filters_leave_out_the_others_and_what_is_no_filter_is_refused() -
         ):
             with pytest.raises(BadRequest):
                 await ask(shop, "pendencies", **wrong)
+        with pytest.raises(UnknownCategory, match="did you mean 'stock'"):
+            await ask(shop, "pendencies", category="stok")
 
 
 async def test_the_card_shows_what_happened_the_records_the_options_and_who_did_what() -> None:
