@@ -122,12 +122,12 @@ def pendencies(folder: Path, file: str | None, *, as_json: bool, **asked: Any) -
             click.echo(ngettext("{n} pendency written", "{n} pendencies written", written) + f": {file}")
         return
     page = asyncio.run(ask(folder, "pendencies", **asked))
-    print_json(page) if as_json else _print_pendencies(page)
+    print_json(page) if as_json else _print_pendencies(page, asked)
 
 
-def _print_pendencies(page: dict[str, Any]) -> None:
+def _print_pendencies(page: dict[str, Any], asked: dict[str, Any]) -> None:
     out = console()
-    counts = _counted(page["counts"])
+    counts = _counted(page["counts"], asked)
     out.print(Text.assemble((_("Pendencies"), "bold"), "  ", counts))
     if not page["pendencies"]:
         out.print(Text(_("No pendency."), style="green"))
@@ -157,9 +157,15 @@ def _print_pendencies(page: dict[str, Any]) -> None:
     print_cursor(out, page["after"])
 
 
-def _counted(counts: list[dict[str, Any]]) -> Text:
-    """Open ones by severity, then by owner."""
-    still = [entry for entry in counts if entry["status"] == "open"]
+def _counted(counts: list[dict[str, Any]], asked: dict[str, Any]) -> Text:
+    """Those that are listed, by severity, then by owner; nothing where the counts do not tell them apart."""
+    if asked["rule"] is not None or asked["category"] is not None:
+        return Text()
+    still = [
+        entry
+        for entry in counts
+        if all(asked[name] in {None, "all", entry[name]} for name in ("severity", "owner", "status"))
+    ]
     parts: list[Any] = []
     for severity, (text, style) in SEVERITIES.items():
         number = sum(entry["count"] for entry in still if entry["severity"] == severity)

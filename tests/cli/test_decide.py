@@ -205,6 +205,15 @@ def test_the_list_is_filtered_and_paged(cli: Cli, shop: Path) -> None:
     shown = cli("pendencies", shop, "--limit", 2, "--rule", "C01").out
     assert "2 of 3 shown" in shown
     assert "repeat with --after" in shown
+    for filters, counted in {
+        (): "Decide 3   Loja 3",
+        ("--status", "all"): "Decide 3   Loja 3",
+        ("--status", "decided"): "",
+        ("--owner", "gestao"): "",
+        ("--rule", "C01"): "",
+    }.items():
+        head = cli("pendencies", shop, *filters).out.splitlines()[0]
+        assert " ".join(head.split()) == " ".join(f"Pendencies {counted}".split()), filters
 
 
 def test_the_export_has_every_row_and_no_cell_that_a_spreadsheet_would_run(
