@@ -193,6 +193,8 @@ async def _export(folder: Path, file: str, filters: dict[str, Any]) -> int:
     written = 0
     names = [_(name) for name in _COLUMNS]
     async with asking(folder) as asked:
+        # What is wrong with the request is said before a file is touched.
+        await asked("pendencies", **{**filters, "limit": 1})
         out = sys.stdout if file == "-" else Path(file).open("w", encoding="utf-8-sig", newline="")  # noqa: ASYNC230, SIM115
         try:
             sheet = csv.writer(out, delimiter=";" if words.language() == "pt" else ",")

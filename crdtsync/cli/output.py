@@ -165,7 +165,9 @@ class Group(click.Group):
             # The reader of our output has seen enough; click ends quietly.
             raise
         except OSError as error:
-            _fail(ctx, say("{error}; check the address, the folder and its permissions", error=error), FAULT)
+            reason = error.strerror or str(error)
+            told = reason if error.filename is None else f"{error.filename}: {reason}"
+            _fail(ctx, say("{error}; check the address, the folder and its permissions", error=told), FAULT)
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> None:

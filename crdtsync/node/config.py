@@ -26,6 +26,7 @@ STORE_NAME = "store.db"
 OPEN, CLOSED = "open", "closed"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _PIN = re.compile(r"[0-9a-f]{64}")
+_LINE = re.compile(r"\(at line (\d+),")
 
 
 def is_name(value: object) -> bool:
@@ -344,8 +345,10 @@ def load_config(folder: Path) -> NodeConfig:
         ConfigError: the file is missing or says something that cannot be; the message names the key.
     """
     path = folder / CONFIG_NAME
+    text = ""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(
             say(
@@ -354,8 +357,12 @@ def load_config(folder: Path) -> NodeConfig:
                 folder=folder,
             )
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(say("{path}: {error}; mend the file", path=path, error=error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise _illegible(path, text, error) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            say("{path}: the file is no text in UTF-8; save it so with an editor", path=path)
+        ) from error
     except OSError as error:
         raise ConfigError(
             say("{path}: {reason}; check the folder's permissions", path=path, reason=error.strerror)
@@ -382,6 +389,28 @@ def load_config(folder: Path) -> NodeConfig:
     return NodeConfig(folder=folder, **raw)
 
 
+def _illegible(path: Path, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
+    """Say where a file is no TOML in the words of who wrote it: those of the library are about grammar."""
+    lines = text.rstrip().splitlines()
+    # Without a number it is the end of the file.
+    found = _LINE.search(str(error))
+    number = min(int(found[1]), len(lines)) if found else len(lines)
+    keys = [line.partition("=")[0].strip() for line in lines[:number]]
+    if keys[-1] and keys[-1] in keys[:-1]:
+        return ConfigError(
+            say("{path}: line {line}: {key} is there twice; remove one", path=path, line=number, key=keys[-1])
+        )
+    return ConfigError(
+        say(
+            "{path}: line {line}: {text} is not of the form KEY = VALUE; mend the file: a text stands between "
+            "quotes, a number does not, yes is true and no is false",
+            path=path,
+            line=number,
+            text=lines[number - 1].strip(),
+        )
+    )
+
+
 def _check_type(path: Path, key: str, value: Any, expected: Any) -> None:
     if key == "role":
         if value not in set(Role):
@@ -398,11 +427,15 @@ def _check_type(path: Path, key: str, value: Any, expected: Any) -> None:
     if float in allowed:
         allowed += (int,)
     if type(value) not in allowed:
-        names: str = allowed[0].__name__
-        for one in allowed[1:]:
-            names = say("{names} or {one}", names=names, one=one.__name__)
+        what = {
+            float: say("a number"),
+            int: say("a whole number"),
+            bool: say("true or false"),
+            str: say("a text between quotes"),
+        }[allowed[0]]
+        shown = repr(value).lower() if isinstance(value, bool) else repr(value)
         raise ConfigError(
-            say("{path}: {key} = {value} is not {names}", path=path, key=key, value=repr(value), names=names)
+            say("{path}: {key} = {value}; write {what}", path=path, key=key, value=shown, what=what)
         )
 
 

@@ -72,7 +72,11 @@ class Credentials:
             write_private(self._code_path, code.to_text() + "\n")
         except OSError as error:
             raise IdentityError(
-                say("{path}: {error}; check the folder's permissions", path=self._code_path, error=error)
+                say(
+                    "{path}: {error}; check the folder's permissions",
+                    path=self._code_path,
+                    error=error.strerror or error,
+                )
             ) from error
 
     def admitted(self) -> None:

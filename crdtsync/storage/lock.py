@@ -39,7 +39,7 @@ class StoreLock:
         except Timeout:
             raise StoreLocked(self.path) from None
         except OSError as error:
-            raise StoreUnavailable(self.path, str(error)) from error
+            raise StoreUnavailable(self.path, error.strerror or str(error)) from error
 
     def release(self) -> None:
         """Give the lock back."""

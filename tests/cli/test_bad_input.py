@@ -33,7 +33,7 @@ def test_a_wrong_key_in_the_configuration_is_refused_with_a_suggestion(cli: Cli,
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('port = "7400"', "port = '7400' is not int"),
+        ('port = "7400"', "port = '7400'; write a whole number"),
         ("port = 70000", "is not between 0 and 65535"),
         ('role = "caxia"', "write one of gestao, loja, caixa"),
         ("live = tru", "mend the file"),

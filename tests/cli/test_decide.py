@@ -223,6 +223,12 @@ def test_the_export_has_every_row_and_no_cell_that_a_spreadsheet_would_run(
     file = tmp_path / "pendencias.csv"
     assert cli("pendencies", loja, "--csv", file, "--lang", "pt", "--json").json["pendencies"] >= 1
     rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines(), delimiter=";"))
+    missing = tmp_path / "nowhere" / "pendencias.csv"
+    refused = cli("pendencies", loja, "--csv", missing, code=3).err
+    assert refused.startswith(f"crdtsync: {missing}: No such file or directory; check")
+    before = file.read_bytes()
+    cli("pendencies", loja, "--csv", file, "--rule", "C99", code=2)
+    assert file.read_bytes() == before
     assert rows[0][:4] == ["Gravidade", "Regra", "Pendência", "O que aconteceu"]
     stock = next(row for row in rows if row[1] == "C01")
     assert (stock[5], stock[7]) == ("Estoque", "Loja")

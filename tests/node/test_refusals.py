@@ -195,8 +195,8 @@ async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(sho
         ('device = "A B"\nrole = "gestao"', "device = 'A B' is not a name"),
         ('device = "a"\nrole = "caixa"', "store is missing; a caixa belongs to a store"),
         ('device = "a"\nrole = "gestao"\nupstream = "ws://b"', "nothing is above a gestao"),
-        ('device = "a"\nrole = "gestao"\nport = "80"', "port = '80' is not int"),
-        ('device = "a"\nrole = "gestao"\nport = true', "port = True is not int"),
+        ('device = "a"\nrole = "gestao"\nport = "80"', "port = '80'; write a whole number"),
+        ('device = "a"\nrole = "gestao"\nport = true', "port = true; write a whole number"),
         ('device = "a"\nrole = "gestao"\nport = 70000', "port = 70000 is not between 0 and 65535"),
         ('device = "a"\nrole = "gestao"\ncheck_seconds = 0', "check_seconds = 0 is not greater than 0"),
         (
@@ -222,7 +222,17 @@ async def test_who_may_not_create_a_record_does_not_delete_one_here_or_above(sho
             'device = "a"\nrole = "gestao"\naddress = "gestao.example"',
             "address = 'gestao.example' is not of the form wss://host:port",
         ),
-        ('device = "a', "mend the file"),
+        ('device = "a"\nrole = "gestao"\ncheck_seconds = "a"', "check_seconds = 'a'; write a number"),
+        ('device = "a"\nrole = "gestao"\nlive = "yes"', "live = 'yes'; write true or false"),
+        ('device = 7\nrole = "gestao"', "device = 7; write a text between quotes"),
+        ('device = "a"\nrole = "gestao"\n\ndevice = "b"\n', "line 4: device is there twice; remove one"),
+        (
+            'device = "a"\nrole = gestao',
+            "line 2: role = gestao is not of the form KEY = VALUE; mend the file",
+        ),
+        ('device = "a', 'line 1: device = "a is not of the form KEY = VALUE; mend the file'),
+        ('device = "a"\n\nrole = """gestao\n\n', 'line 3: role = """gestao is not of the form KEY = VALUE'),
+        ("[device", "line 1: [device is not of the form KEY = VALUE; mend the file"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_with_the_file_and_the_key(
@@ -234,6 +244,12 @@ def test_a_configuration_that_cannot_be_is_refused_with_the_file_and_the_key(
         load_config(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
     assert problem in str(caught.value)
+
+
+def test_a_configuration_in_another_encoding_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_bytes('device = "ação"'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+        load_config(tmp_path)
 
 
 def test_a_folder_without_a_configuration_says_how_to_make_one(tmp_path: Path) -> None:
