@@ -328,6 +328,7 @@ CAUSES = {
     "paused": N_("paused"),
     "paused_above": N_("paused by the node above"),
     "failed": N_("the link failed: a person must act"),
+    "incompatible": N_("the two nodes have versions of it that do not fit; install the same on both"),
     "transaction": N_("waits for the other parts of its transaction"),
     "parked": N_("Rejected: its content is not allowed"),
     "quarantine": N_("In quarantine: what is stored of it cannot be read"),

@@ -40,6 +40,7 @@ class Cause(StrEnum):
     PAUSED = "paused"
     PAUSED_ABOVE = "paused_above"
     FAILED = "failed"
+    INCOMPATIBLE = "incompatible"
     TRANSACTION = "transaction"
     PARKED = "parked"
     QUARANTINE = "quarantine"
@@ -62,6 +63,7 @@ _TURNS = {
     Cause.PAUSED: Turn.PERSON,
     Cause.PAUSED_ABOVE: Turn.UPSTREAM,
     Cause.FAILED: Turn.PERSON,
+    Cause.INCOMPATIBLE: Turn.PERSON,
     Cause.TRANSACTION: Turn.UPSTREAM,
     Cause.PARKED: Turn.PERSON,
     Cause.QUARANTINE: Turn.PERSON,
@@ -281,6 +283,8 @@ class Agenda:
             return _why(Cause.PAUSED_ABOVE)
         if not uplink.connected:
             return _why(Cause.LINK_DOWN)
+        if uplink.link is not None and category in uplink.link.incompatible:
+            return _why(Cause.INCOMPATIBLE)
         before = [name for name in self._referred(category) if name in self._unfinished(direction, pending)]
         if before:
             comes = any(name in uplink.memory.to_receive for name in before)

@@ -103,6 +103,8 @@ async def test_an_incompatible_category_stops_alone_and_both_ends_say_so(
     assert told(loja) == [f"incompatible: items: does not synchronize with gestao: {why}"]
     assert told(gestao) == [f"incompatible: items: does not synchronize with loja1: {why}"]
     said = [record.getMessage() for record in caplog.records]
+    waits = loja.agenda.why("items", "upload", {"items"})
+    assert (waits.cause, waits.turn) == ("incompatible", "person")
     reason = "(its keys, partition or required fields differ)"
     assert sorted(said) == [
         f"items: {name} has an incompatible version {reason} and it does not synchronize; {ADVICE}"

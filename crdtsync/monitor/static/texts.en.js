@@ -117,6 +117,7 @@ export default {
   "cause.paused": "paused",
   "cause.paused_above": "paused by the node above",
   "cause.failed": "the link failed: a person must act",
+  "cause.incompatible": "the two nodes have versions of it that do not fit; install the same on both",
   "cause.transaction": "waits for the other parts of its transaction",
   "cause.parked": "Rejected: its content is not allowed",
   "cause.quarantine": "In quarantine: what is stored of it cannot be read",

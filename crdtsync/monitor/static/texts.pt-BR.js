@@ -117,6 +117,7 @@ export default {
   "cause.paused": "pausado",
   "cause.paused_above": "pausado pela estação de cima",
   "cause.failed": "a ligação falhou: uma pessoa precisa agir",
+  "cause.incompatible": "as duas estações têm versões dela que não combinam; instale a mesma nas duas",
   "cause.transaction": "aguarda as outras partes da transação",
   "cause.parked": "Rejeitado: o conteúdo não é permitido",
   "cause.quarantine": "Em quarentena: o que está gravado não pode ser lido",
