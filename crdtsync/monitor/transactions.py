@@ -97,13 +97,8 @@ async def _apply(tx: Transaction, schema: Schema, operation: Operation) -> Entit
 
 
 async def _create(tx: Transaction, entity: type[Entity], operation: Operation) -> Entity:
-    values = _values(entity, operation)
-    sets = {name: values.pop(name) for name in list(values) if isinstance(entity.__shape__.fields[name], Set)}
     keys = read_key(entity.__shape__, operation["key"])
-    record = tx.create(entity, in_store=operation.get("store"), **keys, **values)
-    for name, elements in sets.items():
-        _set(record, name, elements)
-    return record
+    return tx.create(entity, in_store=operation.get("store"), **keys, **_values(entity, operation))
 
 
 async def _edit(tx: Transaction, entity: type[Entity], operation: Operation) -> Entity:

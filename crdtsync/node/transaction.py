@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from crdtsync.errors import FieldError, NotAllowed, RecordAmbiguous, RecordExists, RecordMissing
 from crdtsync.said import say
 from crdtsync.schema import Entity, Kind
+from crdtsync.schema.composites import to_json
 from crdtsync.schema.entity import hint
+from crdtsync.schema.fields import ELEMENT_MARK
 from crdtsync.state import cells
 from crdtsync.state.document import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection
 
     from crdtsync.node.ledger import Ledger
     from crdtsync.schema import Shape
+    from crdtsync.schema.fields import Field
     from crdtsync.storage.base import View
 
 E = TypeVar("E", bound=Entity)
@@ -78,8 +82,10 @@ class Transaction:
     def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
         """Return a new record with these field values; ``in_store`` names the store when this node has none.
 
+        A set takes its elements. A counter takes no value: it begins at zero and is moved. None is as if not given.
+
         Raises:
-            FieldError: an unknown field, or a value that its field does not accept.
+            FieldError: an unknown field, or a value that its field does not accept; a counter accepts none.
             NotAllowed: this node's role may not write the category.
             RecordExists: (on leaving the transaction) the key is taken.
         """
@@ -91,27 +97,39 @@ class Transaction:
             name = next(name for name in values if name not in shape.names)
             said = say("there is no such field{hint}", hint=hint(name, shape.names))
             raise FieldError(shape.category, name, said)
+        writable = shape.writable(role)
+        for name in values:
+            if name not in writable and name in shape.fields:
+                raise NotAllowed(shape.category, name, role)
         key = shape.key_text(values)
         wires = dict(shape.written)
+        sets: dict[str, list[str]] = {}
         for name, value in values.items():
-            if value is not None and name in wires:
+            if value is None:
+                continue
+            if name in wires:
                 wires[name] = shape.fields[name].to_wire(value)
+            elif name in shape.fields:
+                sets[name] = _elements(shape.fields[name], value)
         for name in shape.required:
             if wires[name] is None:
                 raise FieldError(shape.category, name, say("is required"))
         parts = shape.partition.parts(shape.category, wires, self._ledger.identity, in_store)
         doc = "/".join((shape.category, *parts))
         columns = self._key_columns(entity, key)
-        row = (doc, key, *columns, *(shape.defaults | wires).values(), 0, None)
+        shown = {name: to_json(elements) for name, elements in sets.items()}
+        row = (doc, key, *columns, *(shape.defaults | wires | shown).values(), 0, None)
         record = self._enlist(entity._load(row), dict)
         recorder = self._records[doc, key][1]
-        writable = shape.writable(role)
-        # A field that this role may not write keeps its default; naming it is refused by the recorder.
-        for name in wires.keys() & values.keys() - writable:
-            recorder.write(name, wires[name])
-        recorder.ops += [Op("write", name, wire) for name, wire in wires.items() if name in writable]
         if not wires:
             recorder.write("~", 0)
+        # A field that this role may not write keeps its default.
+        recorder.ops += [Op("write", name, wire) for name, wire in wires.items() if name in writable]
+        recorder.ops += [
+            Op("write", f"{name}{ELEMENT_MARK}{element}", 1)
+            for name, elements in sets.items()
+            for element in elements
+        ]
         self._created.add((doc, key))
         return record
 
@@ -300,6 +318,19 @@ class Transaction:
                 ops.setdefault(doc, {})[key] = recorder.ops
         if ops:
             await self._ledger.write(ops, self._actor, self._created, self._released, self._kept)
+
+
+def _elements(field: Field[Any], value: Any) -> list[str]:
+    """Return the wire values of a new record's set, in their order. Raises FieldError; of a counter always."""
+    if field.kind is Kind.COUNTER:
+        raise FieldError(
+            field.category,
+            field.name,
+            say("is a counter: create the record without it, then use add() or count()"),
+        )
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise FieldError(field.category, field.name, say("is a set; write a list, [] for none"))
+    return sorted({str(field.to_wire(element)) for element in value})
 
 
 def documents_meant(
