@@ -24,6 +24,7 @@
     │   ├── FieldError                  a value
     │   │   └── UnknownField            a name that is no field of the entity or struct
     │   ├── ReadOnly                    a write to a record that was only read
+    │   ├── TransactionMisused          a transaction that is over, or begun twice
     │   ├── CheckFailed                 a record breaks a rule of its entity
     │   ├── NotAllowed                  a node of this role may not write this category or field
     │   ├── AdapterError                an adapter cannot be loaded
@@ -364,7 +365,7 @@ class UnknownField(FieldError, AttributeError):
 
 
 class ReadOnly(SchemaError):
-    """A write to a record that was only read; open a transaction and edit it there."""
+    """A write to a record that was only read, or whose transaction is over; open one and edit it there."""
 
     def __init__(self, category: str, key: str) -> None:
         super().__init__(
@@ -376,6 +377,10 @@ class ReadOnly(SchemaError):
         )
         self.category = category
         self.key = key
+
+
+class TransactionMisused(SchemaError):
+    """A transaction that is over, or begun twice; the message says which. What it wrote before stays as it was."""
 
 
 class CheckFailed(SchemaError):

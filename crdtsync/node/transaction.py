@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from crdtsync.errors import FieldError, NotAllowed, RecordAmbiguous, RecordExists, RecordMissing
+from crdtsync.errors import (
+    FieldError,
+    NotAllowed,
+    RecordAmbiguous,
+    RecordExists,
+    RecordMissing,
+    TransactionMisused,
+)
 from crdtsync.said import say
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.composites import to_json
@@ -58,7 +65,11 @@ class _Recorder:
 
 
 class Transaction:
-    """Use as ``async with node.transaction() as tx``: leaving the block writes everything, an exception nothing."""
+    """Use as ``async with node.transaction() as tx``: leaving the block writes everything, an exception nothing.
+
+    It is over when its block is left, or with ``commit``, whether that wrote or refused: to try again, begin another. From
+    then on its records refuse writes as any that were only read, and it raises TransactionMisused whatever is asked of it.
+    """
 
     def __init__(self, ledger: Ledger, actor: str = "") -> None:
         self._ledger = ledger
@@ -67,17 +78,36 @@ class Transaction:
         self._created: set[tuple[str, str]] = set()
         self._released: list[tuple[str, int, int]] = []
         self._kept: dict[str, bytes] = {}
+        self._entered = False
+        self._committing = False
+        self._over = False
 
     async def __aenter__(self) -> Self:
+        self._check_not_over()
+        if self._entered or self._committing:
+            raise TransactionMisused(say("this transaction has begun already; begin another"))
+        self._entered = True
         self._ledger.begin_turn(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._over:
                 await self.commit()
         finally:
+            self._end()
             self._ledger.end_turn(self)
+
+    def _check_not_over(self) -> None:
+        if self._over:
+            raise TransactionMisused(say("this transaction is over; begin another"))
+
+    def _end(self) -> None:
+        """Take no more: what came after would be lost, or written twice."""
+        if not self._over:
+            self._over = True
+            for record, _ in self._records.values():
+                record._bind(None)
 
     def create(self, entity: type[E], *, in_store: str | None = None, **values: Any) -> E:
         """Return a new record with these field values; ``in_store`` names the store when this node has none.
@@ -89,6 +119,7 @@ class Transaction:
             NotAllowed: this node's role may not write the category.
             RecordExists: (on leaving the transaction) the key is taken.
         """
+        self._check_not_over()
         shape = entity.__shape__
         role = self._ledger.identity.role
         if not shape.may_write(role):
@@ -174,6 +205,7 @@ class Transaction:
         Raises:
             RecordAmbiguous: several documents have a key and neither ``in_store`` nor ``doc`` tells which.
         """
+        self._check_not_over()
         shape = entity.__shape__
         found: dict[str, E] = {}
         wanted = dict.fromkeys(keys)
@@ -234,6 +266,7 @@ class Transaction:
 
         References inside rows are part of a fact, which nobody edits, and are not looked at.
         """
+        self._check_not_over()
         category, key, schema = record.__category__, record.key, self._ledger.schema
         pointing = {
             name: [field for field in shape.fields.values() if field.ref == category]
@@ -277,10 +310,12 @@ class Transaction:
 
     def release(self, doc: str, replica: int, seq: int) -> None:
         """Let a mass removal count, before what this transaction writes: somebody decided about it."""
+        self._check_not_over()
         self._released.append((doc, replica, seq))
 
     def keep(self, name: str, value: bytes) -> None:
         """Keep a small value of this node's own with what this transaction writes: both are there, or neither."""
+        self._check_not_over()
         self._kept[name] = value
 
     def _hooked(self) -> list[tuple[tuple[str, str], Entity]]:
@@ -292,11 +327,24 @@ class Transaction:
         ]
 
     async def commit(self) -> None:
-        """Check everything and write it durably, or raise and write nothing.
+        """Check everything and write it durably, or raise and write nothing; the transaction is over either way.
+
+        Leaving a block does it. A block that has done it itself writes nothing more when it is left.
 
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
+            TransactionMisused: it is over, or being written.
         """
+        self._check_not_over()
+        if self._committing:
+            raise TransactionMisused(say("this transaction is being written already; commit it once"))
+        self._committing = True
+        try:
+            await self._complete_and_write()
+        finally:
+            self._end()
+
+    async def _complete_and_write(self) -> None:
         if not self._hooked():
             await self._write()
             return
@@ -316,6 +364,7 @@ class Transaction:
                 if not record.deleted:
                     type(record).check_record(record)
                 ops.setdefault(doc, {})[key] = recorder.ops
+        self._end()
         if ops:
             await self._ledger.write(ops, self._actor, self._created, self._released, self._kept)
 

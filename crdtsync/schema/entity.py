@@ -1,7 +1,7 @@
 """Entities: a category as a class body, and a record of it as an instance.
 
 A record that was read is a snapshot and refuses writes. Inside a transaction a record is bound to a recorder, and what
-is assigned to it becomes part of the transaction. Instances are made by the framework only; nothing here reads or
+is assigned to it becomes part of the transaction; when that is over the record is a snapshot again. Instances are made by the framework only; nothing here reads or
 writes a store.
 """
 
@@ -127,7 +127,8 @@ class Entity:
         seen["_row"] = list(row)
         return record
 
-    def _bind(self, recorder: Recorder) -> Self:
+    def _bind(self, recorder: Recorder | None) -> Self:
+        """Let a transaction take the writes; None lets the record be one that was only read."""
         vars(self)["_recorder"] = recorder
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync import Counter, Entity, Key, Register, Role, Schema, Set
-from crdtsync.errors import FieldError, NotAllowed
+from crdtsync.errors import FieldError, NotAllowed, ReadOnly, RecordExists, TransactionMisused
 from crdtsync.node import Node, NodeConfig
 from crdtsync.storage.memory import MemoryStorage
 from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from crdtsync.node.transaction import Transaction
 
 ALL = set(Role)
 
@@ -100,3 +103,142 @@ async def test_the_elements_of_a_set_that_this_role_may_not_write_are_refused() 
             tx.create(Patient, id="q", name="Bia", allergies=["pó"])
         assert await clinic.get(Patient, "p") is None
         assert list((await patient(clinic, "q")).allergies) == ["pó"]
+
+
+# -- when it is over -----------------------------------------------------------------------------------------------
+
+OVER = "this transaction is over; begin another"
+
+
+async def add_patient(clinic: Node) -> None:
+    async with clinic.transaction() as tx:
+        tx.create(Patient, id="p", name="Ana")
+
+
+async def refuses_all(tx: Transaction, record: Patient) -> None:
+    """A transaction that is over, and one of its records."""
+    uses: list[Callable[[], object]] = [
+        lambda: tx.create(Patient, id="late", name="Late"),
+        lambda: tx.release("patients", 1, 1),
+        lambda: tx.keep("name", b"value"),
+    ]
+    waits: list[Callable[[], Coroutine[Any, Any, object]]] = [
+        tx.__aenter__,
+        tx.commit,
+        lambda: tx.find(Patient, "p"),
+        lambda: tx.get(Patient, "p"),
+        lambda: tx.find_many(Patient, ["p"]),
+        lambda: tx.edit(Patient, "patients", "p"),
+        lambda: tx.referrers(record),
+        lambda: tx.repoint(record, None),
+    ]
+    writes: list[Callable[[], object]] = [
+        lambda: setattr(record, "name", "late"),
+        lambda: record.visits.add(1),
+        lambda: record.visits.subtract(1),
+        lambda: record.visits.count(1),
+        lambda: record.allergies.add("late"),
+        lambda: record.allergies.discard("late"),
+        record.delete,
+        record.restore,
+    ]
+    for use in uses:
+        with pytest.raises(TransactionMisused, match=OVER):
+            use()
+    for wait in waits:
+        with pytest.raises(TransactionMisused, match=OVER):
+            await wait()
+    for write in writes:
+        with pytest.raises(
+            ReadOnly, match="patients/p: this record was only read; edit it inside a transaction"
+        ):
+            write()
+
+
+async def test_nothing_is_taken_after_the_block() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        async with clinic.transaction() as tx:
+            record = await tx.get(Patient, "p")
+            record.visits.add(1)
+        await refuses_all(tx, record)
+        assert record.name == "Ana"
+        assert (await patient(clinic)).visits == record.visits == 1
+
+
+async def test_a_block_that_has_committed_writes_nothing_more_when_it_is_left() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        async with clinic.transaction() as tx:
+            record = await tx.get(Patient, "p")
+            record.visits.add(1)
+            await tx.commit()
+            await refuses_all(tx, record)
+        assert (await patient(clinic)).visits == 1
+        assert await clinic.count(Patient) == 1
+
+
+async def test_a_transaction_that_was_committed_without_a_block_is_over() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        tx = clinic.transaction()
+        record = await tx.get(Patient, "p")
+        record.visits.add(1)
+        await tx.commit()
+        await refuses_all(tx, record)
+        assert (await patient(clinic)).visits == 1
+
+
+async def test_an_aborted_block_takes_nothing_more() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        tx = clinic.transaction()
+        record = await tx.get(Patient, "p")
+
+        async def abort() -> None:
+            async with tx:
+                record.visits.add(1)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await abort()
+        await refuses_all(tx, record)
+        assert (await patient(clinic)).visits == 0
+
+
+async def test_a_transaction_that_was_refused_is_over() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        with pytest.raises(RecordExists):
+            async with clinic.transaction() as tx:
+                record = tx.create(Patient, id="p", name="Bia")
+        await refuses_all(tx, record)
+        assert (await patient(clinic)).name == "Ana"
+
+
+async def test_a_transaction_that_is_entered_twice_writes_once() -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        async with clinic.transaction() as tx:
+            (await tx.get(Patient, "p")).visits.add(1)
+            with pytest.raises(TransactionMisused, match="has begun already"):
+                async with tx:
+                    pass
+            assert (await patient(clinic)).visits == 0
+        assert (await patient(clinic)).visits == 1
+
+
+async def test_nothing_is_taken_while_it_is_written() -> None:
+    """What is assigned while the disk works would be in the store or not, nobody knows."""
+    async with node() as clinic:
+        await add_patient(clinic)
+        tx = clinic.transaction()
+        record = await tx.get(Patient, "p")
+        record.visits.add(1)
+        ends = asyncio.gather(tx.commit(), tx.commit(), return_exceptions=True)
+        await asyncio.sleep(0)
+        with pytest.raises(ReadOnly):
+            record.name = "late"
+        assert [type(end) for end in await ends] == [type(None), TransactionMisused]
+        assert (await patient(clinic)).visits == 1
+        assert (await patient(clinic)).name == "Ana"
