@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from crdtsync.storage.base import View
 
 E = TypeVar("E", bound=Entity)
+
+_completed: ContextVar[Transaction | None] = ContextVar("completed", default=None)
+"""The transaction whose entities complete it in this task, or in one that waits for this."""
 
 
 class _Recorder:
@@ -333,7 +337,7 @@ class Transaction:
 
         Raises:
             CheckFailed, RecordExists, TransactionTooLarge, StorageError: nothing was written.
-            TransactionMisused: it is over, or being written.
+            TransactionMisused: it is over, or being written; or it would wait for the one that it is begun in, for ever.
         """
         self._check_not_over()
         if self._committing:
@@ -348,14 +352,29 @@ class Transaction:
         if not self._hooked():
             await self._write()
             return
+        outer = _completed.get()
+        if outer is not None and outer._ledger is self._ledger and not outer._over:
+            raise TransactionMisused(
+                say(
+                    "before_write has begun another transaction of records that complete what is written: the two would "
+                    "wait for each other for ever; write with the transaction that before_write is given"
+                )
+            )
         # One at a time: what an entity adds it reads from the store first, and another would write in between.
         async with self._ledger.completing:
+            await self._complete()
+            await self._write()
+
+    async def _complete(self) -> None:
+        within = _completed.set(self)
+        try:
             done: set[tuple[str, str]] = set()
             while fresh := [(at, record) for at, record in self._hooked() if at not in done]:
                 for at, record in fresh:
                     done.add(at)
                     await record.before_write(self)
-            await self._write()
+        finally:
+            _completed.reset(within)
 
     async def _write(self) -> None:
         ops: dict[str, dict[str, list[Op]]] = {}

@@ -195,7 +195,8 @@ class Entity:
         """Complete what a local transaction writes to this record; an entity may override it. Runs before the checks.
 
         It is called once for each record that was created, edited or deleted, and for those that it writes itself. The
-        transactions of such entities are written one after the other, so that what it reads is what there is.
+        transactions of such entities are written one after the other, so that what it reads is what there is. It writes
+        with `tx` alone: what it would commit itself would wait for this one, and is refused.
         """
 
     def delete(self) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from crdtsync import Entity, Key, Once, Ref, Register, Role, Schema, check
-from crdtsync.errors import CheckFailed, FieldError
+from crdtsync.errors import CheckFailed, FieldError, TransactionMisused
 from crdtsync.node import Node, NodeConfig
+from crdtsync.node.transaction import Transaction
 from crdtsync.storage.memory import MemoryStorage
 from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from crdtsync import Writes
 
@@ -54,7 +55,7 @@ class Member(Entity, category="members", writers=ALL):
 
 @asynccontextmanager
 async def node() -> AsyncIterator[Node]:
-    schema = Schema([Total, Member])
+    schema = Schema([Total, Member, Order])
     config = NodeConfig(Path(), "gestao", Role.GESTAO, account="main")
     async with Node(config, schema=schema, storage=MemoryStorage(table_specs(schema))) as opened:
         yield opened
@@ -89,6 +90,91 @@ async def test_a_check_on_what_was_completed_refuses_the_whole_transaction() -> 
         with pytest.raises(CheckFailed, match="at most 50"):
             await shop.load(Member, [{"id": "late", "club": "xadrez"}])
         assert await shop.get(Member, "late") is None
+
+
+class Order(Entity, category="orders", writers=ALL):
+    """What it does besides is for each test to say."""
+
+    id = Key()
+    meddles: ClassVar[Callable[[Writes], Awaitable[None]] | None] = None
+
+    async def before_write(self, tx: Writes) -> None:
+        """Do it, once."""
+        meddles, Order.meddles = Order.meddles, None
+        if meddles is not None:
+            await meddles(tx)
+
+
+async def test_a_transaction_within_the_completion_of_another_is_refused_and_does_not_wait_for_ever() -> None:
+    async with node() as shop:
+
+        async def order(name: str) -> None:
+            async with shop.transaction() as inner:
+                inner.create(Order, id=name)
+
+        async def itself(tx: Writes) -> None:
+            assert isinstance(tx, Transaction)
+            await tx.commit()
+
+        async def begun_again(tx: Writes) -> None:
+            assert isinstance(tx, Transaction)
+            async with tx:
+                pass
+
+        ways: list[tuple[Callable[[Writes], Awaitable[None]], str]] = [
+            (lambda _: order("inner"), "write with the transaction that before_write is given"),
+            (
+                lambda _: asyncio.create_task(order("inner")),
+                "write with the transaction that before_write is given",
+            ),
+            (itself, "this transaction is being written already"),
+            (begun_again, "this transaction has begun already"),
+        ]
+        for meddles, says in ways:
+            Order.meddles = meddles
+            with pytest.raises(TransactionMisused, match=says):
+                async with asyncio.timeout(10):
+                    await order("outer")
+            assert await shop.find(Order) == []
+        # What was refused holds up nobody.
+        await order("outer")
+        assert [one.key for one in await shop.find(Order)] == ["outer"]
+
+
+async def test_what_a_completion_begins_and_does_not_wait_for_is_written_after_it() -> None:
+    async with node() as shop:
+        later: list[asyncio.Task[None]] = []
+        written = asyncio.Event()
+
+        async def order(name: str) -> None:
+            async with shop.transaction() as tx:
+                tx.create(Order, id=name)
+
+        async def when_written() -> None:
+            await written.wait()
+            await order("second")
+
+        async def begin(_: Writes) -> None:
+            later.append(asyncio.create_task(when_written()))
+
+        Order.meddles = begin
+        await order("first")
+        written.set()
+        await asyncio.wait_for(later[0], 10)
+        assert [one.key for one in await shop.find(Order)] == ["first", "second"]
+
+
+async def test_a_transaction_that_completes_nothing_may_be_written_within_the_completion_of_another() -> None:
+    async with node() as shop:
+
+        async def count(_: Writes) -> None:
+            async with shop.transaction() as inner:
+                inner.create(Total, club="xadrez")
+
+        Order.meddles = count
+        async with asyncio.timeout(10), shop.transaction() as tx:
+            tx.create(Order, id="o")
+        assert await shop.get(Total, "xadrez") is not None
 
 
 async def test_references_that_can_be_edited_are_moved_and_facts_stay() -> None:
