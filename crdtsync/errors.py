@@ -435,14 +435,24 @@ class UnknownCategory(SchemaError):
 
 
 class RecordExists(SchemaError):
-    """A new record whose key is taken."""
+    """A new record whose key is taken; ``deleted`` tells that its record is not shown, and can be restored."""
 
-    def __init__(self, doc: str, key: str) -> None:
+    def __init__(self, doc: str, key: str, *, deleted: bool = False) -> None:
         super().__init__(
             say(
+                "{doc}/{key}: a record with this key was deleted; bring it back instead of creating it, in a transaction: "
+                "find it and call restore() (in the API: do restore)",
+                doc=doc,
+                key=key,
+            )
+            if deleted
+            else say(
                 "{doc}/{key}: a record with this key exists; edit it instead of creating it", doc=doc, key=key
             )
         )
+        self.doc = doc
+        self.key = key
+        self.deleted = deleted
 
 
 class RecordAmbiguous(SchemaError):
@@ -465,7 +475,7 @@ class RecordAmbiguous(SchemaError):
 
 
 class RecordMissing(SchemaError):
-    """An edit of a record that is not there."""
+    """An edit of a record that is not there, or that was deleted."""
 
     def __init__(self, doc: str, key: str) -> None:
         super().__init__(say("{doc}/{key}: there is no such record", doc=doc, key=key))

@@ -107,6 +107,7 @@ def _operations(name: str, shape: Shape) -> dict[str, type[BaseModel]]:
         "create": operation("create", ("values", written, written())),
         "edit": operation("edit", ("values", written, ...)),
         "delete": operation("delete"),
+        "restore": operation("restore"),
     }
     counters = [field for field in shape.fields.values() if isinstance(field, Counter)]
     if counters:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from starlette.responses import JSONResponse, Response
 
 from crdtsync import limits
-from crdtsync.errors import FieldError
+from crdtsync.errors import FieldError, RecordMissing
 from crdtsync.monitor.answers import Answers
 from crdtsync.monitor.here import AnswersHere, NodeHere
 from crdtsync.monitor.models import models_of, operation_of, python_of
@@ -117,6 +117,15 @@ async def _delete(tx: Transaction, entity: type[Entity], operation: Operation) -
     return record
 
 
+async def _restore(tx: Transaction, entity: type[Entity], operation: Operation) -> Entity:
+    record = await tx.find(entity, operation["key"], in_store=operation.get("store"))
+    if record is None:
+        raise RecordMissing(entity.__category__, operation["key"])
+    if record.deleted:
+        record.restore()
+    return record
+
+
 async def _move(tx: Transaction, entity: type[Entity], operation: Operation) -> Entity:
     record = await _get(tx, entity, operation)
     for name, amount in _values(entity, operation).items():
@@ -137,6 +146,7 @@ _DOES: dict[str, Callable[[Transaction, type[Entity], Operation], Awaitable[Enti
     "create": _create,
     "edit": _edit,
     "delete": _delete,
+    "restore": _restore,
     "move": _move,
     "count": _count,
 }

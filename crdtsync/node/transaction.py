@@ -184,7 +184,7 @@ class Transaction:
         known = self._records.get((record.doc, record.key))
         if known is not None:
             if (record.doc, record.key) in self._created:
-                raise RecordExists(record.doc, record.key)
+                raise RecordExists(record.doc, record.key, deleted=known[0].deleted)
             return known[0]  # type: ignore[return-value]
         recorder = _Recorder(allowed, cells_now)
         self._records[record.doc, record.key] = (record, recorder)
@@ -194,7 +194,10 @@ class Transaction:
     async def find(
         self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
     ) -> E | None:
-        """Return a record for editing, or None when there is none; ``in_store`` or ``doc`` tells equal keys apart.
+        """Return a record for editing, or None when there never was one; ``in_store`` or ``doc`` tells equal keys apart.
+
+        A deleted one is returned too, where no other document has a record with the key that is not: ``record.deleted``
+        tells, and ``record.restore()`` brings it back. ``get`` refuses it.
 
         Raises:
             RecordAmbiguous: several documents have the key and neither tells which.
@@ -205,6 +208,8 @@ class Transaction:
         self, entity: type[E], keys: Iterable[str], *, in_store: str | None = None, doc: str | None = None
     ) -> dict[str, E]:
         """Return the records that exist among ``keys`` for editing, by key: one look at the store for all of them.
+
+        Deleted ones are among them, as with ``find``.
 
         Raises:
             RecordAmbiguous: several documents have a key and neither ``in_store`` nor ``doc`` tells which.
@@ -253,13 +258,13 @@ class Transaction:
         return partial(fold.cells, row[1])
 
     async def edit(self, entity: type[E], doc: str, key: str) -> E | None:
-        """Return the record of one document for editing, or None when there is none."""
+        """Return the record of one document for editing, a deleted one too, or None when there never was one."""
         return await self.find(entity, key, doc=doc)
 
     async def get(
         self, entity: type[E], key: str, *, in_store: str | None = None, doc: str | None = None
     ) -> E:
-        """Return a record for editing. Raises RecordMissing, RecordAmbiguous."""
+        """Return a record for editing. Raises RecordMissing, also of one that was deleted, RecordAmbiguous."""
         record = await self.find(entity, key, in_store=in_store, doc=doc)
         if record is None or record.deleted:
             raise RecordMissing(entity.__category__, key)
@@ -385,7 +390,16 @@ class Transaction:
                 ops.setdefault(doc, {})[key] = recorder.ops
         self._end()
         if ops:
-            await self._ledger.write(ops, self._actor, self._created, self._released, self._kept)
+            try:
+                await self._ledger.write(ops, self._actor, self._created, self._released, self._kept)
+            except RecordExists as error:
+                raise await self._why_taken(error) from error
+
+    async def _why_taken(self, error: RecordExists) -> RecordExists:
+        """Say of a key that is taken whether its record was deleted: nobody who looks for it sees one."""
+        category = error.doc.partition("/")[0]
+        row = await self._ledger.storage.read(lambda view: view.get(category, error.doc, error.key))
+        return RecordExists(error.doc, error.key, deleted=row is not None and bool(row[-2]))
 
 
 def _elements(field: Field[Any], value: Any) -> list[str]:

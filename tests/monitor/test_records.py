@@ -213,6 +213,26 @@ async def test_records_are_edited_emptied_and_deleted(house: House) -> None:
     }
 
 
+async def test_a_deleted_record_says_so_and_comes_back(house: House) -> None:
+    await products(house, "p1", "p2", shelf=3, tags=["a"])
+    await house.write({"do": "delete", "category": "products", "key": "p1"})
+    again = await house.write(create("products", "p1", name="again"))
+    assert problem(again, 409) == "record_exists"
+    assert "was deleted" in again.json()["detail"]
+    assert "do restore" in again.json()["detail"]
+    restore = {"do": "restore", "category": "products", "key": "p1"}
+    assert problem(await house.write({**restore, "key": "no"}), 404) == "record_missing"
+    assert problem(await house.write({**restore, "values": {}}), 422) == "invalid"
+    answer = await house.write(restore, {**restore, "do": "edit", "values": {"name": "back"}})
+    assert answer.status_code == 200, answer.text
+    values = (await read(house, "/api/records/products/p1"))["values"]
+    assert (values["name"], values["shelf"], values["tags"]) == ("back", 3, ["a"])
+    # One that is not deleted is not touched.
+    held = house.node.ledger.vectors(["products"])
+    assert (await house.write({**restore, "key": "p2"})).status_code == 200
+    assert house.node.ledger.vectors(["products"]) == held
+
+
 async def test_all_or_none(house: House) -> None:
     await products(house, "p1")
     await house.write(create("stock", "p1"))

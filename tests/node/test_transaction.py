@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crdtsync import Counter, Entity, Key, Register, Role, Schema, Set
-from crdtsync.errors import FieldError, NotAllowed, ReadOnly, RecordExists, TransactionMisused
+from crdtsync.errors import FieldError, NotAllowed, ReadOnly, RecordExists, RecordMissing, TransactionMisused
 from crdtsync.node import Node, NodeConfig
 from crdtsync.storage.memory import MemoryStorage
 from crdtsync.storage.tables import table_specs
@@ -49,6 +49,11 @@ async def patient(clinic: Node, key: str = "p") -> Patient:
     found = await clinic.get(Patient, key)
     assert found is not None
     return found
+
+
+async def add_patient(clinic: Node) -> None:
+    async with clinic.transaction() as tx:
+        tx.create(Patient, id="p", name="Ana")
 
 
 # -- what a new record takes ---------------------------------------------------------------------------------------
@@ -105,14 +110,51 @@ async def test_the_elements_of_a_set_that_this_role_may_not_write_are_refused() 
         assert list((await patient(clinic, "q")).allergies) == ["pó"]
 
 
+# -- keys of deleted records ---------------------------------------------------------------------------------------
+
+DELETED = r"patients/p: a record with this key was deleted; bring it back .* restore\(\)"
+
+
+async def delete_patient(clinic: Node) -> None:
+    await add_patient(clinic)
+    async with clinic.transaction() as tx:
+        (await tx.get(Patient, "p")).delete()
+
+
+async def test_the_key_of_a_deleted_record_says_that_it_was_deleted_and_how_it_comes_back() -> None:
+    async with node() as clinic:
+        await delete_patient(clinic)
+        async with clinic.transaction() as tx:
+            with pytest.raises(RecordMissing):
+                await tx.get(Patient, "p")
+            tx.create(Patient, id="q", name="Bia")
+        with pytest.raises(RecordExists, match=DELETED) as taken:
+            await clinic.load(Patient, [{"id": "p", "name": "Caio"}])
+        assert (taken.value.doc, taken.value.key, taken.value.deleted) == ("patients", "p", True)
+        with pytest.raises(RecordExists, match="patients/q: a record with this key exists; edit it") as taken:
+            await clinic.load(Patient, [{"id": "q", "name": "Caio"}])
+        assert not taken.value.deleted
+        async with clinic.transaction() as tx:
+            found = await tx.find(Patient, "p")
+            assert found is not None
+            assert found.deleted
+            found.restore()
+            assert (await tx.get(Patient, "p")).name == "Ana"
+        assert (await patient(clinic)).name == "Ana"
+
+
+async def test_a_key_that_was_created_and_deleted_in_one_transaction_is_not_created_again() -> None:
+    async with node() as clinic:
+        async with clinic.transaction() as tx:
+            tx.create(Patient, id="p", name="Ana").delete()
+            with pytest.raises(RecordExists, match=DELETED):
+                tx.create(Patient, id="p", name="Ana")
+        assert await clinic.get(Patient, "p") is None
+
+
 # -- when it is over -----------------------------------------------------------------------------------------------
 
 OVER = "this transaction is over; begin another"
-
-
-async def add_patient(clinic: Node) -> None:
-    async with clinic.transaction() as tx:
-        tx.create(Patient, id="p", name="Ana")
 
 
 async def refuses_all(tx: Transaction, record: Patient) -> None:
