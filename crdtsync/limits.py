@@ -314,9 +314,6 @@ CHANNEL_MESSAGES_MAX = 64
 MESSAGES_QUEUED_MAX = 8
 """Messages that a websocket holds for a reader before it stops reading: at most 4 MiB a connection."""
 
-LOAD_BATCHES = 16
-"""Batches of a bulk load that share one commit."""
-
 LIVE_SECONDS = 0.02
 """How long a live link that has just synchronized gathers changes before it does so again."""
 

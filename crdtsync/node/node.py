@@ -271,25 +271,23 @@ class Node:
     async def load(
         self, entity: type[Entity], records: Iterable[Mapping[str, Any]], actor: str = "import"
     ) -> int:
-        """Create many records in batches; return how many. Each batch is a transaction of its own.
+        """Create many records in batches of `limits.ROWS_PER_BATCH`; return how many. Each batch is a transaction of its own.
+
+        One is durable before the next begins: when a record is refused, whatever the reason, the whole batches before its
+        own are written, and nothing of its own and after it.
 
         Raises:
-            FieldError, CheckFailed, RecordExists: the batch with the bad record, and those after it, were not written.
+            FieldError, CheckFailed, RecordExists, TransactionTooLarge, StorageError: see above.
         """
         written = 0
-        jobs: list[Transaction] = []
         transaction = Transaction(self.ledger, actor)
-        for size, values in enumerate(records, 1):
+        for values in records:
             transaction.create(entity, **values)
-            if size % limits.ROWS_PER_BATCH == 0:
-                jobs.append(transaction)
+            written += 1
+            if written % limits.ROWS_PER_BATCH == 0:
+                await transaction.commit()
                 transaction = Transaction(self.ledger, actor)
-            if len(jobs) == limits.LOAD_BATCHES:
-                await asyncio.gather(*(job.commit() for job in jobs))
-                jobs.clear()
-            written = size
-        jobs.append(transaction)
-        await asyncio.gather(*(job.commit() for job in jobs))
+        await transaction.commit()
         return written
 
     async def changes(self, entity: type[E]) -> AsyncGenerator[E, None]:

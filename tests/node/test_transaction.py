@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crdtsync import Counter, Entity, Key, Register, Role, Schema, Set
-from crdtsync.errors import FieldError, NotAllowed, ReadOnly, RecordExists, RecordMissing, TransactionMisused
+from crdtsync import Counter, Entity, Key, Register, Role, Schema, Set, check, limits
+from crdtsync.errors import (
+    CheckFailed,
+    FieldError,
+    NotAllowed,
+    ReadOnly,
+    RecordExists,
+    RecordMissing,
+    TransactionMisused,
+)
 from crdtsync.node import Node, NodeConfig
 from crdtsync.storage.memory import MemoryStorage
 from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from crdtsync.node.transaction import Transaction
 
@@ -32,6 +40,11 @@ class Patient(Entity, category="patients", writers=ALL):
     allergies = Set(str)
     warnings = Set(str, writers={Role.GESTAO})
     visits = Counter()
+
+    @check
+    def has_a_name(self) -> bool:
+        """Nobody is no name."""
+        return self.name != "nobody"
 
 
 SCHEMA = Schema([Patient])
@@ -108,6 +121,47 @@ async def test_the_elements_of_a_set_that_this_role_may_not_write_are_refused() 
             tx.create(Patient, id="q", name="Bia", allergies=["pó"])
         assert await clinic.get(Patient, "p") is None
         assert list((await patient(clinic, "q")).allergies) == ["pó"]
+
+
+# -- many new records ---------------------------------------------------------------------------------------------
+
+
+def _rows(bad: int, number: int, /, **values: object) -> Iterator[dict[str, object]]:
+    """Patients, of which one has other values."""
+    for n in range(number):
+        yield {"id": f"p{n:03}", "name": f"Name {n}", **(values if n == bad else {})}
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"name": "x" * 21}, FieldError),
+        ({"id": "taken"}, RecordExists),
+        ({"id": "p001"}, RecordExists),
+        ({"name": "nobody"}, CheckFailed),
+    ],
+)
+@pytest.mark.parametrize("bad", [0, 31, 32, 150, 199])
+async def test_a_refused_record_ends_a_load_after_the_whole_batches_before_it(
+    bad: int, values: dict[str, object], error: type[Exception]
+) -> None:
+    async with node() as clinic:
+        await clinic.load(Patient, [{"id": "taken", "name": "Ana"}])
+        with pytest.raises(error):
+            await clinic.load(Patient, _rows(bad, 200, **values))
+        whole = bad // limits.ROWS_PER_BATCH * limits.ROWS_PER_BATCH
+        assert [one.key for one in await clinic.find(Patient)] == [
+            *(f"p{n:03}" for n in range(whole)),
+            "taken",
+        ]
+
+
+async def test_a_load_that_nothing_is_wrong_with_tells_how_many_it_wrote() -> None:
+    async with node() as clinic:
+        for number in (0, 1, 32, 33):
+            rows = ({"id": f"{number}-{n}", "name": "Ana"} for n in range(number))
+            assert await clinic.load(Patient, rows) == number
+        assert await clinic.count(Patient) == 66
 
 
 # -- keys of deleted records ---------------------------------------------------------------------------------------
