@@ -7,6 +7,7 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from crdtsync import limits
@@ -19,6 +20,7 @@ from crdtsync.node.beside import Beside
 from crdtsync.node.clock import Clock, SystemClock
 from crdtsync.node.config import CLOSED
 from crdtsync.node.credentials import Credentials
+from crdtsync.node.following import Following
 from crdtsync.node.history import LINK
 from crdtsync.node.incarnation import INCARNATION_NAME, NonceFile, NoncePlace
 from crdtsync.node.ledger import Ledger, stop_task
@@ -36,7 +38,7 @@ from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import table_specs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from crdtsync.node.config import NodeConfig
     from crdtsync.node.run import Moved, Run
@@ -107,6 +109,9 @@ class Node:
         self._prober: asyncio.Task[None] | None = None
         self._poked: asyncio.TimerHandle | None = None
         self._poked_at = 0.0
+        # One that its program has forgotten leaves by itself.
+        self._followings: WeakSet[Following[Any]] = WeakSet()
+        self._closed = False
 
     @property
     def upstream(self) -> Link | None:
@@ -169,7 +174,9 @@ class Node:
 
     async def close(self) -> None:
         """End links, finish what is queued, close the store: each of them, also when one before it fails."""
+        self._closed = True
         async with AsyncExitStack() as last_first:
+            last_first.callback(self._end_followings)
             last_first.push_async_callback(self.ledger.close)
             if self.server is not None:
                 last_first.push_async_callback(self.server.close)
@@ -290,22 +297,21 @@ class Node:
         await transaction.commit()
         return written
 
-    async def changes(self, entity: type[E]) -> AsyncGenerator[E, None]:
-        """Yield each record of a category as it changes, deleted ones included, until the iterator is closed."""
-        queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+    def changes(self, entity: type[E]) -> Following[E]:
+        """Return the records of a category as they change from now on, deleted ones included: ``async for`` gives them.
 
-        def collect(changes: list[Change]) -> None:
-            for change in changes:
-                if change.category == entity.__category__:
-                    for row in change.rows:
-                        queue.put_nowait(row)
+        It ends when the node is closed, after what was written until then, or with ``aclose``.
+        """
+        following = Following(entity)
+        if self._closed:
+            following.end()
+        else:
+            self._followings.add(following)
+        return following
 
-        self.ledger.on_change.append(collect)
-        try:
-            while True:
-                yield entity._load(await queue.get())
-        finally:
-            self.ledger.on_change.remove(collect)
+    def _end_followings(self) -> None:
+        for following in self._followings:
+            following.end()
 
     # -- links -------------------------------------------------------------------------------------------------
 
@@ -409,6 +415,8 @@ class Node:
 
     def _changed(self, changes: list[Change]) -> None:
         """A live link synchronizes at every change: one after a quiet moment at once, those that follow it together."""
+        for following in self._followings:
+            following.take(changes)
         live = self.config.live or any(link.peer_live for link in self.downstream)
         if live and self._poked is None and any(change.journal for change in changes):
             self._poked = asyncio.get_running_loop().call_at(self._poked_at + limits.LIVE_SECONDS, self._poke)
