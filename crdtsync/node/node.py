@@ -11,7 +11,7 @@ from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from crdtsync import limits
-from crdtsync.errors import ChannelClosed, CrdtsyncError, LinkBroken
+from crdtsync.errors import BadRequest, ChannelClosed, CrdtsyncError, LinkBroken
 from crdtsync.node import tracking
 from crdtsync.node.admission import Admission
 from crdtsync.node.agenda import Agenda
@@ -32,6 +32,7 @@ from crdtsync.node.transaction import Transaction, documents_meant, find_rows, o
 from crdtsync.node.uplink import Uplink
 from crdtsync.pendencies.dependents import Address, blockers
 from crdtsync.protocol.table import Side
+from crdtsync.said import say
 from crdtsync.schema import Entity, Schema, load_installed
 from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
@@ -51,7 +52,7 @@ log = logging.getLogger("crdtsync")
 
 
 class Node:
-    """Use as ``async with Node(config) as node``.
+    """Use as ``async with Node(config) as node``, once: a node that was closed stays so, the next run takes another.
 
     ``schema``, ``storage``, ``transport``, ``clock`` and ``dice`` default to the installed adapters, the SQLite file
     in the node's folder, websockets, the machine's clock and random source. ``nonce`` is where a copy of the store is
@@ -111,6 +112,7 @@ class Node:
         self._poked_at = 0.0
         # One that its program has forgotten leaves by itself.
         self._followings: WeakSet[Following[Any]] = WeakSet()
+        self._opened = False
         self._closed = False
 
     @property
@@ -156,7 +158,16 @@ class Node:
         await self.close()
 
     async def open(self) -> None:
-        """Open the store, accept nodes below, keep the link to the node above."""
+        """Open the store, accept nodes below, keep the link to the node above: once.
+
+        Raises:
+            BadRequest: it was opened before, or closed; one that could not be opened is closed.
+        """
+        if self._closed:
+            raise BadRequest(say("this node was closed; make another one of the same configuration"))
+        if self._opened:
+            raise BadRequest(say("this node was opened before; open a node once"))
+        self._opened = True
         try:
             await self.ledger.open()
             await self.admission.open()
@@ -166,6 +177,8 @@ class Node:
             if self.config.listens:
                 self.server = await self.transport.serve(self.config.host, self.config.port, self._serve)
         except BaseException:
+            self._closed = True
+            self._end_followings()
             await self.uplink.close()
             await self.ledger.close()
             raise
