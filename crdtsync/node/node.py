@@ -11,7 +11,15 @@ from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from crdtsync import limits
-from crdtsync.errors import BadRequest, ChannelClosed, CrdtsyncError, LinkBroken
+from crdtsync.errors import (
+    BadRequest,
+    ChannelClosed,
+    CrdtsyncError,
+    FieldError,
+    LinkBroken,
+    UnknownField,
+    hint,
+)
 from crdtsync.node import tracking
 from crdtsync.node.admission import Admission
 from crdtsync.node.agenda import Agenda
@@ -33,7 +41,7 @@ from crdtsync.node.uplink import Uplink
 from crdtsync.pendencies.dependents import Address, blockers
 from crdtsync.protocol.table import Side
 from crdtsync.said import say
-from crdtsync.schema import Entity, Schema, load_installed
+from crdtsync.schema import Entity, Kind, Schema, load_installed
 from crdtsync.storage.base import PendencyRow, Storage
 from crdtsync.storage.sqlite import SqliteStorage
 from crdtsync.storage.tables import table_specs
@@ -43,6 +51,9 @@ if TYPE_CHECKING:
 
     from crdtsync.node.config import NodeConfig
     from crdtsync.node.run import Moved, Run
+    from crdtsync.schema import Shape
+    from crdtsync.schema.fields import Field
+    from crdtsync.schema.values import Wire
     from crdtsync.state.document import Change
     from crdtsync.storage.base import PendencyRow, Storage, View
     from crdtsync.transport.base import Channel, Server, Transport
@@ -227,14 +238,31 @@ class Node:
     ) -> list[E]:
         """Return the visible records whose fields equal the given values, by document and key.
 
-        ``in_store`` or ``doc`` leaves out those of other stores or documents.
+        Keys, registers, facts and the balance of a counter may be asked for; a set may not. ``in_store`` or ``doc`` leaves
+        out those of other stores or documents.
+
+        Raises:
+            FieldError: an unknown field, one that cannot be asked for, or a value that it never has.
         """
         shape = entity.__shape__
-        where = {
-            shape.fields[name].column: shape.fields[name].to_wire(value) for name, value in equals.items()
-        }
+        only_key: str | None = None
+        asked: list[tuple[Field[Any], Wire]] = []
+        for name, value in equals.items():
+            field = _asked_field(shape, name)
+            if field.kind is Kind.KEY and len(shape.keys) == 1:
+                only_key = shape.key_text({name: value})
+            else:
+                asked.append((field, field.to_wire(value)))
+        where = {field.column: wire for field, wire in asked}
 
         def select(view: View) -> list[tuple[Any, ...]]:
+            if only_key is not None:
+                # It has no column of its own; each document has one record with it at most.
+                named = find_rows(view, shape, only_key, in_store, doc)
+                visible = (row for row in named if not row[-2])
+                return [row for row in visible if all(row[field.place] == wire for field, wire in asked)][
+                    :limit
+                ]
             if in_store is None:
                 return view.select(shape.category, doc=doc, where=where, limit=limit)
             rows: list[tuple[Any, ...]] = []
@@ -441,3 +469,17 @@ class Node:
         for link in self.downstream:
             if link.peer_live:
                 link.poke()
+
+
+def _asked_field(shape: Shape, name: str) -> Field[Any]:
+    """Return a field that records may be asked for by. Raises FieldError."""
+    fields = {field.name: field for field in shape.keys} | shape.fields
+    if name not in fields:
+        raise UnknownField(shape.category, name, hint(name, fields))
+    if fields[name].kind is Kind.SET:
+        raise FieldError(
+            shape.category,
+            name,
+            say("is a set, which find does not search: look for the element in the records"),
+        )
+    return fields[name]
