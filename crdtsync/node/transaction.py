@@ -73,6 +73,11 @@ class Transaction:
 
     It is over when its block is left, or with ``commit``, whether that wrote or refused: to try again, begin another. From
     then on its records refuse writes as any that were only read, and it raises TransactionMisused whatever is asked of it.
+
+    It reads what is durable at that moment, and what it wrote itself; nothing is locked. What another transaction of this
+    node wrote to the same record meanwhile is overwritten field by field, and told nowhere: the last to be written wins.
+    Counters and sets merge. What is cancelled while it is written may be written all the same: who tries again names the
+    movements (``once=``).
     """
 
     def __init__(self, ledger: Ledger, actor: str = "") -> None:

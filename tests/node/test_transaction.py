@@ -27,6 +27,7 @@ from crdtsync.storage.tables import table_specs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from crdtsync.node.jobs import Job
     from crdtsync.node.transaction import Transaction
 
 ALL = set(Role)
@@ -37,6 +38,7 @@ class Patient(Entity, category="patients", writers=ALL):
 
     id = Key()
     name = Register(str, max_length=20)
+    phone = Register(str, optional=True)
     allergies = Set(str)
     warnings = Set(str, writers={Role.GESTAO})
     visits = Counter()
@@ -338,3 +340,57 @@ async def test_nothing_is_taken_while_it_is_written() -> None:
         assert [type(end) for end in await ends] == [type(None), TransactionMisused]
         assert (await patient(clinic)).visits == 1
         assert (await patient(clinic)).name == "Ana"
+
+
+# -- what it is isolated from --------------------------------------------------------------------------------------
+
+
+async def test_of_two_transactions_on_one_record_the_later_wins_by_field_and_movements_add_up() -> None:
+    async with node() as clinic:
+        async with clinic.transaction() as tx:
+            tx.create(Patient, id="p", name="Ana", allergies=["pó"])
+        first, second = clinic.transaction(), clinic.transaction()
+        one, other = await first.get(Patient, "p"), await second.get(Patient, "p")
+        one.name, other.name = "one", "other"
+        one.phone = "1"
+        for record, allergy in ((one, "leite"), (other, "noz")):
+            record.visits.add(1)
+            record.allergies.add(allergy)
+        await second.commit()
+        assert (await first.get(Patient, "p")).name == "one"
+        assert (await patient(clinic)).name == "other"
+        await first.commit()
+        stored = await patient(clinic)
+        assert (stored.name, stored.phone, stored.conflicts) == ("one", "1", {})
+        assert stored.visits == 2
+        assert list(stored.allergies) == ["leite", "noz", "pó"]
+
+
+async def test_what_is_cancelled_while_it_is_written_may_be_written_and_a_named_movement_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with node() as clinic:
+        await add_patient(clinic)
+        jobs, waits = clinic.ledger._jobs, asyncio.Event()
+        put = jobs.put
+
+        def note(job: Job) -> None:
+            put(job)
+            waits.set()
+
+        monkeypatch.setattr(jobs, "put", note)
+
+        async def visit() -> None:
+            async with clinic.transaction() as tx:
+                (await tx.get(Patient, "p")).visits.add(1, once="visit 7")
+
+        task = asyncio.create_task(visit())
+        await waits.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        async with clinic.transaction() as tx:
+            (await tx.get(Patient, "p")).name = "after it"
+        assert (await patient(clinic)).visits == 1
+        await visit()
+        assert (await patient(clinic)).visits == 1
