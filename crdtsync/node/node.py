@@ -211,7 +211,11 @@ class Node:
     # -- reading and writing -----------------------------------------------------------------------------------
 
     def transaction(self, actor: str = "") -> Transaction:
-        """Return a transaction over any categories; ``actor`` names who writes."""
+        """Return a transaction over any categories; ``actor`` names who writes.
+
+        Raises:
+            FieldError: the actor is no text, or longer than `limits.ACTOR_CHARS_MAX`.
+        """
         return Transaction(self.ledger, actor)
 
     async def get(

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from crdtsync import limits
 from crdtsync.errors import (
     FieldError,
     NotAllowed,
@@ -15,11 +16,12 @@ from crdtsync.errors import (
     RecordMissing,
     TransactionMisused,
 )
-from crdtsync.said import say
+from crdtsync.said import said_of, say
 from crdtsync.schema import Entity, Kind
 from crdtsync.schema.composites import to_json
 from crdtsync.schema.entity import hint
 from crdtsync.schema.fields import ELEMENT_MARK
+from crdtsync.schema.values import TextType
 from crdtsync.state import cells
 from crdtsync.state.document import Op
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Entity)
 
+_ACTOR = TextType(max_length=limits.ACTOR_CHARS_MAX)
 _completed: ContextVar[Transaction | None] = ContextVar("completed", default=None)
 """The transaction whose entities complete it in this task, or in one that waits for this."""
 
@@ -81,8 +84,12 @@ class Transaction:
     """
 
     def __init__(self, ledger: Ledger, actor: str = "") -> None:
+        """``actor`` names who writes. Raises FieldError when it is no text, or longer than `limits.ACTOR_CHARS_MAX`."""
+        try:
+            self._actor = _ACTOR.to_wire(actor)
+        except ValueError as error:
+            raise FieldError("transaction", "actor", said_of(error)) from error
         self._ledger = ledger
-        self._actor = actor
         self._records: dict[tuple[str, str], tuple[Entity, _Recorder]] = {}
         self._created: set[tuple[str, str]] = set()
         self._released: list[tuple[str, int, int]] = []

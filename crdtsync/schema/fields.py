@@ -470,14 +470,21 @@ class Key(Field[T]):
         )
 
 
-def movement_name_problem(name: str) -> str | None:
+_CAUSE = TextType(max_length=limits.CAUSE_CHARS_MAX)
+
+
+def movement_name_problem(name: object) -> str | None:
     """Return what is wrong with the name of a counter movement, or None."""
+    if not isinstance(name, str):
+        return say("the name of a movement is a text, not {value}", value=repr(name))
     if not 0 < len(name) <= limits.MOVEMENT_NAME_CHARS_MAX:
         return say(
             "the name of a movement has 1 to {most} characters, not {length}",
             most=limits.MOVEMENT_NAME_CHARS_MAX,
             length=len(name),
         )
+    if not (name.isascii() or name.encode(errors="replace").decode() == name):
+        return say("the name of a movement has a character that cannot be stored")
     return say("the name of a movement holds a unit separator (U+001F)") if ELEMENT_MARK in name else None
 
 
@@ -500,12 +507,13 @@ class BoundCounter(Decimal):
 
         Args:
             amount: not negative; with `once`, 0 takes the movement of that name back.
-            cause: the document that moved them (a sale, a delivery).
+            cause: the document that moved them (a sale, a delivery), at most `limits.CAUSE_CHARS_MAX` characters.
             once: a name. Movements of one name count once, however many replicas write it: a later one replaces an
                 earlier one, and of two that had not seen each other the one with the later clock counts.
 
         Raises:
-            FieldError: an amount that is negative or not of this field, or a name that is empty or too long.
+            FieldError: an amount that is negative or not of this field, a name that is empty, or a name or cause that is
+                too long or no text.
         """
         self._move(self._units(amount), cause, once)
 
@@ -519,6 +527,11 @@ class BoundCounter(Decimal):
 
     def _move(self, units: int, cause: str, once: str | None) -> None:
         problem = None if once is None else movement_name_problem(once)
+        if cause != "" and not problem:
+            try:
+                cause = _CAUSE.to_wire(cause)
+            except ValueError as error:
+                problem = say("the cause of a movement: {problem}", problem=said_of(error))
         if problem:
             raise FieldError(self._field.category, self._field.name, problem)
         self._holder._move(self._field, units, cause, once)

@@ -125,6 +125,28 @@ async def test_the_elements_of_a_set_that_this_role_may_not_write_are_refused() 
         assert list((await patient(clinic, "q")).allergies) == ["pó"]
 
 
+# -- who writes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actor", "says"),
+    [
+        (5, "a text is expected, 5 is a int"),
+        (None, "a text is expected, None is a NoneType"),
+        ("a" * 65, "a text is longer than 64 characters"),
+        ("\ud800", "has a character that cannot be stored"),
+    ],
+)
+async def test_a_name_that_nobody_who_writes_can_have_is_refused_at_once(actor: Any, says: str) -> None:
+    async with node() as clinic:
+        with pytest.raises(FieldError, match=rf"transaction\.actor: .*{says}"):
+            clinic.transaction(actor=actor)
+        with pytest.raises(FieldError, match=says):
+            await clinic.load(Patient, [], actor=actor)
+        async with clinic.transaction(actor="ç" * 64) as tx:
+            tx.create(Patient, id="p", name="Ana")
+
+
 # -- many new records ---------------------------------------------------------------------------------------------
 
 

@@ -154,8 +154,26 @@ def test_a_named_movement_is_told_with_its_name_and_changes_the_balance_by_what_
     assert told == [("add", "balance", 2000, "C01", "C01-abril"), ("add", "balance", -1000, "", "C01-abril")]
 
 
-@pytest.mark.parametrize("once", ["", "n" * 129, "a\x1fb"])
-def test_a_name_that_no_movement_can_have_is_refused(once: str) -> None:
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (5, "a text is expected, 5 is a int"),
+        (None, "a text is expected, None is a NoneType"),
+        ("c" * 129, "a text is longer than 128 characters"),
+        ("\ud800", "has a character that cannot be stored"),
+    ],
+)
+def test_a_cause_that_no_movement_can_have_is_refused(cause: Any, says: str) -> None:
+    item, told = edit(StockItem, "P1")
+    for move in (item.balance.add, item.balance.subtract):
+        with pytest.raises(FieldError, match=rf"stock\.balance: the cause of a movement: .*{says}"):
+            move(1, cause=cause)
+    item.balance.add(1, cause="ç" * 128)
+    assert told == [("add", "balance", 1000, "ç" * 128)]
+
+
+@pytest.mark.parametrize("once", ["", "n" * 129, "a\x1fb", 5, "\ud800"])
+def test_a_name_that_no_movement_can_have_is_refused(once: Any) -> None:
     item, told = edit(StockItem, "P1")
     with pytest.raises(FieldError, match=r"stock\.balance: the name of a movement"):
         item.balance.add(1, once=once)
