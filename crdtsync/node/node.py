@@ -460,8 +460,10 @@ class Node:
 
     def _changed(self, changes: list[Change]) -> None:
         """A live link synchronizes at every change: one after a quiet moment at once, those that follow it together."""
-        for following in self._followings:
-            following.take(changes)
+        # To go through a set of weak references takes longer than to see that it is empty.
+        if self._followings:
+            for following in self._followings:
+                following.take(changes)
         live = self.config.live or any(link.peer_live for link in self.downstream)
         if live and self._poked is None and any(change.journal for change in changes):
             self._poked = asyncio.get_running_loop().call_at(self._poked_at + limits.LIVE_SECONDS, self._poke)
