@@ -32,13 +32,14 @@ from crdtsync.storage.tables import (
     RecordTable,
     TableSpec,
     checksum,
+    quoted,
     records_stamped,
     stamp,
 )
 from crdtsync.storage.view import Documents, SqlView, unknown_category
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from crdtsync.storage.base import ChangeRow, Commit, DamagedRow, PendencyChanges, RunRow, View
 
@@ -240,13 +241,17 @@ class Database:
             for name, table in self._tables.items():
                 if stored.get(name) != wanted[name]:
                     self._prepare_table(table, stored.get(name))
-            # Also after an upgrade that says the same in another way.
-            for name, statement in views.items():
-                if present.get(name) != statement:
-                    self.connection.execute(f"DROP VIEW IF EXISTS {name}")
-                    self.connection.execute(statement)
+            self._prepare_views(views, present)
             described = json.dumps(stored | wanted, separators=(",", ":")).encode()
             self._insert("meta", [(_TABLES_KEY, described)])
+
+    def _prepare_views(self, views: Mapping[str, str], present: Mapping[str, str]) -> None:
+        """Make what is missing or reads another way, also after an upgrade that says the same in other words."""
+        for name, statement in views.items():
+            if present.get(name) != statement:
+                if name in present:
+                    self.connection.execute(f"DROP VIEW {quoted(name)}")
+                self.connection.execute(statement)
 
     def _prepare_table(self, table: RecordTable, stored: dict[str, Any] | None) -> None:
         execute = self.connection.execute

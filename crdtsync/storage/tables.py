@@ -163,6 +163,11 @@ OWN_TABLES: Mapping[str, int] = {
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
+_TAKEN = frozenset(re.findall(r"CREATE (?:TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)", DDL + ADDED_DDL))
+# A view called so would be read in the place of SQLite's function.
+_TAKEN |= {"json_each"}
+_TAKEN_STARTS = ("rec_", "sqlite_")
+
 
 def records_stamped(rows: Iterable[Row], numbers: Mapping[str, int]) -> Iterator[tuple[Any, ...]]:
     """Rows of the read model as they are stored: the document's number for its id, and the checksum of the whole Row.
@@ -236,7 +241,7 @@ class TableSpec:
 
     def problem(self) -> str | None:
         """Why no table can be made of this, or None."""
-        if self.category in OWN_TABLES or self.category.startswith(("rec_", "sqlite_")):
+        if self.category in _TAKEN or self.category.startswith(_TAKEN_STARTS):
             return f"category {self.category!r} has the name of one of the store's own tables; rename it"
         key = self.key_columns if not self.composite else ()
         shown = (*self.partition_columns, *key, *self.column_names)
@@ -244,6 +249,9 @@ class TableSpec:
         for column, positions in self.rows_views.items():
             line = (*self.partition_columns, *self.key_columns, "line", *(name for name, _ in positions))
             names.extend((column, *line))
+            view = f"{self.category}_{column}"
+            if view in _TAKEN or view.startswith(_TAKEN_STARTS):
+                return f"view {view} would have the name of one of the store's own tables; rename {column!r}"
             if len(set(line)) < len(line):
                 return (
                     f"view {self.category}_{column} would show a column twice ({', '.join(line)}); rename one"
@@ -285,10 +293,10 @@ class RecordTable:
         self.spec = spec
         self.name = f"rec_{spec.category}"
         stored = ("_doc", "_key", *spec.column_names, "_deleted", "_conflicts")
-        self.row_columns = ", ".join(_quoted(name) for name in stored)
+        self.row_columns = ", ".join(quoted(name) for name in stored)
         places = ", ".join("?" * (len(stored) + 1))
         # OR REPLACE would also blank the columns that a later adapter no longer declares.
-        updates = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in (*stored[2:], "_crc"))
+        updates = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in (*stored[2:], "_crc"))
         self.upsert = (
             f"INSERT INTO {self.name} ({self.row_columns}, _crc) VALUES ({places}) "
             f"ON CONFLICT (_doc, _key) DO UPDATE SET {updates}"
@@ -304,11 +312,11 @@ class RecordTable:
         self.exists = f"SELECT 1 FROM {self.name} WHERE _doc = ? AND _key = ? AND _deleted = 0"
         # The checksum is of the Row, so the document's id is needed, not its number.
         doc = f"coalesce((SELECT doc FROM documents WHERE id = {self.name}._doc), '#' || _doc)"
-        self.everything = f"SELECT {doc}, {', '.join(map(_quoted, stored[1:]))}, _crc FROM {self.name}"
+        self.everything = f"SELECT {doc}, {', '.join(map(quoted, stored[1:]))}, _crc FROM {self.name}"
 
     def create(self) -> str:
         """CREATE TABLE."""
-        columns = "".join(f"    {_quoted(name)} {sql_type},\n" for name, sql_type in self.spec.columns)
+        columns = "".join(f"    {quoted(name)} {sql_type},\n" for name, sql_type in self.spec.columns)
         return (
             f"CREATE TABLE {self.name} (\n    _doc INTEGER NOT NULL,\n    _key TEXT NOT NULL,\n{columns}"
             "    _deleted INTEGER NOT NULL,\n    _conflicts TEXT,\n    _crc INTEGER NOT NULL,\n"
@@ -317,26 +325,26 @@ class RecordTable:
 
     def add_column(self, name: str, sql_type: str) -> str:
         """ALTER TABLE for a field that a newer adapter declares; old rows hold NULL in it."""
-        return f"ALTER TABLE {self.name} ADD COLUMN {_quoted(name)} {sql_type}"
+        return f"ALTER TABLE {self.name} ADD COLUMN {quoted(name)} {sql_type}"
 
     def indexes(self) -> list[str]:
         """CREATE INDEX for each column the category marks. Nobody looks for empty ones, and many references are empty."""
         return [
-            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{column} ON {self.name} ({_quoted(column)}) "
-            f"WHERE {_quoted(column)} IS NOT NULL"
+            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{column} ON {self.name} ({quoted(column)}) "
+            f"WHERE {quoted(column)} IS NOT NULL"
             for column in self.spec.indexes
         ]
 
     def views(self) -> dict[str, str]:
         """Name -> CREATE VIEW of what other programs read: the records that are not deleted, in typed columns."""
         spec = self.spec
-        partition = [f"d.p{place} AS {_quoted(name)}" for place, name in enumerate(spec.partition_columns, 1)]
+        partition = [f"d.p{place} AS {quoted(name)}" for place, name in enumerate(spec.partition_columns, 1)]
         if spec.composite:
-            key = [f"r.{_quoted(name)}" for name in spec.key_columns]
-            fields = [f"r.{_quoted(name)}" for name in spec.column_names]
+            key = [f"r.{quoted(name)}" for name in spec.key_columns]
+            fields = [f"r.{quoted(name)}" for name in spec.column_names]
         else:
-            key = [f"r._key AS {_quoted(spec.key_columns[0])}"]
-            fields = key + [f"r.{_quoted(name)}" for name in spec.column_names]
+            key = [f"r._key AS {quoted(spec.key_columns[0])}"]
+            fields = key + [f"r.{quoted(name)}" for name in spec.column_names]
         # Documents first, and few: SQLite then finds a record by its key in each, where it would look through the whole table.
         source = (
             f"FROM documents AS d CROSS JOIN {self.name} AS r ON r._doc = d.id "
@@ -345,20 +353,20 @@ class RecordTable:
         made = {spec.category: f"SELECT {', '.join(partition + fields)} {source} WHERE r._deleted = 0"}
         for column, positions in spec.rows_views.items():
             cells = [
-                f"json_extract(j.value, '$[{place}]') AS {_quoted(name)}"
+                f"json_extract(j.value, '$[{place}]') AS {quoted(name)}"
                 for place, (name, _) in enumerate(positions)
             ]
             shown = ", ".join([*partition, *key, "j.key + 1 AS line", *cells])
             made[f"{spec.category}_{column}"] = (
-                f"SELECT {shown} {source}, json_each(r.{_quoted(column)}) AS j WHERE r._deleted = 0"
+                f"SELECT {shown} {source}, json_each(r.{quoted(column)}) AS j WHERE r._deleted = 0"
             )
-        return {name: f"CREATE VIEW {_quoted(name)} AS {select}" for name, select in made.items()}
+        return {name: f"CREATE VIEW {quoted(name)} AS {select}" for name, select in made.items()}
 
 
 def _pairs(listed: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, sql_type) for name, sql_type in listed)
 
 
-def _quoted(name: str) -> str:
-    """A column name that may be one of SQL's own words; `TableSpec.problem` has refused everything that needs escaping."""
+def quoted(name: str) -> str:
+    """A name that may be one of SQL's own words; `TableSpec.problem` has refused everything that needs escaping."""
     return f'"{name}"'

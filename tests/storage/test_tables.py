@@ -143,6 +143,67 @@ def test_keys_of_the_by_sequence_index_that_cannot_be_read_are_damage(keys: byte
             database.read(lambda view: view.changed_keys("products", 1, 0, 9))
 
 
+# The list of https://sqlite.org/lang_keywords.html.
+SQL_WORDS = """
+    abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case
+    cast check collate column commit conflict constraint create cross current current_date current_time
+    current_timestamp database default deferrable deferred delete desc detach distinct do drop each else end escape
+    except exclude exclusive exists explain fail filter first following for foreign from full generated glob group
+    groups having if ignore immediate in index indexed initially inner insert instead intersect into is isnull join
+    key last left like limit match materialized natural no not nothing notnull null nulls of offset on or order others
+    outer over partition plan pragma preceding primary query raise range recursive references regexp reindex release
+    rename replace restrict returning right rollback row rows savepoint select set table temp temporary then ties to
+    transaction trigger unbounded union unique update using vacuum values view virtual when where window with without
+"""
+
+
+@pytest.mark.parametrize("word", SQL_WORDS.split())
+def test_a_category_and_its_columns_may_be_called_by_a_word_of_sql(word: str) -> None:
+    def spec(*more: tuple[str, str]) -> TableSpec:
+        return TableSpec(
+            word,
+            (f"{word}_p",),
+            (f"{word}_k",),
+            ((word, "TEXT"), *more),
+            (word,),
+            {word: ((f"{word}_c", "TEXT"),)},
+        )
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    doc = f"{word}/loja1"
+    row = (doc, "k", '[["c"]]', 0, None)
+    with closing(Database(connection, [spec()], ":memory:")) as first:
+        first.commit(Commit(records={word: [row, (doc, "gone", None, 0, None)]}, journal=[(doc, b"x")]))
+        first.commit(Commit(dropped_docs=[doc], records={word: [row]}))
+        # The views are made again.
+        second = Database(connection, [spec(("more", "TEXT"))], ":memory:")
+        assert rows_of(second, f'SELECT * FROM "{word}"') == [
+            {f"{word}_p": "loja1", f"{word}_k": "k", word: '[["c"]]', "more": None}
+        ]
+        assert [line[f"{word}_c"] for line in rows_of(second, f"SELECT * FROM {word}_{word}")] == ["c"]
+        wider = (*row[:3], None, *row[3:])
+        asked = [
+            lambda view: view.get(word, doc, "k"),
+            lambda view: view.get_many(word, doc, ["k"])["k"],
+            lambda view: view.select(word, doc=doc, where={word: '[["c"]]'})[0],
+            lambda view: view.select_in(word, word, ['[["c"]]'])[0],
+        ]
+        assert [second.read(ask) for ask in asked] == [wider] * len(asked)
+        assert second.read(
+            lambda view: (view.count(word), view.exists(word, doc, "k"), view.integrity())
+        ) == (
+            1,
+            True,
+            [],
+        )
+        damaged = second.connection.execute(
+            f"UPDATE rec_{word} SET _conflicts = 'x' RETURNING _key"
+        ).fetchall()
+        assert second.read(lambda view: list(view.check_rows(word))) == [f"{doc}/{key}" for (key,) in damaged]
+        second.commit(Commit(discarded=second.read(lambda view: view.damaged())))
+        assert second.read(lambda view: view.count(word)) == 0
+
+
 def test_a_damaged_row_is_still_damaged_after_a_column_was_added() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     with closing(Database(connection, [PRODUCTS], ":memory:")) as first:
@@ -158,6 +219,10 @@ def test_a_damaged_row_is_still_damaged_after_a_column_was_added() -> None:
     [
         ([TableSpec("runs", (), ("id",), ())], "'runs'"),
         ([TableSpec("rec_x", (), ("id",), ())], "'rec_x'"),
+        ([TableSpec("runs_by_start", (), ("id",), ())], "'runs_by_start'"),
+        ([TableSpec("json_each", (), ("id",), ())], "'json_each'"),
+        ([TableSpec("run", (), ("id",), (("categories", "TEXT"),), (), {"categories": ()})], "'categories'"),
+        ([TableSpec("rec", (), ("id",), (("a", "TEXT"),), (), {"a": ()})], "view rec_a"),
         ([TableSpec("Products", (), ("id",), ())], "'Products'"),
         ([TableSpec("p", (), ("id",), (('a"b', "TEXT"),))], 'a"b'),
         ([TableSpec("p", ("store",), ("store",), ())], "twice"),
