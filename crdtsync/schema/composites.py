@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeVar, 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError, UnknownField, hint
 from crdtsync.said import say
-from crdtsync.schema.fields import Assignable, Field, Holder, Kind
+from crdtsync.schema.fields import Assignable, Field, Holder, Kind, refuse_misdeclared, type_within
 from crdtsync.schema.values import ValueType, Wire, value_type_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Struct:
     _wires: tuple[Wire, ...]
 
     def __init_subclass__(cls) -> None:
+        refuse_misdeclared(cls)
         cls.__fields__ = tuple(value for value in vars(cls).values() if isinstance(value, Field))
         for field in cls.__fields__:
             if field.kind not in {Kind.REGISTER, Kind.ONCE} or isinstance(field.type, StructType):
@@ -287,7 +288,7 @@ class Rows(Assignable[list[S]]):
     """A list of structs, written as a whole; inside `Once` it never changes."""
 
     def __init__(self, struct: type[S], *, optional: bool = False) -> None:
-        super().__init__(RowsType(struct), optional=optional)
+        super().__init__(lambda: RowsType(struct), optional=optional)
 
 
 class BoundSet(Collection[T], Generic[T]):
@@ -319,6 +320,20 @@ class BoundSet(Collection[T], Generic[T]):
         self._holder._element(self._field, self._field.to_wire(value), present=False)
 
 
+def _element_type(type_: Any) -> ValueType:
+    if isinstance(type_, Field):
+        if type_.optional or type_.default is not None or type_.writers is not None:
+            raise TypeError("an element is never empty; say writers= of the Set")
+        element = type_within("Set", type_, ())
+    elif isinstance(type_, type) and issubclass(type_, Struct):
+        element = StructType(type_)
+    else:
+        element = value_type_of(type_)
+    if element.sql_type != "TEXT" or isinstance(element, RowsType):
+        raise TypeError(f"{type_!r} cannot be an element of a set: elements are texts; use a Struct")
+    return element
+
+
 class Set(Field[BoundSet[T]]):
     """A set of texts, dates, enum words, references or structs; concurrent additions all stay.
 
@@ -332,13 +347,7 @@ class Set(Field[BoundSet[T]]):
     @overload
     def __init__(self: Set[T], type_: Field[T], *, writers: Iterable[Role] | None = ...) -> None: ...
     def __init__(self, type_: Any, *, writers: Iterable[Role] | None = None) -> None:
-        if isinstance(type_, Field):
-            element = type_.type
-        else:
-            element = StructType(type_) if issubclass(type_, Struct) else value_type_of(type_)
-        if element.sql_type != "TEXT" or isinstance(element, RowsType):
-            raise TypeError(f"{type_!r} cannot be an element of a set: elements are texts; use a Struct")
-        super().__init__(element, writers=writers)
+        super().__init__(lambda: _element_type(type_), writers=writers)
         self.required = False
 
     def __set__(self, obj: Holder, value: Never) -> None:

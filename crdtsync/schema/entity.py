@@ -15,7 +15,16 @@ from crdtsync import limits
 from crdtsync.errors import AdapterError, CheckFailed, FieldError, ReadOnly, UnknownField, hint
 from crdtsync.said import said_of, say
 from crdtsync.schema.composites import BoundSet, Set, StructType, to_json
-from crdtsync.schema.fields import COUNT_MARK, DELETION, ELEMENT_MARK, BoundCounter, Counter, Field, Kind
+from crdtsync.schema.fields import (
+    COUNT_MARK,
+    DELETION,
+    ELEMENT_MARK,
+    BoundCounter,
+    Counter,
+    Field,
+    Kind,
+    refuse_misdeclared,
+)
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
 from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References
@@ -83,6 +92,7 @@ class Entity:
                     f"{cls.__name__}: the fields of {base.__name__} ({', '.join(inherited)}) are not inherited; declare "
                     "them in the class body"
                 )
+        refuse_misdeclared(cls)
         cls.__category__ = category
         declared = [value for value in vars(cls).values() if isinstance(value, Field)]
         _name_fields(category, declared)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, TypeVar, overload
 
 from crdtsync import limits
-from crdtsync.errors import FieldError
+from crdtsync.errors import AdapterError, FieldError
 from crdtsync.said import said_of, say
 from crdtsync.schema.values import (
     DecimalType,
@@ -71,21 +71,27 @@ class Field(Generic[T_co]):
     """Base of all fields; `T_co` is the Python type that reading it gives.
 
     A field is `required` when a record must bring a value: it is not optional and has no default. `writers` narrows
-    the roles of the entity for this field; None means all of them.
+    the roles of the entity for this field; None means all of them. `make` returns the value type; what it raises becomes
+    the field's `problem`: what is wrong with the declaration, for the class statement to refuse, which knows both names.
     """
 
     kind = Kind.REGISTER
 
     def __init__(
         self,
-        type_: ValueType,
+        make: Callable[[], ValueType],
         *,
         optional: bool = False,
         default: Any = None,
         writers: Iterable[Role] | None = None,
         index: bool = False,
     ) -> None:
-        self.type = type_
+        self.problem = ""
+        self.type: ValueType = TextType()
+        try:
+            self.type = make()
+        except (TypeError, ValueError) as error:
+            self.problem = str(error)
         self.name = ""
         self.category = ""
         self.place = 0  # in a read-model row; that of a key that stands alone is the record's key
@@ -193,6 +199,31 @@ class Assignable(Field[T]):
         obj._assign(self, value)
 
 
+def refuse_misdeclared(owner: type[Any]) -> None:
+    """Refuse what a class body says of its fields and cannot be.
+
+    Raises:
+        AdapterError: it names the class, the field, and what is wrong.
+    """
+    for name, value in vars(owner).items():
+        if isinstance(value, Field) and value.problem:
+            raise AdapterError(f"{owner.__name__}.{name}: {value.problem}")
+
+
+def type_within(word: str, field: Field[Any], options: Iterable[Any]) -> ValueType:
+    """Return the value type of a field that stands in another one, `word`, which got these `options` besides.
+
+    Raises:
+        TypeError: options that belong to the inner field.
+    """
+    if field.problem:
+        raise TypeError(field.problem)
+    if any(option is not None for option in options):
+        inner = type(field).__name__
+        raise TypeError(f"{word}({inner}(...)) takes the options of the value inside {inner}(...)")
+    return field.type
+
+
 def _text_or_other(
     python: Any, scale: int, pattern: str | None, max_length: int | None, check: Callable[[str], str] | None
 ) -> ValueType:
@@ -217,8 +248,8 @@ class Register(Assignable[T]):
         writers: the roles that may write it, when fewer than the entity's.
         index: other programs, or rules, look records up by it.
 
-    Raises:
-        TypeError: a type that has no exact wire form; `float` among them.
+    Raises (in the class statement):
+        AdapterError: a type that has no exact wire form, `float` among them; options of another type.
     """
 
     @overload
@@ -260,8 +291,13 @@ class Register(Assignable[T]):
         writers: Iterable[Role] | None = None,
         index: bool = False,
     ) -> None:
-        value_type = _text_or_other(type_, scale, pattern, max_length, check)
-        super().__init__(value_type, optional=optional, default=default, writers=writers, index=index)
+        super().__init__(
+            lambda: _text_or_other(type_, scale, pattern, max_length, check),
+            optional=optional,
+            default=default,
+            writers=writers,
+            index=index,
+        )
 
 
 class Money(Assignable[T]):
@@ -298,7 +334,7 @@ class Money(Assignable[T]):
         default: Decimal | None = None,
         writers: Iterable[Role] | None = None,
     ) -> None:
-        super().__init__(DecimalType(scale), optional=optional, default=default, writers=writers)
+        super().__init__(lambda: DecimalType(scale), optional=optional, default=default, writers=writers)
 
 
 class Quantity(Assignable[T]):
@@ -335,7 +371,7 @@ class Quantity(Assignable[T]):
         default: Decimal | None = None,
         writers: Iterable[Role] | None = None,
     ) -> None:
-        super().__init__(DecimalType(scale), optional=optional, default=default, writers=writers)
+        super().__init__(lambda: DecimalType(scale), optional=optional, default=default, writers=writers)
 
 
 class Ref(Assignable[T]):
@@ -373,14 +409,17 @@ class Ref(Assignable[T]):
         indexed: bool = True,
         writers: Iterable[Role] | None = None,
     ) -> None:
-        name = target if isinstance(target, str) else target.__category__
-        super().__init__(RefType(name), optional=optional, writers=writers, index=indexed)
+        def make() -> RefType:
+            return RefType(target if isinstance(target, str) else target.__category__)
+
+        super().__init__(make, optional=optional, writers=writers, index=indexed)
 
 
 class Once(Field[T]):
     """A value that never changes after creation: facts are corrected by new facts. The first write stands.
 
-    Takes a type and its options as `Register` does, or another field: `Once(Ref(Customer))`, `Once(Rows(Line))`.
+    Takes a type and its options as `Register` does, or another field: `Once(Ref(Customer))`, `Once(Rows(Line))`. What that
+    field says of its writers, its default and whether it is optional holds.
     """
 
     kind = Kind.ONCE
@@ -419,17 +458,26 @@ class Once(Field[T]):
         type_: Any,
         *,
         optional: bool = False,
-        scale: int = 2,
+        scale: int | None = None,
         pattern: str | None = None,
         max_length: int | None = None,
         check: Callable[[str], str] | None = None,
         index: bool = False,
     ) -> None:
-        if isinstance(type_, Field):
-            value_type, optional, index = type_.type, optional or type_.optional, index or type_.index
-        else:
-            value_type = _text_or_other(type_, scale, pattern, max_length, check)
-        super().__init__(value_type, optional=optional, index=index)
+        inner = type_ if isinstance(type_, Field) else None
+
+        def make() -> ValueType:
+            if inner is not None:
+                return type_within("Once", inner, (scale, pattern, max_length, check))
+            return _text_or_other(type_, 2 if scale is None else scale, pattern, max_length, check)
+
+        super().__init__(
+            make,
+            optional=optional or (inner is not None and inner.optional),
+            default=None if inner is None else inner.default,
+            writers=None if inner is None else inner.writers,
+            index=index or (inner is not None and inner.index),
+        )
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(
@@ -456,13 +504,14 @@ class Key(Field[T]):
     @overload
     def __init__(self: Key[int], type_: type[int]) -> None: ...
     def __init__(self, type_: Any = None, *, check: Callable[[str], str] | None = None) -> None:
-        if isinstance(type_, Field):
-            value_type = type_.type
-        elif type_ is int:
-            value_type = IntType()
-        else:
-            value_type = KeyType(type_, check)
-        super().__init__(value_type)
+        def make() -> ValueType:
+            if isinstance(type_, Field):
+                if type_.optional or type_.default is not None or type_.writers is not None:
+                    raise TypeError("a key is never empty, and who creates the record writes it")
+                return type_within("Key", type_, (check,))
+            return IntType() if type_ is int else KeyType(type_, check)
+
+        super().__init__(make)
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(
@@ -553,7 +602,7 @@ class Counter(Field[BoundCounter]):
     kind = Kind.COUNTER
 
     def __init__(self, *, scale: int = 3, writers: Iterable[Role] | None = None) -> None:
-        super().__init__(DecimalType(scale), default=Decimal(0), writers=writers)
+        super().__init__(lambda: DecimalType(scale), default=Decimal(0), writers=writers)
 
     def __set__(self, obj: Holder, value: Never) -> None:
         raise FieldError(self.category, self.name, say("is a counter: use add(), subtract() or count()"))

@@ -123,8 +123,8 @@ def test_rows_are_lists_of_their_struct(value: object) -> None:
 
 def test_an_element_of_a_set_is_a_text() -> None:
     for wrong in (int, Decimal, Rows(Line)):
-        with pytest.raises(TypeError, match="cannot be an element of a set"):
-            Set(wrong)
+        with pytest.raises(AdapterError, match=r"^Wrong.field: .* cannot be an element of a set"):
+            type("Wrong", (Struct,), {"field": Set(wrong)})
 
 
 def test_a_struct_holds_plain_values_only() -> None:

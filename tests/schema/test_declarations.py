@@ -312,13 +312,74 @@ def test_an_entity_does_not_extend_another() -> None:
         new_class("More", (Category,), {"category": "more", "writers": {Role.LOJA}})
 
 
-def test_a_float_field_and_options_of_another_type_are_refused() -> None:
-    with pytest.raises(TypeError, match="float cannot be a field's type"):
-        Register(float)
-    with pytest.raises(TypeError, match="are for text fields"):
-        Register(int, pattern="[0-9]+")
-    with pytest.raises(TypeError, match="cannot be a field's type"):
-        Once(Line)
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        (lambda: Register(float), "float cannot be a field's type; use Money"),
+        (lambda: Register(int, pattern="[0-9]+"), "are for text fields"),
+        (lambda: Once(Line), "Line cannot be a field's type"),
+        (lambda: Once(Register(float)), "float cannot be a field's type"),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused_with_its_class_and_name(
+    field: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.amount: .*{says}"):
+        declare({"id": Key(), "amount": field()})
+    with pytest.raises(AdapterError, match=rf"^Part.amount: .*{says}"):
+        new_class("Part", (Struct,), {}, lambda namespace: namespace.update({"amount": field()}))
+
+
+def test_a_field_inside_once_keeps_what_it_says() -> None:
+    shape = declare(
+        {
+            "id": Key(),
+            "limit_of": Once(Money(optional=True, writers={Role.GESTAO})),
+            "state": Once(Register(str, default="novo")),
+            "kind": Once(Register(str, default="x", writers={Role.GESTAO}, index=True), optional=True),
+        },
+        writers={Role.GESTAO, Role.LOJA},
+    ).__shape__
+    limit_of, state, kind = shape.fields.values()
+    assert [shape.may_write(role, "limit_of") for role in Role] == [True, False, False]
+    assert [shape.may_write(role, "state") for role in Role] == [True, True, False]
+    assert (limit_of.optional, limit_of.required, limit_of.default) == (True, False, None)
+    assert (state.optional, state.required, state.default_wire, state.from_wire(None)) == (
+        False,
+        False,
+        "novo",
+        "novo",
+    )
+    assert (kind.optional, kind.default, kind.writers, kind.index) == (
+        True,
+        "x",
+        frozenset({Role.GESTAO}),
+        True,
+    )
+    assert shape.required == ()
+    with pytest.raises(AdapterError, match=r"Thing.a: caixa may not write the entity"):
+        declare({"id": Key(), "a": Once(Money(writers={Role.CAIXA}))})
+    with pytest.raises(AdapterError, match=r"the default of things\.a"):
+        declare({"id": Key(), "a": Once(Money(default=Decimal("0.001")))})
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        (lambda: Once(Register(str), pattern="[a-z]"), r"Once\(Register\(\.\.\.\)\) takes the options"),  # type: ignore[call-overload]
+        (lambda: Once(Money(), scale=3), "takes the options"),  # type: ignore[call-overload]
+        (lambda: Once(Register(str), max_length=3), "takes the options"),  # type: ignore[call-overload]
+        (lambda: Key(Ref("self"), check=str.upper), "takes the options"),  # type: ignore[call-overload]
+        (lambda: Key(Ref("self", optional=True)), "a key is never empty"),
+        (lambda: Key(Ref("self", writers={Role.LOJA})), "who creates the record writes it"),
+        (lambda: Key(Register(str, default="a")), "a key is never empty"),
+        (lambda: Set(Register(str, optional=True)), "an element is never empty"),
+        (lambda: Set(Ref("self", writers={Role.LOJA})), "say writers= of the Set"),
+    ],
+)
+def test_what_a_field_inside_another_would_lose_is_refused(field: Callable[[], Any], says: str) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.a: .*{says}"):
+        declare({"id": Key(), "a": field()})
 
 
 def test_a_check_normalizes_a_text_before_it_is_stored() -> None:
