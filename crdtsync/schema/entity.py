@@ -7,6 +7,7 @@ writes a store.
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -27,7 +28,7 @@ from crdtsync.schema.fields import (
 )
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
-from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References
+from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References, misdeclared
 from crdtsync.schema.shape import Shape, check_shape
 from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rule
 
@@ -93,6 +94,7 @@ class Entity:
                     "them in the class body"
                 )
         refuse_misdeclared(cls)
+        _refuse_misdeclared_rules(cls)
         cls.__category__ = category
         declared = [value for value in vars(cls).values() if isinstance(value, Field)]
         _name_fields(category, declared)
@@ -277,6 +279,15 @@ class Entity:
                 raise CheckFailed(shape.category, record.key, rule.name, said_of(error)) from error
             if not fine:
                 raise CheckFailed(shape.category, record.key, rule.name, rule.message)
+
+
+def _refuse_misdeclared_rules(cls: type[Entity]) -> None:
+    for name, member in vars(cls).items():
+        problem = misdeclared(member)
+        if problem:
+            raise AdapterError(f"{cls.__name__}.{name}: {problem}")
+    if not inspect.iscoroutinefunction(inspect.unwrap(cls.before_write)):
+        raise AdapterError(f"{cls.__name__}.before_write: it is awaited; write it with async def")
 
 
 def _name_fields(category: str, declared: list[Field[Any]]) -> None:

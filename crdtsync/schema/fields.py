@@ -10,6 +10,7 @@ never stores a value: it reads from and assigns to the record it is asked about.
 
 from __future__ import annotations
 
+import inspect
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, TypeVar, overload
@@ -227,6 +228,8 @@ def type_within(word: str, field: Field[Any], options: Iterable[Any]) -> ValueTy
 def _text_or_other(
     python: Any, scale: int, pattern: str | None, max_length: int | None, check: Callable[[str], str] | None
 ) -> ValueType:
+    if inspect.iscoroutinefunction(check):
+        raise TypeError("the check of a text answers at once; write it with def, not async def")
     if python is str:
         return TextType(pattern, max_length or limits.TEXT_CHARS_MAX, check)
     if pattern or max_length or check:
@@ -509,6 +512,8 @@ class Key(Field[T]):
                 if type_.optional or type_.default is not None or type_.writers is not None:
                     raise TypeError("a key is never empty, and who creates the record writes it")
                 return type_within("Key", type_, (check,))
+            if inspect.iscoroutinefunction(check):
+                raise TypeError("the check of a key answers at once; write it with def, not async def")
             return IntType() if type_ is int else KeyType(type_, check)
 
         super().__init__(make)

@@ -237,6 +237,29 @@ def _summary(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or function.__name__.replace("_", " ")).partition("\n")[0]
 
 
+def misdeclared(member: object) -> str | None:
+    """Return what is wrong with a member of a class body as a check, an invariant or an option, or None."""
+    said: Check | None = getattr(member, "__crdtsync_check__", None)
+    rule: Invariant | None = getattr(member, "__crdtsync_invariant__", None)
+    choice: Option | None = getattr(member, "__crdtsync_option__", None)
+    # A coroutine, or a generator, is true whatever it would come to.
+    if said is not None and _answers_later(said.method):
+        return "a check answers at once; write it with def, not async def, and without yield"
+    if rule is not None and (_answers_later(rule.method) or _answers_later(rule.group)):
+        return f"{rule.code} answers at once; write it with def, not async def, and without yield"
+    if choice is not None and not inspect.iscoroutinefunction(inspect.unwrap(choice.method)):
+        return f"an option of {choice.code} is awaited; write it with async def"
+    return None
+
+
+def _answers_later(function: object) -> bool:
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
+
+
 def check(function: F) -> F:
     """Mark a method as a check: it returns True when the record may be written as it is."""
     function.__crdtsync_check__ = Check(function.__name__, _summary(function), function)  # type: ignore[attr-defined]

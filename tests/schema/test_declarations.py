@@ -25,6 +25,7 @@ from crdtsync import (
     by_store_month,
     check,
     invariant,
+    option,
 )
 from crdtsync.errors import AdapterError, FieldError
 from crdtsync.schema import Kind, RuleKind
@@ -300,6 +301,58 @@ def test_a_contradiction_is_refused_where_it_is_declared(
 ) -> None:
     with pytest.raises(AdapterError, match=says):
         declare(body, **options)
+
+
+def later() -> Any:
+    """Return an async method: what it returns is true before it has run."""
+
+    async def method(self: Entity, *_: object) -> str:
+        return self.key
+
+    return method
+
+
+def at_once() -> Any:
+    """Return a method that answers at once."""
+
+    def method(self: Entity, _case: object) -> str:
+        return self.key
+
+    return method
+
+
+def step_by_step() -> Any:
+    """Return a generator: what it returns is true as well."""
+
+    def method(self: Entity) -> Any:
+        yield self.key
+
+    return method
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (lambda: check(later()), "a check answers at once"),
+        (lambda: check(step_by_step()), "a check answers at once"),
+        (lambda: invariant("C1", title="t", owner=Role.LOJA)(later()), "C1 answers at once"),
+        (lambda: rule(group=later()), "C1 answers at once"),
+        (lambda: option("C1", "a", "A")(at_once()), "an option of C1 is awaited; write it with async def"),
+        (lambda: Register(str, check=later()), "the check of a text answers at once"),
+        (lambda: Key(check=later()), "the check of a key answers at once"),
+    ],
+)
+def test_what_answers_at_once_is_no_coroutine_and_what_is_awaited_is_one(
+    member: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.member: {says}"):
+        declare({"id": Key(), "member": member()})
+
+
+def test_before_write_is_awaited() -> None:
+    with pytest.raises(AdapterError, match=r"^Thing.before_write: it is awaited; write it with async def"):
+        declare({"id": Key(), "before_write": at_once()})
+    declare({"id": Key(), "before_write": later()})
 
 
 def test_two_invariants_of_one_code_are_refused() -> None:
