@@ -93,6 +93,7 @@ class Field(Generic[T_co]):
             self.type = make()
         except (TypeError, ValueError) as error:
             self.problem = str(error)
+        self.home: type[Any] | None = None
         self.name = ""
         self.category = ""
         self.place = 0  # in a read-model row; that of a key that stands alone is the record's key
@@ -103,6 +104,9 @@ class Field(Generic[T_co]):
         self.index = index
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
+        if self.home is not None:
+            return  # `refuse_misdeclared` tells it: an error from here would come wrapped in another
+        self.home = owner
         self.name = name
         self.category = getattr(owner, "__category__", None) or owner.__name__
 
@@ -207,7 +211,14 @@ def refuse_misdeclared(owner: type[Any]) -> None:
         AdapterError: it names the class, the field, and what is wrong.
     """
     for name, value in vars(owner).items():
-        if isinstance(value, Field) and value.problem:
+        if not isinstance(value, Field):
+            continue
+        if (value.home, value.name) != (owner, name):
+            first = f"{value.home.__name__}.{value.name}" if value.home else value.name
+            raise AdapterError(
+                f"{owner.__name__}.{name}: this field is {first} already; declare one of its own for each name"
+            )
+        if value.problem:
             raise AdapterError(f"{owner.__name__}.{name}: {value.problem}")
 
 

@@ -189,10 +189,10 @@ def test_an_added_optional_field_changes_the_fingerprint_and_not_the_essence() -
     ],
 )
 def test_another_type_of_an_optional_field_is_incompatible_and_the_field_is_named(other: Any) -> None:
-    body = {"id": Key(), "name": Register(str)}
-    first = Schema([declare(body | {"note": Register(str, optional=True)})])
-    changed = Schema([declare(body | {"note": other})])
-    without = Schema([declare(body)])
+    def made(**more: Any) -> Schema:
+        return Schema([declare({"id": Key(), "name": Register(str), **more})])
+
+    first, changed, without = made(note=Register(str, optional=True)), made(note=other), made()
     assert first.incompatible(changed.categories()) == {"things": "the type of note differs"}
     assert changed.incompatible(first.categories()) == {"things": "the type of note differs"}
     for schema in (first, changed):
@@ -223,8 +223,12 @@ def test_what_a_greeting_cannot_name_is_refused_at_once() -> None:
         declare({"id": Key(), **{f"f{n}": Register(str, optional=True) for n in range(513)}})
     with pytest.raises(AdapterError, match="this name is too long"):
         declare({"id": Key(), "n" * 61: Register(str)})
-    many = {f"f{n}": Register(str, optional=True) for n in range(500)}
-    wide = [declare({"id": Key(), **many}, category=f"c{n}") for n in range(9)]
+    wide = [
+        declare(
+            {"id": Key(), **{f"f{n}": Register(str, optional=True) for n in range(500)}}, category=f"c{place}"
+        )
+        for place in range(9)
+    ]
     with pytest.raises(AdapterError, match="4500 optional fields; at most 4096"):
         Schema(wide)
 
@@ -353,6 +357,21 @@ def test_before_write_is_awaited() -> None:
     with pytest.raises(AdapterError, match=r"^Thing.before_write: it is awaited; write it with async def"):
         declare({"id": Key(), "before_write": at_once()})
     declare({"id": Key(), "before_write": later()})
+
+
+def test_a_field_has_one_class_and_one_name() -> None:
+    name = Register(str)
+    first = declare({"id": Key(), "name": name})
+    with pytest.raises(AdapterError, match=r"^Thing.name: this field is Thing.name already"):
+        declare({"id": Key(), "name": name})
+    with pytest.raises(AdapterError, match=r"^Thing.other: this field is Thing.name already"):
+        declare({"id": Key(), "other": name})
+    with pytest.raises(AdapterError, match=r"^Part.name: this field is Thing.name already"):
+        new_class("Part", (Struct,), {}, lambda namespace: namespace.update({"name": name}))
+    twice = Register(str)
+    with pytest.raises(AdapterError, match=r"^Thing.b: this field is Thing.a already"):
+        declare({"id": Key(), "a": twice, "b": twice})
+    assert (name.name, name.category, first.__shape__.fields["name"]) == ("name", "things", name)
 
 
 def test_two_invariants_of_one_code_are_refused() -> None:
