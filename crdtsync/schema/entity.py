@@ -28,7 +28,7 @@ from crdtsync.schema.fields import (
 )
 from crdtsync.schema.partition import Partition, by_account
 from crdtsync.schema.roles import Role
-from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References, misdeclared
+from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References, is_rule, misdeclared
 from crdtsync.schema.shape import Shape, check_shape
 from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rule
 
@@ -92,6 +92,12 @@ class Entity:
                 raise AdapterError(
                     f"{cls.__name__}: the fields of {base.__name__} ({', '.join(inherited)}) are not inherited; declare "
                     "them in the class body"
+                )
+            rules = [name for name, value in vars(base).items() if is_rule(value)]
+            if rules:
+                raise AdapterError(
+                    f"{cls.__name__}: the rules of {base.__name__} ({', '.join(rules)}) are not inherited; state them in "
+                    "the class body"
                 )
         refuse_misdeclared(cls)
         _refuse_misdeclared_rules(cls)

@@ -252,6 +252,12 @@ def misdeclared(member: object) -> str | None:
     return None
 
 
+def is_rule(member: object) -> bool:
+    """Tell whether a member of a class body states a rule or an option."""
+    marks = ("__crdtsync_check__", "__crdtsync_invariant__", "__crdtsync_option__")
+    return isinstance(member, References | ConcurrentEdits) or any(hasattr(member, mark) for mark in marks)
+
+
 def _answers_later(function: object) -> bool:
     return (
         inspect.iscoroutinefunction(function)

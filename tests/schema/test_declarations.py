@@ -24,8 +24,10 @@ from crdtsync import (
     Struct,
     by_store_month,
     check,
+    concurrent_edits,
     invariant,
     option,
+    references,
 )
 from crdtsync.errors import AdapterError, FieldError
 from crdtsync.schema import Kind, RuleKind
@@ -305,6 +307,40 @@ def test_a_contradiction_is_refused_where_it_is_declared(
 ) -> None:
     with pytest.raises(AdapterError, match=says):
         declare(body, **options)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        lambda: check(at_once()),
+        rule,
+        lambda: option("C1", "a", "A")(later()),
+        lambda: references("C1", title="t", owner=Role.LOJA),
+        lambda: concurrent_edits("C1", title="t", owner=Role.LOJA),
+    ],
+)
+def test_the_rules_of_another_class_are_not_inherited(stated: Callable[[], Any]) -> None:
+    mixin = type("Named", (), {"stated": stated()})
+    with pytest.raises(
+        AdapterError, match=r"^Thing: the rules of Named \(stated\) are not inherited; state them"
+    ):
+        new_class(
+            "Thing",
+            (mixin, Entity),
+            {"category": "things", "writers": {Role.LOJA}},
+            lambda namespace: namespace.update({"id": Key()}),
+        )
+
+
+def test_a_mixin_may_have_plain_methods_and_complete_what_is_written() -> None:
+    mixin = type("Named", (), {"before_write": later(), "shout": at_once()})
+    made = new_class(
+        "Thing",
+        (mixin, Entity),
+        {"category": "things", "writers": {Role.LOJA}},
+        lambda namespace: namespace.update({"id": Key()}),
+    )
+    assert made.before_write is vars(mixin)["before_write"]
 
 
 def later() -> Any:
