@@ -27,7 +27,7 @@ from crdtsync.schema.fields import (
     refuse_misdeclared,
 )
 from crdtsync.schema.partition import Partition, by_account
-from crdtsync.schema.roles import Role
+from crdtsync.schema.roles import Role, roles_of
 from crdtsync.schema.rules import ConcurrentEdits, Invariant, Option, References, is_rule, misdeclared
 from crdtsync.schema.shape import Shape, check_shape
 from crdtsync.schema.standard_rules import concurrent_edits_rule, references_rule
@@ -112,8 +112,8 @@ class Entity:
             tuple(field for field in declared if field.kind is Kind.KEY),
             {field.name: field for field in declared if field.kind is not Kind.KEY},
             partition,
-            frozenset(writers),
-            frozenset(holders),
+            _roles(cls, "writers", writers),
+            _roles(cls, "holders", holders),
             tuple(member.__crdtsync_check__ for member in members if hasattr(member, "__crdtsync_check__")),
             tuple(invariants),
             download,
@@ -287,6 +287,13 @@ class Entity:
                 raise CheckFailed(shape.category, record.key, rule.name, rule.message)
 
 
+def _roles(cls: type[Entity], option: str, given: Iterable[Role]) -> frozenset[Role]:
+    try:
+        return roles_of(given)
+    except (TypeError, ValueError) as error:
+        raise AdapterError(f"{cls.__name__}: {option}: {error}") from error
+
+
 def _refuse_misdeclared_rules(cls: type[Entity]) -> None:
     for name, member in vars(cls).items():
         problem = misdeclared(member)
@@ -322,6 +329,11 @@ def _invariants(name: str, members: list[Any], declared: list[Field[Any]]) -> li
         if isinstance(member, References):
             rule = references_rule(member, refs)
         elif isinstance(member, ConcurrentEdits):
+            for looked_at in (*member.fields, *member.but):
+                if looked_at not in fields:
+                    raise AdapterError(
+                        f"{name}: {member.code} is about {looked_at!r}, no field" + hint(looked_at, fields)
+                    )
             rule = concurrent_edits_rule(member, fields)
         if rule is not None:
             if rule.code in found:

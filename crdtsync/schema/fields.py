@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError
 from crdtsync.said import said_of, say
+from crdtsync.schema.roles import roles_of
 from crdtsync.schema.values import (
     DecimalType,
     IntType,
@@ -89,8 +90,10 @@ class Field(Generic[T_co]):
     ) -> None:
         self.problem = ""
         self.type: ValueType = TextType()
+        self.writers: frozenset[Role] | None = None
         try:
             self.type = make()
+            self.writers = None if writers is None else roles_of(writers)
         except (TypeError, ValueError) as error:
             self.problem = str(error)
         self.home: type[Any] | None = None
@@ -100,7 +103,6 @@ class Field(Generic[T_co]):
         self.optional = optional
         self.required = not optional and default is None
         self.default = default
-        self.writers = frozenset(writers) if writers is not None else None
         self.index = index
 
     def __set_name__(self, owner: type[Any], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +13,17 @@ class Role(StrEnum):
     GESTAO = "gestao"
     LOJA = "loja"
     CAIXA = "caixa"
+
+
+def roles_of(given: object) -> frozenset[Role]:
+    """Return the roles of a set of roles; raises TypeError for a role alone, a text too, and ValueError."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"roles are said as a set, such as {{Role.GESTAO}}, not {str(given)!r}")
+    roles = list(given)
+    for role in roles:
+        if role not in set(Role):
+            raise ValueError(f"{role!r} is no role; the roles are {', '.join(map(repr, map(str, Role)))}")
+    return frozenset(map(Role, roles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ an ordinary transaction by which a person settles what an invariant found.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from crdtsync.schema.roles import roles_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -242,6 +244,8 @@ def misdeclared(member: object) -> str | None:
     said: Check | None = getattr(member, "__crdtsync_check__", None)
     rule: Invariant | None = getattr(member, "__crdtsync_invariant__", None)
     choice: Option | None = getattr(member, "__crdtsync_option__", None)
+    if isinstance(member, ConcurrentEdits):
+        return _not_names(fields=member.fields, but=member.but)
     # A coroutine, or a generator, is true whatever it would come to.
     if said is not None and _answers_later(said.method):
         return "a check answers at once; write it with def, not async def, and without yield"
@@ -249,7 +253,36 @@ def misdeclared(member: object) -> str | None:
         return f"{rule.code} answers at once; write it with def, not async def, and without yield"
     if choice is not None and not inspect.iscoroutinefunction(inspect.unwrap(choice.method)):
         return f"an option of {choice.code} is awaited; write it with async def"
+    if rule is not None:
+        group: Any = rule.group
+        grouped = getattr(group, "names", ()) if callable(group) else group or ()
+        return _not_names(watch=rule.watch, given=rule.given, group=grouped) or _not_roles("at", rule.at)
+    if choice is not None:
+        return _not_names(asks=choice.asks) or _not_roles("by", choice.by)
     return None
+
+
+def _not_names(**options: object) -> str | None:
+    """Return what is wrong with options that are several names each: a text alone would be read as its letters."""
+    for option, names in options.items():
+        if isinstance(names, str):
+            return f"{option} is several names; write {option}=({names!r},)"
+        if not (isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
+            return f"{option} is a tuple of names, not {names!r}"
+    return None
+
+
+def _not_roles(option: str, given: object) -> str | None:
+    try:
+        _ = given is None or roles_of(given)
+    except (TypeError, ValueError) as error:
+        return f"{option}: {error}"
+    return None
+
+
+def _roles(given: Any) -> Any:
+    """Return a set of roles as it is kept, and what is none as it came: the class statement refuses it."""
+    return frozenset(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
 
 
 def is_rule(member: object) -> bool:
@@ -310,7 +343,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
         several: the rule is about groups of two records or more; a record alone is not looked at, which is fast.
     """
     kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
-    by = group_by(group) if isinstance(group, tuple) else group
+    by = group_by(tuple(group)) if isinstance(group, tuple | list) else group
 
     def mark(function: F) -> F:
         takes = frozenset(list(inspect.signature(function).parameters)[1:])
@@ -326,7 +359,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
             inspect.getdoc(function) or "",
             takes,
             effect,
-            None if at is None else frozenset(at),
+            _roles(at),
             only_conflicts=only_conflicts,
             given=given,
             several=several,
@@ -378,7 +411,7 @@ def option(
             title,
             _summary(function),
             function,
-            None if by is None else frozenset(by),
+            _roles(by),
             asks,
             settles,
         )

@@ -300,6 +300,11 @@ def rule(**options: Any) -> Callable[..., bool]:
             {},
             "groups by 'x'",
         ),
+        (
+            {"id": Key(), "a": Money(), "r": concurrent_edits("C1", title="t", owner=Role.LOJA, but=("b",))},
+            {},
+            "Thing: C1 is about 'b', no field",
+        ),
     ],
 )
 def test_a_contradiction_is_refused_where_it_is_declared(
@@ -334,13 +339,77 @@ def test_the_rules_of_another_class_are_not_inherited(stated: Callable[[], Any])
 
 def test_a_mixin_may_have_plain_methods_and_complete_what_is_written() -> None:
     mixin = type("Named", (), {"before_write": later(), "shout": at_once()})
-    made = new_class(
+    made: Any = new_class(
         "Thing",
         (mixin, Entity),
         {"category": "things", "writers": {Role.LOJA}},
         lambda namespace: namespace.update({"id": Key()}),
     )
     assert made.before_write is vars(mixin)["before_write"]
+
+
+@pytest.mark.parametrize("given", [Role.LOJA, "loja", ["lojas"], 3])
+def test_roles_are_a_set_of_roles(given: Any) -> None:
+    says = (
+        "lojas' is no role" if given == ["lojas"] else "roles are said as a set, such as {Role.GESTAO}, not '"
+    )
+    with pytest.raises(AdapterError, match=f"^Thing: writers: .*{says}"):
+        declare({"id": Key()}, writers=given)
+    with pytest.raises(AdapterError, match=f"^Thing: holders: .*{says}"):
+        declare({"id": Key()}, holders=given)
+    members: list[Any] = [
+        Register(str, writers=given),
+        Money(writers=given),
+        Counter(writers=given),
+        Set(str, writers=given),
+        Once(Ref("self", writers=given)),
+        rule(at=given),
+        option("C1", "a", "A", by=given)(later()),
+    ]
+    for member in members:
+        with pytest.raises(AdapterError, match=f"^Thing.a: .*{says}"):
+            declare({"id": Key(), "a": member})
+
+
+def test_the_name_of_a_role_is_a_role() -> None:
+    shape = declare({"id": Key(), "a": Register(str, writers=["loja"])}, writers=["loja", "caixa"]).__shape__  # type: ignore[list-item]
+    assert shape.writers == {Role.LOJA, Role.CAIXA}
+    assert [shape.may_write(role, "a") for role in Role] == [False, True, False]
+
+
+LETTERS: Any = "n"
+"""A name where several are expected: the type checker is not to see it."""
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (lambda: rule(watch="parent"), r"watch is several names; write watch=\('parent',\)"),
+        (lambda: rule(given="name"), r"given is several names"),
+        (lambda: rule(group="n"), r"group is several names; write group=\('n',\)"),
+        (lambda: rule(group={"n"}), r"group is a tuple of names, not {'n'}"),
+        (lambda: rule(group=(Register(str),)), r"group is a tuple of names"),
+        (lambda: option("C1", "a", "A", asks=LETTERS)(later()), r"asks is several names"),
+        (
+            lambda: concurrent_edits("C1", title="t", owner=Role.LOJA, fields=LETTERS),
+            r"fields is several names",
+        ),
+        (lambda: concurrent_edits("C1", title="t", owner=Role.LOJA, but=LETTERS), r"but is several names"),
+    ],
+)
+def test_names_are_a_tuple_of_names(member: Callable[[], Any], says: str) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.a: {says}"):
+        declare({"id": Key(), "n": Register(str), "parent": Ref("self", optional=True), "a": member()})
+
+
+def test_a_list_of_names_is_taken_as_a_tuple_of_them() -> None:
+    @invariant("C1", title="t", owner=Role.LOJA, group=["n"], watch=["parent"], given=["n"])  # type: ignore[arg-type]
+    def alone(self: Entity, others: list[Any]) -> bool:
+        return not others or self.deleted
+
+    body = {"id": Key(), "n": Register(str), "parent": Ref("self", optional=True), "alone": alone}
+    (made,) = declare(body).__shape__.invariants
+    assert (made.kind, getattr(made.group, "names", None)) == (RuleKind.GROUP, ("n",))
 
 
 def later() -> Any:
