@@ -284,11 +284,17 @@ class RowsType(StructType):
         return decoded
 
 
+def _a_struct(given: Any) -> type[Struct]:
+    if not (isinstance(given, type) and issubclass(given, Struct)):
+        raise TypeError(f"Rows(...) takes a Struct, not {getattr(given, '__name__', repr(given))}")
+    return given
+
+
 class Rows(Assignable[list[S]]):
     """A list of structs, written as a whole; inside `Once` it never changes."""
 
     def __init__(self, struct: type[S], *, optional: bool = False) -> None:
-        super().__init__(lambda: RowsType(struct), optional=optional)
+        super().__init__(lambda: RowsType(_a_struct(struct)), optional=optional)
 
 
 class BoundSet(Collection[T], Generic[T]):

@@ -99,6 +99,7 @@ class Entity:
                     f"{cls.__name__}: the rules of {base.__name__} ({', '.join(rules)}) are not inherited; state them in "
                     "the class body"
                 )
+        _refuse_other_than_partitions(cls, partition)
         refuse_misdeclared(cls)
         _refuse_misdeclared_rules(cls)
         cls.__category__ = category
@@ -285,6 +286,15 @@ class Entity:
                 raise CheckFailed(shape.category, record.key, rule.name, said_of(error)) from error
             if not fine:
                 raise CheckFailed(shape.category, record.key, rule.name, rule.message)
+
+
+def _refuse_other_than_partitions(cls: type[Entity], given: object) -> None:
+    if not isinstance(given, Partition):
+        said = getattr(given, "__name__", repr(given))
+        raise AdapterError(
+            f"{cls.__name__}: {said} is no partition; write by_account, by_store, or one that names its field, such as "
+            'by_store_month("sold_at")'
+        )
 
 
 def _roles(cls: type[Entity], option: str, given: Iterable[Role]) -> frozenset[Role]:

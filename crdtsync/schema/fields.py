@@ -426,7 +426,11 @@ class Ref(Assignable[T]):
         writers: Iterable[Role] | None = None,
     ) -> None:
         def make() -> RefType:
-            return RefType(target if isinstance(target, str) else target.__category__)
+            name = target if isinstance(target, str) else getattr(target, "__category__", "")
+            if not name:
+                said = getattr(target, "__name__", repr(target))
+                raise TypeError(f"Ref(...) takes an entity, the name of its category, or 'self', not {said}")
+            return RefType(name)
 
         super().__init__(make, optional=optional, writers=writers, index=indexed)
 
@@ -527,7 +531,14 @@ class Key(Field[T]):
                 return type_within("Key", type_, (check,))
             if inspect.iscoroutinefunction(check):
                 raise TypeError("the check of a key answers at once; write it with def, not async def")
-            return IntType() if type_ is int else KeyType(type_, check)
+            if type_ is int:
+                return IntType()
+            if type_ is not None and not isinstance(type_, str):
+                said = getattr(type_, "__name__", repr(type_))
+                raise TypeError(
+                    f"a key is of a pattern, of int, or of a field such as Ref(...), not of {said}"
+                )
+            return KeyType(type_, check)
 
         super().__init__(make)
 

@@ -25,13 +25,16 @@ class Schema:
     """A checked set of entities.
 
     Raises:
-        AdapterError: a category twice, a reference to a category that is not there, or a cycle of references.
+        AdapterError: what is no entity, a category twice, a reference to a category that is not there, or a cycle of references.
     """
 
     def __init__(self, entities: Iterable[type[Entity]]) -> None:
         self.entities: dict[str, type[Entity]] = {}
         for entity in entities:
-            category = entity.__category__
+            category = getattr(entity, "__category__", "")
+            if not category:
+                said = getattr(entity, "__name__", repr(entity))
+                raise AdapterError(f"{said} is no entity with a category; name a class of your own")
             if category in self.entities:
                 other = self.entities[category]
                 raise AdapterError(

@@ -105,6 +105,9 @@ class TextType(ValueType):
 
     `normal` returns the form to store or raises ValueError; it runs on local writes only, so that two versions of an
     adapter never disagree about what was merged.
+
+    Raises:
+        TypeError, ValueError: a pattern that is none.
     """
 
     def __init__(
@@ -113,7 +116,12 @@ class TextType(ValueType):
         max_length: int = limits.TEXT_CHARS_MAX,
         normal: Callable[[str], str] | None = None,
     ) -> None:
-        self.pattern = re.compile(pattern) if pattern is not None else None
+        if pattern is not None and not isinstance(pattern, str):
+            raise TypeError(f"a pattern is a text, not {getattr(pattern, '__name__', repr(pattern))}")
+        try:
+            self.pattern = re.compile(pattern) if pattern is not None else None
+        except re.error as error:
+            raise ValueError(f"the pattern {pattern!r} cannot be read ({error})") from error
         self._column = None
         if pattern is not None and _CAN_MATCH_COLUMNS and _ONE_LINE.fullmatch(pattern):
             self._column = re.compile(rf"(?:(?:{pattern})\n)*+")

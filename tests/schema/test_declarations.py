@@ -489,6 +489,12 @@ def test_an_entity_does_not_extend_another() -> None:
         new_class("More", (Category,), {"category": "more", "writers": {Role.LOJA}})
 
 
+DAY: Any = date
+WHOLE: Any = int
+ANYTHING: Any = 3
+"""Three things that stand where they cannot: the type checker is not to see them."""
+
+
 @pytest.mark.parametrize(
     ("field", "says"),
     [
@@ -496,6 +502,13 @@ def test_an_entity_does_not_extend_another() -> None:
         (lambda: Register(int, pattern="[0-9]+"), "are for text fields"),
         (lambda: Once(Line), "Line cannot be a field's type"),
         (lambda: Once(Register(float)), "float cannot be a field's type"),
+        (lambda: Set(float), "float cannot be a field's type"),
+        (lambda: Set(ANYTHING), "cannot be a field's type"),
+        (lambda: Register(str, pattern="["), r"the pattern '\[' cannot be read"),
+        (lambda: Register(str, pattern=ANYTHING), r"a pattern is a text, not 3"),
+        (lambda: Ref(WHOLE), r"Ref\(\.\.\.\) takes an entity, .* not int"),
+        (lambda: Ref(Entity), r"Ref\(\.\.\.\) takes an entity, .* not Entity"),
+        (lambda: Once(Rows(ANYTHING)), r"Rows\(\.\.\.\) takes a Struct, not 3"),
     ],
 )
 def test_a_field_that_cannot_be_is_refused_with_its_class_and_name(
@@ -505,6 +518,29 @@ def test_a_field_that_cannot_be_is_refused_with_its_class_and_name(
         declare({"id": Key(), "amount": field()})
     with pytest.raises(AdapterError, match=rf"^Part.amount: .*{says}"):
         new_class("Part", (Struct,), {}, lambda namespace: namespace.update({"amount": field()}))
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (lambda: Key("["), r"the pattern '\[' cannot be read"),
+        (
+            lambda: Key(DAY),
+            r"a key is of a pattern, of int, or of a field such as Ref\(\.\.\.\), not of date",
+        ),
+        (lambda: Key(ANYTHING), "not of 3"),
+        (lambda: Key(Ref(WHOLE)), "takes an entity"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused_with_its_class_and_name(key: Callable[[], Any], says: str) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.id: .*{says}"):
+        declare({"id": key()})
+
+
+@pytest.mark.parametrize("partition", [by_store_month, "store", None])
+def test_a_partition_that_is_none_is_refused(partition: Any) -> None:
+    with pytest.raises(AdapterError, match=r"^Thing: (by_store_month|'store'|None) is no partition; write"):
+        declare({"id": Key(), "day": Once(date)}, partition=partition)
 
 
 def test_a_field_inside_once_keeps_what_it_says() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from crdtsync import Entity, Key, Ref, Role, Schema, load_installed
 from crdtsync.errors import AdapterError, UnknownCategory
-from tests.schema.shop import Category, Letter, Product, Sale, StockItem
+from tests.schema.shop import Category, Letter, Line, Product, Sale, StockItem
 
 SHOP = (Letter, Sale, StockItem, Product, Category)
 
@@ -100,3 +100,9 @@ def test_a_broken_adapter_is_named(monkeypatch: pytest.MonkeyPatch, value: str, 
     _install(monkeypatch, products=value)
     with pytest.raises(AdapterError, match=f"adapter products .*{says}"):
         load_installed()
+
+
+@pytest.mark.parametrize(("given", "says"), [(Entity, "Entity"), (Line, "Line"), ("products", "'products'")])
+def test_what_is_no_entity_is_refused_by_its_name(given: Any, says: str) -> None:
+    with pytest.raises(AdapterError, match=f"^{says} is no entity with a category"):
+        Schema([Product, given])
