@@ -92,6 +92,9 @@ REPLICAS_PER_DEVICE_MAX = 256
 AMOUNT_MAX = (1 << 63) - 1
 """Greatest scaled amount: what an SQLite integer holds."""
 
+DECIMAL_PLACES_MAX = 18
+"""Decimal places of an amount: with one more, not even 1 would be under the greatest."""
+
 CUTS_PROMISED_MAX = 64
 """Cuts of one document that wait at once; more of them are joined, the oldest first."""
 

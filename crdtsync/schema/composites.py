@@ -328,9 +328,9 @@ class BoundSet(Collection[T], Generic[T]):
 
 def _element_type(type_: Any) -> ValueType:
     if isinstance(type_, Field):
+        element = type_within("Set", type_, ())
         if type_.optional or type_.default is not None or type_.writers is not None:
             raise TypeError("an element is never empty; say writers= of the Set")
-        element = type_within("Set", type_, ())
     elif isinstance(type_, type) and issubclass(type_, Struct):
         element = StructType(type_)
     else:

@@ -305,8 +305,9 @@ def _roles(cls: type[Entity], option: str, given: Iterable[Role]) -> frozenset[R
 
 
 def _refuse_misdeclared_rules(cls: type[Entity]) -> None:
+    own = cls.__module__.startswith("crdtsync.")
     for name, member in vars(cls).items():
-        problem = misdeclared(member)
+        problem = misdeclared(member, own=own)
         if problem:
             raise AdapterError(f"{cls.__name__}.{name}: {problem}")
     if not inspect.iscoroutinefunction(inspect.unwrap(cls.before_write)):

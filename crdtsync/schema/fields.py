@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Protocol, Self, TypeVar, get_origin, overload
 
 from crdtsync import limits
 from crdtsync.errors import AdapterError, FieldError
@@ -213,6 +213,10 @@ def refuse_misdeclared(owner: type[Any]) -> None:
         AdapterError: it names the class, the field, and what is wrong.
     """
     for name, value in vars(owner).items():
+        kind = get_origin(value) or value
+        if isinstance(kind, type) and issubclass(kind, Field):
+            said = kind.__name__
+            raise AdapterError(f"{owner.__name__}.{name}: {said} alone declares nothing; write {said}(...)")
         if not isinstance(value, Field):
             continue
         if (value.home, value.name) != (owner, name):
@@ -228,10 +232,12 @@ def type_within(word: str, field: Field[Any], options: Iterable[Any]) -> ValueTy
     """Return the value type of a field that stands in another one, `word`, which got these `options` besides.
 
     Raises:
-        TypeError: options that belong to the inner field.
+        TypeError: a field that has a merge policy of its own, or options that belong to the inner field.
     """
     if field.problem:
         raise TypeError(field.problem)
+    if field.kind not in {Kind.REGISTER, Kind.ONCE}:
+        raise TypeError(f"a {type(field).__name__} cannot stand in {word}(...)")
     if any(option is not None for option in options):
         inner = type(field).__name__
         raise TypeError(f"{word}({inner}(...)) takes the options of the value inside {inner}(...)")
@@ -244,8 +250,8 @@ def _text_or_other(
     if inspect.iscoroutinefunction(check):
         raise TypeError("the check of a text answers at once; write it with def, not async def")
     if python is str:
-        return TextType(pattern, max_length or limits.TEXT_CHARS_MAX, check)
-    if pattern or max_length or check:
+        return TextType(pattern, limits.TEXT_CHARS_MAX if max_length is None else max_length, check)
+    if pattern is not None or max_length is not None or check is not None:
         raise TypeError("pattern, max_length and check are for text fields; use a @check for other types")
     return value_type_of(python, scale)
 
@@ -526,9 +532,10 @@ class Key(Field[T]):
     def __init__(self, type_: Any = None, *, check: Callable[[str], str] | None = None) -> None:
         def make() -> ValueType:
             if isinstance(type_, Field):
+                value_type = type_within("Key", type_, (check,))
                 if type_.optional or type_.default is not None or type_.writers is not None:
                     raise TypeError("a key is never empty, and who creates the record writes it")
-                return type_within("Key", type_, (check,))
+                return value_type
             if inspect.iscoroutinefunction(check):
                 raise TypeError("the check of a key answers at once; write it with def, not async def")
             if type_ is int:

@@ -8,6 +8,7 @@ an ordinary transaction by which a person settles what an invariant found.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from crdtsync.schema.entity import Entity
     from crdtsync.schema.roles import Role
+
+_CODE = re.compile(r"[A-Za-z0-9]+")
+_OWN_CODE = re.compile(r"P[0-9]+")
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound="Entity")
@@ -239,27 +243,76 @@ def _summary(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or function.__name__.replace("_", " ")).partition("\n")[0]
 
 
-def misdeclared(member: object) -> str | None:
-    """Return what is wrong with a member of a class body as a check, an invariant or an option, or None."""
+def misdeclared(member: object, *, own: bool) -> str | None:
+    """Return what is wrong with a member of a class body as a rule or an option, or None; `own`: a class of the framework."""
     said: Check | None = getattr(member, "__crdtsync_check__", None)
     rule: Invariant | None = getattr(member, "__crdtsync_invariant__", None)
     choice: Option | None = getattr(member, "__crdtsync_option__", None)
+    if isinstance(member, References):
+        return _no_code(member.code, own=own)
     if isinstance(member, ConcurrentEdits):
-        return _not_names(fields=member.fields, but=member.but)
-    # A coroutine, or a generator, is true whatever it would come to.
-    if said is not None and _answers_later(said.method):
+        return _no_code(member.code, own=own) or _not_names(fields=member.fields, but=member.but)
+    return (
+        (_no_check(said) if said else None)
+        or (_no_code(rule.code, own=own) or _no_invariant(rule) if rule else None)
+        or (_no_option(choice) if choice else None)
+    )
+
+
+def _no_check(said: Check) -> str | None:
+    if _answers_later(said.method):
         return "a check answers at once; write it with def, not async def, and without yield"
-    if rule is not None and (_answers_later(rule.method) or _answers_later(rule.group)):
+    return None if _takes(said.method, 1) else "a check takes the record alone: (self)"
+
+
+def _no_invariant(rule: Invariant) -> str | None:
+    group: Any = rule.group
+    if _answers_later(rule.method) or _answers_later(group):
         return f"{rule.code} answers at once; write it with def, not async def, and without yield"
-    if choice is not None and not inspect.iscoroutinefunction(inspect.unwrap(choice.method)):
+    if not _takes(rule.method, 1, rule.takes):
+        return f"{rule.code} takes the record first: (self, ...)"
+    if group is not None and rule.kind is RuleKind.REFERRED:
+        return f"{rule.code} compares a group or sees deleted records, not both: group or referred"
+    if group is not None and rule.kind is RuleKind.RECORD:
+        return f"{rule.code} compares a group by no field; name one"
+    if rule.several and group is None:
+        return f"{rule.code} is about several records of a group; say group=..."
+    names = getattr(group, "names", ()) if callable(group) else group or ()
+    return _not_names(watch=rule.watch, given=rule.given, group=names) or _not_roles("at", rule.at)
+
+
+def _no_option(choice: Option) -> str | None:
+    if not inspect.iscoroutinefunction(inspect.unwrap(choice.method)):
         return f"an option of {choice.code} is awaited; write it with async def"
-    if rule is not None:
-        group: Any = rule.group
-        grouped = getattr(group, "names", ()) if callable(group) else group or ()
-        return _not_names(watch=rule.watch, given=rule.given, group=grouped) or _not_roles("at", rule.at)
-    if choice is not None:
-        return _not_names(asks=choice.asks) or _not_roles("by", choice.by)
+    if not _takes(choice.method, 2):
+        return f"an option of {choice.code} takes the record and the case: (self, case)"
+    return _not_names(asks=choice.asks) or _not_roles("by", choice.by)
+
+
+def _answers_later(function: object) -> bool:
+    """Tell whether what a function returns is true whatever it would come to: a coroutine, or a generator."""
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
+
+
+def _no_code(code: object, *, own: bool) -> str | None:
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return f"the code of a rule is letters and digits, such as C01, not {code!r}"
+    if not own and _OWN_CODE.fullmatch(code):
+        return f"{code} is a code of the framework's own, as all of P and digits; choose another"
     return None
+
+
+def _takes(function: Callable[..., Any], places: int, names: Iterable[str] = ()) -> bool:
+    """Tell whether a function can be called with so many arguments by place, and with these by name."""
+    try:
+        inspect.signature(function).bind(*(None,) * places, **dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True
 
 
 def _not_names(**options: object) -> str | None:
@@ -291,14 +344,6 @@ def is_rule(member: object) -> bool:
     return isinstance(member, References | ConcurrentEdits) or any(hasattr(member, mark) for mark in marks)
 
 
-def _answers_later(function: object) -> bool:
-    return (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    )
-
-
 def check(function: F) -> F:
     """Mark a method as a check: it returns True when the record may be written as it is."""
     function.__crdtsync_check__ = Check(function.__name__, _summary(function), function)  # type: ignore[attr-defined]
@@ -326,7 +371,7 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
     `others` and `beside`.
 
     Args:
-        code: what it is known by, such as C01.
+        code: what it is known by, such as C01: letters and digits. P and digits are the framework's own.
         title: one line, in Portuguese.
         owner: the role that should settle it.
         severity: see Severity.
@@ -342,7 +387,8 @@ def invariant(  # noqa: PLR0913 - each names one thing that an author may say; a
         given: the rule is about records that have a value in these fields; others are not looked at.
         several: the rule is about groups of two records or more; a record alone is not looked at, which is fast.
     """
-    kind = RuleKind.GROUP if group else RuleKind.REFERRED if referred else RuleKind.RECORD
+    # Both are refused in the class statement, which sees the function that groups beside this kind.
+    kind = RuleKind.REFERRED if referred else RuleKind.GROUP if group else RuleKind.RECORD
     by = group_by(tuple(group)) if isinstance(group, tuple | list) else group
 
     def mark(function: F) -> F:

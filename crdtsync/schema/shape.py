@@ -18,7 +18,7 @@ from crdtsync.said import say
 from crdtsync.schema.composites import RowsType, StructType
 from crdtsync.schema.fields import DELETION, Field, Kind
 from crdtsync.schema.rules import RuleKind
-from crdtsync.schema.values import DateTimeType, DateType, KeyType
+from crdtsync.schema.values import DateTimeType, DateType, EnumType, KeyType, TextType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +34,8 @@ KEY_SEPARATOR = ":"
 _SLUG = re.compile(r"[a-z][a-z0-9_]*")
 _TYPE_BYTES = 4
 _POSITION_CHARS = len(".999")
+_KEYWORDS = frozenset({"doc", "entity", "in_store", "limit", "self"})
+"""What the verbs that take fields by name call their own arguments."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +309,7 @@ def check_shape(name: str, shape: Shape, reserved: Iterable[str]) -> None:
 def _check_names(name: str, shape: Shape, reserved: frozenset[str]) -> None:
     taken = set(shape.partition.columns)
     for field in (*shape.keys, *shape.fields.values()):
-        if not _SLUG.fullmatch(field.name) or field.name in reserved:
+        if not _SLUG.fullmatch(field.name) or field.name in reserved | _KEYWORDS:
             raise AdapterError(
                 f"{name}.{field.name}: this name is reserved or not lower case; choose another"
             )
@@ -318,13 +320,22 @@ def _check_names(name: str, shape: Shape, reserved: frozenset[str]) -> None:
                 f"{name}.{field.name}: another column is called {field.column}; rename the field"
             )
         taken.add(field.column)
+    place = shape.partition.place_field
+    if place is not None:
+        # A record stays in its document, so what names the document never changes.
+        texts = {f.name: f for f in shape.fields.values() if f.kind is Kind.ONCE and f.required}
+        if place not in texts or not isinstance(texts[place].type, TextType | EnumType):
+            raise AdapterError(
+                f"{name}: it is cut by the place in {place!r}, which must be a required Once(str)"
+                + hint(str(place), texts)
+            )
     when = shape.partition.month_field
     if when is not None:
         dated = {f.name: f for f in shape.fields.values() if f.kind is Kind.ONCE and f.required}
         if when not in dated or not isinstance(dated[when].type, DateType | DateTimeType):
             raise AdapterError(
                 f"{name}: it is cut by the month of {when!r}, which must be a required Once(date) or Once(datetime)"
-                + hint(when, dated)
+                + hint(str(when), dated)
             )
 
 

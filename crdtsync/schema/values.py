@@ -107,7 +107,7 @@ class TextType(ValueType):
     adapter never disagree about what was merged.
 
     Raises:
-        TypeError, ValueError: a pattern that is none.
+        TypeError, ValueError: a pattern or a length that is none.
     """
 
     def __init__(
@@ -116,6 +116,8 @@ class TextType(ValueType):
         max_length: int = limits.TEXT_CHARS_MAX,
         normal: Callable[[str], str] | None = None,
     ) -> None:
+        if type(max_length) is not int or max_length < 1:
+            raise ValueError(f"max_length is a number of characters, at least 1, not {max_length!r}")
         if pattern is not None and not isinstance(pattern, str):
             raise TypeError(f"a pattern is a text, not {getattr(pattern, '__name__', repr(pattern))}")
         try:
@@ -289,11 +291,19 @@ class BoolType(ValueType):
 
 
 class DecimalType(ValueType):
-    """An exact decimal with a fixed number of places, an integer of the smallest unit on the wire."""
+    """An exact decimal with a fixed number of places, an integer of the smallest unit on the wire.
+
+    Raises:
+        ValueError: a number of places that there cannot be.
+    """
 
     sql_type = "INTEGER"
 
     def __init__(self, scale: int) -> None:
+        if type(scale) is not int or not 0 <= scale <= limits.DECIMAL_PLACES_MAX:
+            raise ValueError(
+                f"scale is a number of decimal places, 0 to {limits.DECIMAL_PLACES_MAX}, not {scale!r}"
+            )
         self.scale = scale
         self.suffix = {0: "", 2: "_cents", 3: "_milli"}.get(scale, f"_e{scale}")
 

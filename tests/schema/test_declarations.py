@@ -15,6 +15,7 @@ from crdtsync import (
     Key,
     Money,
     Once,
+    Quantity,
     Ref,
     Register,
     Role,
@@ -22,6 +23,7 @@ from crdtsync import (
     Schema,
     Set,
     Struct,
+    by_place,
     by_store_month,
     check,
     concurrent_edits,
@@ -30,6 +32,7 @@ from crdtsync import (
     references,
 )
 from crdtsync.errors import AdapterError, FieldError
+from crdtsync.pendencies.records import Decision
 from crdtsync.schema import Kind, RuleKind
 from tests.schema.shop import Category, Letter, Line, Product, Sale, StockItem
 
@@ -275,6 +278,29 @@ def rule(**options: Any) -> Callable[..., bool]:
         ({"id": Key()}, {"category": "My Things"}, "lower-case letters"),
         ({"id": Key(), "key": Register(str)}, {}, "Thing.key: this name is reserved"),
         ({"id": Key(), "Name": Register(str)}, {}, "not lower case"),
+        ({"id": Key(), "entity": Register(str)}, {}, "Thing.entity: this name is reserved"),
+        ({"id": Key(), "in_store": Register(str)}, {}, "Thing.in_store: this name is reserved"),
+        ({"id": Key(), "limit": Register(int)}, {}, "Thing.limit: this name is reserved"),
+        ({"id": Key(), "doc": Register(str)}, {}, "Thing.doc: this name is reserved"),
+        ({"self": Key()}, {}, "Thing.self: this name is reserved"),
+        ({"id": Key(), "at": Once(str)}, {"partition": by_place("typo")}, "by the place in 'typo'"),
+        ({"id": Key(), "at": Once(str)}, {"partition": by_place("t")}, "did you mean 'at'"),
+        (
+            {"id": Key(), "at": Register(str)},
+            {"partition": by_place("at")},
+            "'at', which must be a required Once",
+        ),
+        (
+            {"id": Key(), "at": Once(int)},
+            {"partition": by_place("at")},
+            "'at', which must be a required Once",
+        ),
+        (
+            {"id": Key(), "at": Once(str, optional=True)},
+            {"partition": by_place("at")},
+            "'at', which must be a required Once",
+        ),
+        ({"at": Key()}, {"partition": by_place("at")}, "'at', which must be a required Once"),
         ({"id": Key(), "a": Money(), "a_cents": Register(int)}, {}, "another column is called a_cents"),
         ({"id": Key(), "a": Register(bool, default=1)}, {}, "the default of things.a"),
         ({"id": Key(), "a": Money(default=Decimal("0.001"))}, {}, "the default of things.a"),
@@ -458,6 +484,60 @@ def test_what_answers_at_once_is_no_coroutine_and_what_is_awaited_is_one(
         declare({"id": Key(), "member": member()})
 
 
+@pytest.mark.parametrize("code", ["C-01", "C 1", "", "C_1", "Ç1", "C1\n", 7])
+def test_the_code_of_a_rule_is_letters_and_digits(code: Any) -> None:
+    members: list[Any] = [
+        invariant(code, title="t", owner=Role.LOJA)(at_once()),
+        references(code, title="t", owner=Role.LOJA),
+        concurrent_edits(code, title="t", owner=Role.LOJA),
+    ]
+    for member in members:
+        with pytest.raises(AdapterError, match=r"^Thing.a: the code of a rule is letters and digits"):
+            declare({"id": Key(), "a": member})
+
+
+def test_p_and_digits_is_a_code_of_the_frameworks_own() -> None:
+    with pytest.raises(AdapterError, match=r"^Thing.a: P01 is a code of the framework's own"):
+        declare({"id": Key(), "a": references("P01", title="t", owner=Role.LOJA)})
+    declare({"id": Key(), "a": references("PX1", title="t", owner=Role.LOJA)})
+    assert [one.code for one in Decision.__shape__.invariants] == ["P02"]
+
+
+def alone() -> Any:
+    """Return an async method of the record alone."""
+
+    async def method(self: Entity) -> str:
+        return self.key
+
+    return method
+
+
+def method(*names: str) -> Any:
+    """Return a function with these parameters."""
+    return eval(f"lambda {', '.join(names)}: True")  # noqa: S307 - a function of any signature
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (lambda: check(method("self", "records")), r"a check takes the record alone: \(self\)"),
+        (lambda: check(method()), "a check takes the record alone"),
+        (lambda: invariant("C1", title="t", owner=Role.LOJA)(method()), "C1 takes the record first"),
+        (lambda: option("C1", "a", "A")(alone()), r"an option of C1 takes the record and the case"),
+        (lambda: rule(several=True), "C1 is about several records of a group; say group="),
+        (lambda: rule(group=("n",), referred=True), "C1 compares a group or sees deleted records, not both"),
+        (lambda: rule(group=()), "C1 compares a group by no field"),
+    ],
+)
+def test_a_rule_that_could_never_be_asked_is_refused(member: Callable[[], Any], says: str) -> None:
+    with pytest.raises(AdapterError, match=rf"^Thing.a: {says}"):
+        declare({"id": Key(), "n": Register(str), "a": member()})
+
+
+def test_a_check_may_have_parameters_of_its_own_with_a_default() -> None:
+    declare({"id": Key(), "a": check(method("self", "least=0"))})
+
+
 def test_before_write_is_awaited() -> None:
     with pytest.raises(AdapterError, match=r"^Thing.before_write: it is awaited; write it with async def"):
         declare({"id": Key(), "before_write": at_once()})
@@ -491,8 +571,9 @@ def test_an_entity_does_not_extend_another() -> None:
 
 DAY: Any = date
 WHOLE: Any = int
+FRACTION: Any = 2.5
 ANYTHING: Any = 3
-"""Three things that stand where they cannot: the type checker is not to see them."""
+"""What stands where it cannot: the type checker is not to see it."""
 
 
 @pytest.mark.parametrize(
@@ -508,6 +589,22 @@ ANYTHING: Any = 3
         (lambda: Register(str, pattern=ANYTHING), r"a pattern is a text, not 3"),
         (lambda: Ref(WHOLE), r"Ref\(\.\.\.\) takes an entity, .* not int"),
         (lambda: Ref(Entity), r"Ref\(\.\.\.\) takes an entity, .* not Entity"),
+        (lambda: Register(str, max_length=0), "max_length is a number of characters, at least 1, not 0"),
+        (lambda: Register(str, max_length=-1), "max_length is a number of characters"),
+        (lambda: Register(int, max_length=0), "are for text fields"),
+        (lambda: Money(scale=-2), "scale is a number of decimal places, 0 to 18, not -2"),
+        (lambda: Quantity(scale=19), "scale is a number of decimal places, 0 to 18, not 19"),
+        (lambda: Counter(scale=FRACTION), "scale is a number of decimal places, 0 to 18, not 2.5"),
+        (lambda: Register(Decimal, scale=40), "scale is a number of decimal places"),
+        (lambda: Once(Decimal, scale=40), "scale is a number of decimal places"),
+        (lambda: Once(Counter()), r"a Counter cannot stand in Once\(\.\.\.\)"),
+        (lambda: Once(Set(str)), r"a Set cannot stand in Once"),
+        (lambda: Once(Key()), r"a Key cannot stand in Once"),
+        (lambda: Set(Set(str)), r"a Set cannot stand in Set"),
+        (lambda: Set(Counter()), r"a Counter cannot stand in Set"),
+        (lambda: Register, r"Register alone declares nothing; write Register\(\.\.\.\)"),
+        (lambda: Register[str], r"Register alone declares nothing"),
+        (lambda: Counter, r"Counter alone declares nothing"),
         (lambda: Once(Rows(ANYTHING)), r"Rows\(\.\.\.\) takes a Struct, not 3"),
     ],
 )
@@ -529,6 +626,9 @@ def test_a_field_that_cannot_be_is_refused_with_its_class_and_name(
             r"a key is of a pattern, of int, or of a field such as Ref\(\.\.\.\), not of date",
         ),
         (lambda: Key(ANYTHING), "not of 3"),
+        (lambda: Key(Counter()), r"a Counter cannot stand in Key\(\.\.\.\)"),
+        (lambda: Key(Set(str)), "a Set cannot stand in Key"),
+        (lambda: Key, "Key alone declares nothing"),
         (lambda: Key(Ref(WHOLE)), "takes an entity"),
     ],
 )
