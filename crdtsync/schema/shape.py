@@ -272,6 +272,23 @@ class Shape:
                         types[f"{field.name}.{at}"] = _hash([part.type.essence, part.optional], _TYPE_BYTES)
         return types
 
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """The key (`key`), each field, and each position of a struct (`lines.3`) -> its type, as a store remembers it."""
+        # The name of a key that stands alone is no part of it: it is no column.
+        keys = [
+            f"{key.name} {key.type.essence}" if len(self.keys) > 1 else key.type.essence for key in self.keys
+        ]
+        types = {"key": ", ".join(keys)}
+        for field in self.fields.values():
+            types[field.name] = field.essence
+            if isinstance(field.type, StructType):
+                # Without its positions, which are told one by one: a newer version may add some.
+                types[field.name] = f"{field.kind} {'rows' if isinstance(field.type, RowsType) else 'struct'}"
+                parts = enumerate(field.type.struct.__fields__)
+                types |= {f"{field.name}.{at}": part.type.essence for at, part in parts}
+        return types
+
 
 def _hash(value: object, size: int = 8) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)

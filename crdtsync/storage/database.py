@@ -220,7 +220,9 @@ class Database:
                     self.path, say("meta row {row} is missing or fails its checksum", row=repr(_TABLES_KEY))
                 )
             stored = json.loads(row[1])
-        wanted = {name: table.spec.description for name, table in self._tables.items()}
+        wanted = {
+            name: self._remembering(table.spec, stored.get(name)) for name, table in self._tables.items()
+        }
         lacking = (
             self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'devices'").fetchone() is None
         )
@@ -245,6 +247,62 @@ class Database:
             described = json.dumps(stored | wanted, separators=(",", ":")).encode()
             self._insert("meta", [(_TABLES_KEY, described)])
 
+    def _remembering(self, spec: TableSpec, stored: dict[str, Any] | None) -> dict[str, Any]:
+        """The description to keep of a category: it goes on naming the types of fields that are no longer declared.
+
+        Raises:
+            StoreMismatch: what is stored would be read as something else.
+        """
+        if stored is None:
+            return spec.description
+        old = TableSpec.from_description(stored)
+        self._refuse_another_address(old, spec)
+        for name, known in old.types.items():
+            now = spec.types.get(name, known)
+            if now != known:
+                raise StoreMismatch(
+                    self.path,
+                    say(
+                        "{path}: field {field} of category {category} is stored as {stored}, the adapter now says "
+                        "{wanted}; give the field a new name, or start with a new store",
+                        path=self.path,
+                        field=repr(name),
+                        category=repr(spec.category),
+                        stored=repr(known),
+                        wanted=repr(now),
+                    ),
+                )
+        return spec.description | {"types": {**old.types, **spec.types}}
+
+    def _refuse_another_address(self, old: TableSpec, spec: TableSpec) -> None:
+        """A key of other parts or types, or another partition, would not find the records that there are."""
+        key = [table.key_columns if table.composite else () for table in (old, spec)]
+        types = [table.types.get("key") for table in (old, spec)]
+        if key[0] != key[1] or (None not in types and types[0] != types[1]):
+            raise StoreMismatch(
+                self.path,
+                say(
+                    "{path}: the key of category {category} is stored as {stored}, the adapter now says {wanted}; give the "
+                    "category a new name, or start with a new store",
+                    path=self.path,
+                    category=repr(spec.category),
+                    stored=repr(types[0] or ", ".join(old.key_columns)),
+                    wanted=repr(types[1] or ", ".join(spec.key_columns)),
+                ),
+            )
+        if old.partition_columns != spec.partition_columns:
+            raise StoreMismatch(
+                self.path,
+                say(
+                    "{path}: category {category} is stored by {stored}, the adapter now says {wanted}; give the category "
+                    "a new name, or start with a new store",
+                    path=self.path,
+                    category=repr(spec.category),
+                    stored=repr(", ".join(old.partition_columns) or "account"),
+                    wanted=repr(", ".join(spec.partition_columns) or "account"),
+                ),
+            )
+
     def _prepare_views(self, views: Mapping[str, str], present: Mapping[str, str]) -> None:
         """Make what is missing or reads another way, also after an upgrade that says the same in other words."""
         for name, statement in views.items():
@@ -259,9 +317,9 @@ class Database:
             execute(table.create())
         else:
             old = TableSpec.from_description(stored)
-            damaged = {
-                row[:2] for row in execute(RecordTable(old).everything) if checksum(row[:-1]) != row[-1]
-            }
+            stays = old.column_names == table.spec.column_names
+            everything = [] if stays else execute(RecordTable(old).everything)
+            damaged = {row[:2] for row in everything if checksum(row[:-1]) != row[-1]}
             present = {row[1]: row[2] for row in execute(f"PRAGMA table_info({table.name})")}
             for column, sql_type in table.spec.columns:
                 if column not in present:
@@ -279,7 +337,7 @@ class Database:
                             wanted=sql_type,
                         ),
                     )
-            if old.column_names != table.spec.column_names:
+            if not stays:
                 # The checksum covers other columns now. A row that was damaged must not come out as sound.
                 fresh = [
                     (checksum(row[:-1]), row[0], row[1])

@@ -202,6 +202,7 @@ class TableSpec:
         indexes: columns that get an index.
         rows_views: column holding a JSON array of arrays -> `(name, SQL type)` of each position; each becomes the view
             `<category>_<column>`.
+        types: what the values are, by field and `key`: a store remembers them, and refuses others under the same name.
     """
 
     category: str
@@ -210,6 +211,7 @@ class TableSpec:
     columns: tuple[tuple[str, str], ...]
     indexes: tuple[str, ...] = ()
     rows_views: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def composite(self) -> bool:
@@ -237,6 +239,8 @@ class TableSpec:
             columns=_pairs(facts["columns"]),
             indexes=tuple(facts["indexes"]),
             rows_views={column: _pairs(pairs) for column, pairs in facts["rows_views"].items()},
+            # A version before them wrote none.
+            types=facts.get("types", {}),
         )
 
     def problem(self) -> str | None:
@@ -281,6 +285,7 @@ def table_specs(schema: Schema) -> list[TableSpec]:
             columns=shape.columns,
             indexes=shape.indexes,
             rows_views=shape.rows_views,
+            types=shape.types,
         )
         for shape in schema.shapes.values()
     ]
