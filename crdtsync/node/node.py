@@ -333,12 +333,21 @@ class Node:
         """
         written = 0
         transaction = Transaction(self.ledger, actor)
-        for values in records:
-            transaction.create(entity, **values)
-            written += 1
-            if written % limits.ROWS_PER_BATCH == 0:
-                await transaction.commit()
-                transaction = Transaction(self.ledger, actor)
+        before: asyncio.Task[None] | None = None
+        try:
+            for values in records:
+                transaction.create(entity, **values)
+                written += 1
+                if written % limits.ROWS_PER_BATCH == 0:
+                    # While the disk works on one, the next is made.
+                    if before is not None:
+                        await before
+                    before = asyncio.create_task(transaction.commit())
+                    await asyncio.sleep(0)
+                    transaction = Transaction(self.ledger, actor)
+        finally:
+            if before is not None:
+                await before
         await transaction.commit()
         return written
 
