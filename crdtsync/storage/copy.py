@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from crdtsync import limits
 from crdtsync.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
+from crdtsync.ownership import hand_over
 from crdtsync.said import say
 from crdtsync.storage.database import translated
 from crdtsync.storage.tables import APPLICATION_ID, FORMAT
@@ -131,11 +132,14 @@ def put_in_place(source: Path, path: Path, aside: Path) -> bool:
     fresh = path.with_name(path.name + ".restored")
     fresh.unlink(missing_ok=True)
     copy_store(source, fresh, lambda _done, _all: None)
+    # Before it is the store: the node, which may not be root, must be able to open it.
+    hand_over(fresh)
     moved: list[Path] = []
     try:
         there = [file for file in _files(path) if file.exists()]
         if there:
             aside.mkdir(parents=True)
+            hand_over(aside)
         # The store's file first: were this cut off, SQLite would ignore a log without its file, but not a file without
         # its log, which is an older state.
         for file in there:

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from crdtsync.errors import StoreLocked, StoreUnavailable
+from crdtsync.ownership import hand_over
 from crdtsync.said import say
 
 
@@ -40,6 +41,7 @@ class StoreLock:
             raise StoreLocked(self.path) from None
         except OSError as error:
             raise StoreUnavailable(self.path, error.strerror or str(error)) from error
+        hand_over(Path(self._lock.lock_file))
 
     def release(self) -> None:
         """Give the lock back."""

@@ -15,6 +15,7 @@ from crdtsync.node import Node, NodeConfig
 from crdtsync.node.backup import back_up, backups, restore
 from crdtsync.schema import Role
 from crdtsync.storage.copy import examine
+from tests.service import as_root, given, of_others
 
 
 def config_of(folder: Path, device: str = "gestao") -> NodeConfig:
@@ -84,6 +85,18 @@ async def test_a_node_that_lost_its_store_gets_its_backup(tmp_path: Path) -> Non
     config.store_path.unlink()
     assert restore(config, made) is None
     assert await keys_of(config) == {"1"}
+
+
+@as_root
+async def test_what_root_puts_back_belongs_to_the_owner_of_the_folder(made: Path) -> None:
+    config = config_of(made.parent / "node")
+    given(config.folder)
+    (config.folder / "store.db.lock").unlink()
+    assert restore(config, made) is not None
+    assert of_others(config.folder) == []
+    config.store_path.unlink()
+    assert restore(config, made) is None
+    assert of_others(config.folder) == []
 
 
 async def test_a_running_node_is_not_restored_over(tmp_path: Path) -> None:
