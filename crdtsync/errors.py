@@ -170,10 +170,13 @@ class StoreForeign(StorageError):
 class StoreUnavailable(StorageError):
     """The disk refused: full, read-only, missing or failing. Nothing was written."""
 
-    def __init__(self, path: str, detail: str) -> None:
+    def __init__(self, path: str, detail: str, advice: str | None = None) -> None:
+        """``advice`` is what to do where it is not the disk's fault."""
         super().__init__(
             path,
-            say(
+            say("{path}: {detail}; {advice}", path=path, detail=detail, advice=advice)
+            if advice is not None
+            else say(
                 "{path}: the disk refused ({detail}); check that the folder exists, is writable and has "
                 "free space",
                 path=path,

@@ -32,6 +32,7 @@ from crdtsync.cli.output import (
 from crdtsync.cli.track import DIRECTIONS, SEVERITIES, TRIGGERS, print_cursor
 from crdtsync.cli.words import _, named, ngettext
 from crdtsync.locale import N_
+from crdtsync.ownership import hand_over
 from crdtsync.said import from_form, say
 from crdtsync.schema import Role, Severity
 
@@ -196,6 +197,8 @@ async def _export(folder: Path, file: str, filters: dict[str, Any]) -> int:
         # What is wrong with the request is said before a file is touched.
         await asked("pendencies", **{**filters, "limit": 1})
         out = sys.stdout if file == "-" else Path(file).open("w", encoding="utf-8-sig", newline="")  # noqa: ASYNC230, SIM115
+        if file != "-":
+            hand_over(Path(file), folder)
         try:
             sheet = csv.writer(out, delimiter=";" if words.language() == "pt" else ",")
             sheet.writerow(names)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,8 +27,12 @@ from crdtsync.node.config import check_links, write_config
 from crdtsync.node.credentials import Credentials, check_code
 from crdtsync.node.descriptors import raise_limit
 from crdtsync.node.runner import Service, run_node
+from crdtsync.ownership import hand_over
 from crdtsync.said import said_of, say
 from crdtsync.schema import Role
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 
 @click.command(cls=Verb)
@@ -110,7 +114,7 @@ def run(folder: Path, log_file: Path | None, *, verbose: bool, as_json: bool) ->
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[rotated(log_file)] if log_file else None,
+        handlers=[rotated(log_file, folder)] if log_file else None,
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     config = load_config(folder)
@@ -145,8 +149,24 @@ def run(folder: Path, log_file: Path | None, *, verbose: bool, as_json: bool) ->
     asyncio.run(run_node(config, on_ready=ready, services=services))
 
 
-def rotated(path: Path) -> logging.Handler:
-    """Return a handler that writes to a file, begins a new one when it is full, and keeps the last of them."""
-    return RotatingFileHandler(
-        path, maxBytes=limits.LOG_BYTES_MAX, backupCount=limits.LOG_FILES_KEPT, encoding="utf-8"
-    )
+class _LogFile(RotatingFileHandler):
+    """A log in a node's folder, each file of which the owner of the folder can go on with."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._folder = folder
+        super().__init__(
+            path, maxBytes=limits.LOG_BYTES_MAX, backupCount=limits.LOG_FILES_KEPT, encoding="utf-8"
+        )
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        hand_over(Path(self.baseFilename), self._folder)
+        return stream
+
+
+def rotated(path: Path, folder: Path) -> logging.Handler:
+    """Return a handler that writes to a file, begins a new one when it is full, and keeps the last of them.
+
+    ``folder`` is that of the node whose log it is.
+    """
+    return _LogFile(path, folder)

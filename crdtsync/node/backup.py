@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from crdtsync.errors import StoreForeign, StoreUnavailable
 from crdtsync.node.incarnation import NONCE_META
+from crdtsync.ownership import hand_over
 from crdtsync.said import say
 from crdtsync.storage.copy import copy_store, examine, put_in_place
 from crdtsync.storage.lock import StoreLock
@@ -64,7 +65,9 @@ def back_up(
             target.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(str(target.parent), error.strerror or str(error)) from error
+        hand_over(target.parent)
     copy_store(config.store_path, target, watch, without=[NONCE_META])
+    hand_over(target, config.folder)
     removed = backups(config)[:-keep] if keep else []
     for path in removed:
         try:

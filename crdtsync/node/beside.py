@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crdtsync.errors import StoreUnavailable
+from crdtsync.ownership import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +51,7 @@ class Beside:
         try:
             before = path.read_bytes() if path.exists() else b""
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            hand_over(path)
             # What follows is written after it.
             os.write(self._file, bytes(_NAME_BYTES))
             self._name = mmap.mmap(self._file, _NAME_BYTES)
@@ -101,7 +103,9 @@ class Beside:
         path = self.folder / DAMAGED_NAME / f"{moment}.jsonl"
         try:
             path.parent.mkdir(exist_ok=True)
+            hand_over(path.parent)
             with path.open("a", encoding="utf-8") as file:
+                hand_over(path)
                 for row in rows:
                     facts = {"table": row.table, "document": row.doc, "row": row.values}
                     file.write(json.dumps(facts, default=_hexadecimal, ensure_ascii=False) + "\n")

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from crdtsync import limits
 from crdtsync.errors import ConfigError, InsecureTransport
 from crdtsync.node.schedule import Hours
+from crdtsync.ownership import hand_over
 from crdtsync.said import say
 from crdtsync.schema import Identity, Role
 from crdtsync.schema.entity import hint
@@ -454,6 +455,7 @@ def write_config(config: NodeConfig) -> None:
         config.folder.mkdir(parents=True, exist_ok=True)
         with config.path.open("x", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
+        hand_over(config.path)
     except FileExistsError:
         raise ConfigError(
             say("{path}: the file exists; this folder already is a node", path=config.path)

@@ -27,6 +27,7 @@ from crdtsync.node.port import check_certificates
 from crdtsync.node.quarantine import META_KEY, load_held
 from crdtsync.node.remembered import REMEMBERED_KEY, Remembered
 from crdtsync.node.tracking import of_memory
+from crdtsync.ownership import of_another
 from crdtsync.said import from_form, said_of, say
 from crdtsync.schema import Role, load_installed
 from crdtsync.storage.copy import stored_meta
@@ -174,11 +175,28 @@ def _folder(config: NodeConfig) -> Iterator[Finding]:
         if open_to_others:
             told = say("{files}: other users can read these files; chmod 600", files=open_to_others)
             yield Finding("folder", State.FAULT, told)
+        elif strange := [str(path.relative_to(folder)) for path in of_another(folder)]:
+            told = say(
+                "{files}: these files do not belong to the owner of the folder, as whom the node runs; "
+                "chown -R {owner}: {path}",
+                files=strange,
+                owner=_owner(folder),
+                path=folder.absolute(),
+            )
+            yield Finding("folder", State.FAULT, told)
         else:
             yield Finding("folder", State.OK, str(folder.absolute()))
     disk = shutil.disk_usage(folder)
     free, low = disk_state(disk.free, disk.total)
     yield Finding("disk", State.FAULT if low else State.OK, free)
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        # A user without a name.
+        return str(path.stat().st_uid)
 
 
 def _is_secret(path: Path) -> bool:

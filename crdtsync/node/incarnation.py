@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from crdtsync.errors import StoreUnavailable
 from crdtsync.identity.private import write_private
+from crdtsync.said import say
 from crdtsync.storage.base import Commit
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ class NoncePlace(Protocol):
     """Where the values are kept that a copy of the store does not take along."""
 
     def read(self) -> frozenset[bytes]:
-        """Return the values that the store may hold; empty when nothing legible is kept."""
+        """Return the values that the store may hold; empty when nothing legible is kept.
+
+        Raises:
+            StoreUnavailable: something is kept, and cannot be read.
+        """
 
     def write(self, current: bytes, following: bytes) -> None:
         """Keep the value that the store holds and the one that it is about to take; durable on return.
@@ -50,9 +55,19 @@ class NonceFile:
         try:
             lines = self.path.read_text(encoding="ascii").split()
             values = [bytes.fromhex(line) for line in lines]
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             # A missing or illegible file proves nothing about the store, and a new incarnation is always safe.
             return frozenset()
+        except OSError as error:
+            # Not so a file of another user: each start would take a new incarnation, and a device may have only so many.
+            raise StoreUnavailable(
+                str(self.path),
+                say("the file is there and cannot be read ({reason})", reason=error.strerror or error),
+                say(
+                    "run this as the user who runs the node; `crdtsync doctor` names the files that belong to "
+                    "another user"
+                ),
+            ) from error
         whole = len(values) == 2 and all(len(value) == NONCE_BYTES for value in values)
         return frozenset(values) if whole else frozenset()
 
@@ -80,7 +95,11 @@ class NonceMemory:
 
 
 async def why_restored(place: NoncePlace, storage: Storage) -> str | None:
-    """Say why an existing store is taken for a restored or cloned one; None when it is the one that wrote last."""
+    """Say why an existing store is taken for a restored or cloned one; None when it is the one that wrote last.
+
+    Raises:
+        StoreUnavailable: it cannot be told.
+    """
     stored = await storage.read(lambda view: view.meta(NONCE_META))
     known = place.read()
     if not known:

@@ -167,6 +167,8 @@ class Ledger:
         self._warming = asyncio.Lock()
         self._slices = Slices(lambda: asyncio.get_running_loop().time(), self._jobs.stretch)
         self._writer: asyncio.Task[None] | None = None
+        # Set once this store is known as the one that wrote last, or has a new incarnation.
+        self._trusted = False
         # What is in memory is not what is durable: the store that refused a commit could not be read again either.
         self._stale: StorageError | None = None
         # Held by a transaction while its entities complete it (`Entity.before_write`).
@@ -195,6 +197,7 @@ class Ledger:
             if self.replica not in self.registry:
                 await self.commit(Commit(replicas=[self._own_row(self.replica)]))
             await self._mistrust_copies()
+        self._trusted = True
         await self._renew_nonce()
         await self._follow_schema(parked)
 
@@ -280,6 +283,7 @@ class Ledger:
         self._jobs.close()
         if self._writer is not None:
             await self._writer
+        if self._trusted:
             with contextlib.suppress(StorageError):
                 # A store that cannot take a new value is still known by the one that it has.
                 await self._renew_nonce()

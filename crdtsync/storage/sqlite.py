@@ -11,12 +11,14 @@ import asyncio
 import os
 import sqlite3
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiosqlite
 
 from crdtsync import limits
 from crdtsync.errors import StoreClosed
+from crdtsync.ownership import hand_over
 from crdtsync.storage.database import Database, translated
 from crdtsync.storage.lock import StoreLock
 
@@ -153,6 +155,8 @@ class SqliteStorage:
                     isolation_level=None,
                     cached_statements=limits.STORE_STATEMENTS_CACHED,
                 )
+            # What SQLite makes beside the file gets the owner of the file.
+            hand_over(Path(self.path))
             self._database = Database(connection, self._specs, self.path)
         except BaseException as error:  # noqa: BLE001 - raised by _open
             self._failure = error

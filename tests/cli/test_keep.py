@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from crdtsync import limits
 from crdtsync.cli.start import rotated
 from tests.cli.conftest import command, environment
+from tests.service import as_root, given, of_others
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli, Start
@@ -53,6 +55,28 @@ def test_an_upgrade_that_finds_damage_puts_the_store_back(gestao: Path, cli: Cli
     assert (aside / "store.db").exists()
 
 
+@as_root
+def test_what_root_asks_of_a_service_leaves_files_that_the_service_can_open(gestao: Path, cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (gestao / "node.toml").open("a") as file:
+        file.write(f"monitor = {port}\n")
+    given(gestao)
+    cli("set", gestao, "products/1", "name=Café")
+    assert of_others(gestao) == []
+    for verb in ("status", "alerts", "backup", "upgrade", "monitor", "devices"):
+        cli(verb, gestao)
+        assert of_others(gestao) == [], verb
+    cli("pendencies", gestao, "--csv", gestao / "list.csv")
+    log = ["--log-file", str(gestao / "node.log")]
+    with subprocess.Popen(command("run", gestao, *log), stdout=subprocess.PIPE, env=environment()) as node:
+        assert node.stdout is not None
+        assert node.stdout.readline()
+        while_it_runs = of_others(gestao)
+        node.terminate()
+    assert while_it_runs == of_others(gestao) == []
+
+
 def test_the_doctor_tells_in_two_languages_and_exits_1_on_a_finding(gestao: Path, cli: Cli) -> None:
     assert "the node does not run" in cli("doctor", gestao, code=1).out
     assert "a estação não está em execução" in cli("doctor", gestao, "--lang", "pt", code=1).out
@@ -69,7 +93,7 @@ def test_the_unit_names_the_folder_and_its_owner(gestao: Path, cli: Cli) -> None
 
 def test_a_full_log_file_is_kept_and_a_new_one_begun_and_only_the_last_stay(tmp_path: Path) -> None:
     path = tmp_path / "node.log"
-    handler = rotated(path)
+    handler = rotated(path, tmp_path)
     record = logging.makeLogRecord({"msg": "x" * (limits.LOG_BYTES_MAX // 2)})
     for _ in range(4 * limits.LOG_FILES_KEPT):
         handler.emit(record)

@@ -13,7 +13,9 @@ from adapters.products import Product
 from crdtsync.errors import StoreCorrupt, StoreForeign, StoreLocked, StoreTooNew, StoreUnavailable
 from crdtsync.node import Node, NodeConfig
 from crdtsync.node.backup import back_up, backups, restore
+from crdtsync.node.config import write_config
 from crdtsync.schema import Role
+from crdtsync.storage.base import DamagedRow
 from crdtsync.storage.copy import examine
 from tests.service import as_root, given, of_others
 
@@ -107,6 +109,53 @@ async def test_a_running_node_is_not_restored_over(tmp_path: Path) -> None:
         with pytest.raises(StoreLocked):
             restore(config, made)
     assert await keys_of(config) == {"1"}
+
+
+async def test_an_incarnation_that_cannot_be_read_stops_the_start_and_costs_no_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path)
+    async with Node(config) as node:
+        former = node.ledger.replica
+    before = (tmp_path / "incarnation").read_bytes()
+    honest = Path.read_text
+
+    def refuses(path: Path, encoding: str | None = None) -> str:
+        if path.name == "incarnation":
+            raise PermissionError(13, "Permission denied", str(path))
+        return honest(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", refuses)
+    with pytest.raises(StoreUnavailable, match="Permission denied"):
+        await Node(config).open()
+    # A store that may be a copy is not written into the file as the one that wrote last.
+    assert (tmp_path / "incarnation").read_bytes() == before
+    monkeypatch.undo()
+    async with Node(config) as node:
+        assert node.ledger.replica == former
+
+
+@as_root
+async def test_what_root_makes_in_a_folder_belongs_to_its_owner(tmp_path: Path) -> None:
+    config = config_of(given(tmp_path))
+    write_config(config)
+    async with Node(config) as node:
+        await write(node, "1")
+        node.ledger.quarantine.keep([DamagedRow("journal", ("products",), ("products", b"1"), "products")])
+        # What SQLite keeps beside the file while it is in use, and the name of the document that is being read.
+        assert all((tmp_path / name).exists() for name in ("store.db-wal", "store.db-shm", "reading"))
+        assert of_others(tmp_path) == []
+        back_up(config, None, unseen)
+        back_up(config, tmp_path / "mine.db", unseen)
+    assert of_others(tmp_path) == []
+
+
+@as_root
+async def test_a_backup_that_root_writes_elsewhere_stays_roots(made: Path, tmp_path: Path) -> None:
+    config = config_of(given(made.parent / "node"))
+    (tmp_path / "elsewhere").mkdir()
+    path, _ = back_up(config, given(tmp_path / "elsewhere") / "copy.db", unseen)
+    assert path.stat().st_uid == 0
 
 
 @pytest.fixture

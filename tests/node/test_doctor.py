@@ -14,6 +14,7 @@ from crdtsync.node.config import write_config
 from crdtsync.node.control import ControlServer
 from crdtsync.node.doctor import State, doctor
 from crdtsync.schema import Role
+from tests.service import as_root, given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +127,19 @@ async def test_a_secret_that_others_can_read_is_named(config: NodeConfig) -> Non
     state, detail = (await states(config))["folder"]
     assert state is State.FAULT
     assert "monitor.token" in detail
+
+
+@as_root
+async def test_a_file_of_another_user_than_the_folders_is_named(config: NodeConfig) -> None:
+    await opened_once(config)
+    given(config.folder)
+    assert (await states(config))["folder"][0] is State.OK
+    (config.folder / "backups").mkdir()
+    (config.folder / "backups" / "one.db").touch()
+    state, detail = (await states(config))["folder"]
+    assert state is State.FAULT
+    assert detail.startswith("backups, backups/one.db: these files do not belong to the owner")
+    assert f"chown -R {config.folder.owner()}: {config.folder}" in detail
 
 
 async def test_a_full_disk_is_a_fault(config: NodeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

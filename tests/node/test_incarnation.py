@@ -73,6 +73,21 @@ async def test_a_file_that_is_missing_or_illegible_makes_the_store_a_copy(tmp_pa
         assert "missing or illegible" in str(await why_restored(NonceFile(path), storage))
 
 
+def refuses(path: Path, **_: object) -> str:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+async def test_a_file_that_is_there_and_cannot_be_read_says_nothing_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = NonceFile(tmp_path / "incarnation")
+    place.write(FIRST, SECOND)
+    monkeypatch.setattr(type(tmp_path), "read_text", refuses)
+    async with await holding(FIRST) as storage:
+        with pytest.raises(StoreUnavailable, match=r"incarnation: .*Permission denied.*as the user who runs"):
+            await why_restored(place, storage)
+
+
 def test_a_file_that_cannot_be_written_is_said_and_stays_as_it_was(tmp_path: Path) -> None:
     place = NonceFile(tmp_path / "incarnation")
     place.write(FIRST, SECOND)
