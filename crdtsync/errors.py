@@ -146,12 +146,12 @@ class StoreMismatch(StorageError):
 
 
 class StoreForeign(StorageError):
-    """A store file that another node wrote: `device`, `account` and `store` of its writer and of this node differ."""
+    """A store file that another node wrote: `device`, `account`, `store` or `role` of its writer and of this node differ."""
 
     def __init__(
-        self, path: str, wrote: tuple[str, str, str | None], here: tuple[str, str, str | None]
+        self, path: str, wrote: tuple[str, str, str | None, str], here: tuple[str, str, str | None, str]
     ) -> None:
-        names = ("device", "account", "store")
+        names = ("device", "account", "store", "role")
         differ = [
             say("{name} {a}, here {b}", name=n, a=a, b=b)
             for n, a, b in zip(names, wrote, here, strict=True)

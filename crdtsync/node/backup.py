@@ -14,7 +14,7 @@ from crdtsync.errors import StoreForeign, StoreUnavailable
 from crdtsync.node.incarnation import NONCE_META
 from crdtsync.ownership import hand_over
 from crdtsync.said import say
-from crdtsync.storage.copy import copy_store, examine, put_in_place
+from crdtsync.storage.copy import StoreFacts, copy_store, examine, facts_of, put_in_place
 from crdtsync.storage.lock import StoreLock
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ def back_up(
         The new file, and the files that were removed.
 
     Raises:
+        StoreForeign: another node wrote the store.
         StoreUnavailable: the disk refused; there is no new file and nothing was removed, or an old one could not be.
         StoreCorrupt, StoreTooNew: the store is damaged, or of a newer version.
     """
+    _refuse_foreign(config, config.store_path, facts_of(config.store_path))
     if target is None:
         target = config.folder / FOLDER_NAME / f"{config.device}-{stamp_now()}{_ENDING}"
         try:
@@ -87,8 +89,12 @@ def refuse_foreign(config: NodeConfig, path: Path) -> None:
         StoreForeign: another node wrote it.
         StoreUnavailable, StoreCorrupt, StoreTooNew: see `examine`.
     """
-    facts = examine(path)
-    wrote, here = (facts.device, facts.account, facts.store), (config.device, config.account, config.store)
+    _refuse_foreign(config, path, examine(path))
+
+
+def _refuse_foreign(config: NodeConfig, path: Path, facts: StoreFacts) -> None:
+    wrote = (facts.device, facts.account, facts.store, facts.role)
+    here = (config.device, config.account, config.store, config.role.value)
     if wrote != here:
         raise StoreForeign(str(path), wrote, here)
 

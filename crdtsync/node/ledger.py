@@ -27,6 +27,7 @@ from crdtsync.errors import (
     StorageError,
     StoreClosed,
     StoreCorrupt,
+    StoreForeign,
 )
 from crdtsync.node.beside import Nowhere
 from crdtsync.node.incarnation import NONCE_BYTES, renew, why_restored
@@ -114,7 +115,8 @@ class Ledger:
     counted since the node was opened. ``copied_by`` names the link whose peer has a copy of what this node writes; None
     when there is no node above.
 
-    ``nonce`` is where the value is kept that tells this store from an older copy of itself; None keeps none.
+    ``nonce`` is where the value is kept that tells this store from an older copy of itself; None keeps none. ``path`` is
+    where the store is, for messages.
     """
 
     def __init__(
@@ -125,7 +127,9 @@ class Ledger:
         clock: Clock,
         nonce: NoncePlace | None = None,
         beside: Beside | Nowhere | None = None,
+        path: str = ":memory:",
     ) -> None:
+        self.path = path
         self.identity = identity
         self.schema = schema
         self.quarantine = DocumentQuarantine(self, beside or Nowhere())
@@ -177,12 +181,23 @@ class Ledger:
     # -- life --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the store, read the heads, choose or find the own replica, start the writer."""
+        """Open the store, read the heads, choose or find the own replica, start the writer.
+
+        Raises:
+            StoreForeign: another node wrote the store; nothing was written.
+            StorageError: see `Storage.open`.
+        """
         await self.storage.open()
-        await self.quarantine.open()
-        rows, parked, removals, registry, raw = await self.storage.read(
-            lambda view: (*_stored_state(view), view.replicas(), view.meta("replica"))
-        )
+        try:
+            # Before anything is written.
+            registry, raw = await self._own_registry()
+        except StoreCorrupt:
+            # Whose the store is can be told when the damaged rows are out of it.
+            await self.quarantine.open()
+            registry, raw = await self._own_registry()
+        else:
+            await self.quarantine.open()
+        rows, parked, removals = await self.storage.read(_stored_state)
         self._take_stored(rows, parked, removals)
         self.opened_at = {(row.doc, row.replica): row.seq for row in rows}
         self.registry = {row.replica: row for row in registry}
@@ -200,6 +215,27 @@ class Ledger:
         self._trusted = True
         await self._renew_nonce()
         await self._follow_schema(parked)
+
+    async def _own_registry(self) -> tuple[list[ReplicaRow], bytes | None]:
+        """Read the registry, and which replica is the own one: None when it is to be chosen.
+
+        Raises:
+            StoreForeign: a node of another name, account, store or role writes this store: a folder was copied, or node.toml
+                is wrong.
+        """
+        registry, raw, used = await self.storage.read(
+            lambda view: (view.replicas(), view.meta("replica"), bool(view.documents()))
+        )
+        own = int.from_bytes(raw or b"", "big")
+        other = next((row for row in registry if row.replica == own and row != self._own_row(own)), None)
+        if other is None:
+            return registry, raw
+        if used:
+            me = self.identity
+            wrote = (other.device, other.account, other.store, other.role)
+            raise StoreForeign(self.path, wrote, (me.device, me.account, me.store, me.role.value))
+        # Nothing is in it: the first start was with a node.toml that has been corrected since.
+        return registry, None
 
     async def _mistrust_copies(self) -> None:
         """Take a new incarnation, before the first write, when the store is not the one that wrote last."""

@@ -94,7 +94,8 @@ class Node:
             nonce = NonceFile(config.folder / INCARNATION_NAME)
         beside = Beside(config.folder) if storage is None else None
         clock = clock or SystemClock(ZoneInfo(config.time_zone))
-        self.ledger = Ledger(config.identity, self.schema, store, clock, nonce, beside)
+        path = store.path if isinstance(store, SqliteStorage) else ":memory:"
+        self.ledger = Ledger(config.identity, self.schema, store, clock, nonce, beside, path)
         self.ledger.copied_by = LINK if config.upstream else None
         self.resolutions = Resolutions(self.ledger, self.transaction)
         self.transport = transport or transport_of(config)
@@ -173,6 +174,9 @@ class Node:
 
         Raises:
             BadRequest: it was opened before, or closed; one that could not be opened is closed.
+            StoreForeign: another node wrote the store.
+            StorageError: the store cannot be opened.
+            TransportError: the port cannot be listened on.
         """
         if self._closed:
             raise BadRequest(say("this node was closed; make another one of the same configuration"))

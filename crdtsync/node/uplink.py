@@ -161,6 +161,9 @@ class Uplink(Observer):
         if self._press is not None:
             self._press.cancel()
             await asyncio.gather(self._press, return_exceptions=True)
+        if not self._saved:
+            # It was not opened: the nothing that it remembers must not replace what the store does.
+            return
         with contextlib.suppress(CrdtsyncError):
             await self._broken_off(Result.INTERRUPTED, ending.STOPPED)
             await self.save()

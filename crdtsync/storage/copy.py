@@ -28,12 +28,25 @@ _BESIDE = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """What a store file says of itself. ``device``, ``account`` and ``store`` are those of the replica that it writes."""
+    """What a store file says of itself; all but the format is of the replica that it writes."""
 
     format: int
     device: str
     account: str
     store: str | None
+    role: str
+
+
+def facts_of(path: Path) -> StoreFacts:
+    """Read who wrote a store file, and nothing else of it.
+
+    Raises:
+        StoreUnavailable: the file is missing or cannot be read.
+        StoreCorrupt: it is not a store, or what is read of it is damaged.
+        StoreTooNew: a newer version wrote it.
+    """
+    with _reading(path) as connection:
+        return _facts(connection, path)
 
 
 def examine(path: Path) -> StoreFacts:
@@ -45,23 +58,33 @@ def examine(path: Path) -> StoreFacts:
         StoreTooNew: a newer version wrote it.
     """
     with _reading(path) as connection:
-        application, version = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        )
-        if application != APPLICATION_ID:
-            raise StoreCorrupt(str(path), say("the file is a SQLite database of another program"))
-        if version > FORMAT:
-            raise StoreTooNew(str(path), version, FORMAT)
+        _format(connection, path)
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise StoreCorrupt(str(path), say("the file is damaged or is not a store ({error})", error=found))
-        raw = connection.execute("SELECT value FROM meta WHERE key = 'replica'").fetchone()
-        replica = int.from_bytes(raw[0], "big") if raw else 0
-        row = connection.execute(
-            "SELECT device, account, store FROM replicas WHERE replica = ?", (replica,)
-        ).fetchone()
-        if row is None:
-            raise StoreCorrupt(str(path), say("the store does not say which node writes it"))
+        return _facts(connection, path)
+
+
+def _format(connection: sqlite3.Connection, path: Path) -> int:
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        raise StoreCorrupt(str(path), say("the file is a SQLite database of another program"))
+    if version > FORMAT:
+        raise StoreTooNew(str(path), version, FORMAT)
+    return int(version)
+
+
+def _facts(connection: sqlite3.Connection, path: Path) -> StoreFacts:
+    version = _format(connection, path)
+    raw = connection.execute("SELECT value FROM meta WHERE key = 'replica'").fetchone()
+    replica = int.from_bytes(raw[0], "big") if raw else 0
+    row = connection.execute(
+        "SELECT device, account, store, role FROM replicas WHERE replica = ?", (replica,)
+    ).fetchone()
+    if row is None:
+        raise StoreCorrupt(str(path), say("the store does not say which node writes it"))
     return StoreFacts(version, *row)
 
 

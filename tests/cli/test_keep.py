@@ -55,6 +55,18 @@ def test_an_upgrade_that_finds_damage_puts_the_store_back(gestao: Path, cli: Cli
     assert (aside / "store.db").exists()
 
 
+def test_a_folder_that_was_copied_and_edited_is_refused_by_every_verb(gestao: Path, cli: Cli) -> None:
+    cli("set", gestao, "products/1", "name=Café")
+    config = gestao / "node.toml"
+    config.write_text(config.read_text().replace('"gestao"', '"filial"', 1))
+    before = (gestao / "store.db").read_bytes()
+    asked = ["status"], ["run"], ["backup"], ["upgrade"], ["verify"], ["set", "products/1", "name=Chá"]
+    for verb, *rest in asked:
+        assert "device gestao, here filial" in cli(verb, gestao, *rest, code=3).err, verb
+    assert (gestao / "store.db").read_bytes() == before
+    assert not (gestao / "backups").exists()
+
+
 @as_root
 def test_what_root_asks_of_a_service_leaves_files_that_the_service_can_open(gestao: Path, cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

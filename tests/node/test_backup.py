@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -117,7 +118,7 @@ async def test_an_incarnation_that_cannot_be_read_stops_the_start_and_costs_no_i
     config = config_of(tmp_path)
     async with Node(config) as node:
         former = node.ledger.replica
-    before = (tmp_path / "incarnation").read_bytes()
+    before = [(tmp_path / name).read_bytes() for name in ("incarnation", "store.db")]
     honest = Path.read_text
 
     def refuses(path: Path, encoding: str | None = None) -> str:
@@ -129,7 +130,7 @@ async def test_an_incarnation_that_cannot_be_read_stops_the_start_and_costs_no_i
     with pytest.raises(StoreUnavailable, match="Permission denied"):
         await Node(config).open()
     # A store that may be a copy is not written into the file as the one that wrote last.
-    assert (tmp_path / "incarnation").read_bytes() == before
+    assert [(tmp_path / name).read_bytes() for name in ("incarnation", "store.db")] == before
     monkeypatch.undo()
     async with Node(config) as node:
         assert node.ledger.replica == former
@@ -208,6 +209,13 @@ async def test_the_backup_of_another_node_is_refused(made: Path, tmp_path: Path)
     with pytest.raises(StoreForeign, match="device gestao, here filial"):
         restore(config_of(tmp_path / "other", "filial"), made)
     assert not (tmp_path / "other" / "store.db").exists()
+
+
+async def test_the_store_of_another_node_is_not_copied_as_this_ones(made: Path) -> None:
+    there = replace(config_of(made.parent / "node"), device="filial")
+    with pytest.raises(StoreForeign, match="device gestao, here filial"):
+        back_up(there, None, unseen)
+    assert not (there.folder / "backups").exists()
 
 
 async def test_a_failing_move_leaves_the_store_where_it_was(
