@@ -206,10 +206,13 @@ class StoreBusy(StoreUnavailable):
 class StoreCorrupt(StorageError):
     """The file is damaged or is not a crdtsync store."""
 
-    def __init__(self, path: str, detail: str) -> None:
+    def __init__(self, path: str, detail: str, advice: str | None = None) -> None:
+        """``advice`` is what to do where the file is not the store of a node."""
         super().__init__(
             path,
-            say(
+            say("{path}: {detail}; {advice}", path=path, detail=detail, advice=advice)
+            if advice is not None
+            else say(
                 "{path}: {detail}; move the file away and let the node synchronize again from its "
                 "upstream, or restore a backup",
                 path=path,

@@ -93,17 +93,22 @@ def backup(folder: Path, target: Path | None, keep: int | None, *, as_json: bool
 @click.command(cls=Verb)
 @folder_argument
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--damaged",
+    is_flag=True,
+    help="Take a backup with damaged rows: the node sets apart the documents that they are of.",
+)
 @output_options
-def restore(folder: Path, source: Path, *, as_json: bool) -> None:
+def restore(folder: Path, source: Path, *, damaged: bool, as_json: bool) -> None:
     """Put a backup in the place of a stopped node's store.
 
-    The store that was there is moved aside, not removed. What is newer than the backup comes back from the other nodes;
+    Every page and every row of FILE is checked first. The store that was there is moved aside, not removed. What is newer than the backup comes back from the other nodes;
     what this node had not sent yet is only in the store that was moved aside.
 
     Example: crdtsync restore loja1 loja1/backups/loja1-20261127T030000.000000Z.db
     """
     config = load_config(folder)
-    aside = put_back(config, source)
+    aside = put_back(config, source, damaged=damaged)
     if as_json:
         print_json({"store": str(config.store_path), "aside": str(aside) if aside else None})
         return
@@ -129,10 +134,11 @@ def upgrade(folder: Path, *, as_json: bool) -> None:
         with progress(_("Documents"), hidden=as_json) as watch:
             report = asyncio.run(checked(folder, watch))
     except CrdtsyncError:
-        put_back(config, made)
+        put_back(config, made, damaged=True)
         raise
     findings = report["findings"]
-    aside = put_back(config, made) if findings else None
+    # As it was: what the check found may have been there before.
+    aside = put_back(config, made, damaged=True) if findings else None
     if as_json:
         print_json({"backup": str(made), "findings": findings, "aside": str(aside) if aside else None})
     elif findings:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from crdtsync.errors import StoreForeign, StoreUnavailable
+from crdtsync.errors import StoreCorrupt, StoreForeign, StoreUnavailable
 from crdtsync.node.incarnation import NONCE_META
 from crdtsync.ownership import hand_over
 from crdtsync.said import say
-from crdtsync.storage.copy import StoreFacts, copy_store, examine, facts_of, put_in_place
+from crdtsync.storage.copy import StoreFacts, copy_store, damaged_rows, examine, facts_of, put_in_place
 from crdtsync.storage.lock import StoreLock
 
 if TYPE_CHECKING:
@@ -99,8 +99,13 @@ def _refuse_foreign(config: NodeConfig, path: Path, facts: StoreFacts) -> None:
         raise StoreForeign(str(path), wrote, here)
 
 
-def restore(config: NodeConfig, source: Path) -> Path | None:
+def restore(config: NodeConfig, source: Path, *, damaged: bool = False) -> Path | None:
     """Put a backup in the place of a stopped node's store.
+
+    Args:
+        config: the node's.
+        source: the backup; it stays.
+        damaged: take it although rows of it are damaged; the node sets apart what they are of when it opens the store.
 
     Returns:
         The folder that now holds the store that was there; None when there was none.
@@ -111,6 +116,29 @@ def restore(config: NodeConfig, source: Path) -> Path | None:
         StoreUnavailable, StoreCorrupt, StoreTooNew: the backup cannot be used, or the disk refused.
     """
     with StoreLock(str(config.store_path)):
-        refuse_foreign(config, source)
+        _refuse_unsound(config, source, damaged=damaged)
         aside = config.folder / f"store-before-{stamp_now()}"
         return aside if put_in_place(source, config.store_path, aside) else None
+
+
+def _refuse_unsound(config: NodeConfig, source: Path, *, damaged: bool) -> None:
+    try:
+        facts = examine(source)
+        rows = [] if damaged else damaged_rows(source)
+    except StoreCorrupt as error:
+        advice = say("nothing was replaced; choose another backup")
+        raise StoreCorrupt(error.path, error.detail, advice) from error
+    if rows:
+        detail = say(
+            "rows of this backup fail their checksum: {number}, the first is {table} row {row}",
+            number=len(rows),
+            table=rows[0].table,
+            row=rows[0].key,
+        )
+        advice = say(
+            "nothing was replaced; choose another backup, or, when there is none, restore this one with --damaged "
+            "and then say what `crdtsync alerts` asks for"
+        )
+        raise StoreCorrupt(str(source), detail, advice)
+    # Last: who wrote it may be what is damaged.
+    _refuse_foreign(config, source, facts)

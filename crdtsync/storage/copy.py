@@ -6,6 +6,7 @@ and never checkpoints (see `sqlite.py` for why only one connection may).
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager
@@ -16,12 +17,15 @@ from crdtsync import limits
 from crdtsync.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from crdtsync.ownership import hand_over
 from crdtsync.said import say
-from crdtsync.storage.database import translated
-from crdtsync.storage.tables import APPLICATION_ID, FORMAT
+from crdtsync.storage.database import TABLES_KEY, translated
+from crdtsync.storage.tables import APPLICATION_ID, FORMAT, RecordTable, TableSpec, checksum
+from crdtsync.storage.view import Documents, SqlView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from crdtsync.storage.base import DamagedRow
 
 _BESIDE = ("-wal", "-shm")
 
@@ -63,6 +67,28 @@ def examine(path: Path) -> StoreFacts:
         if found != "ok":
             raise StoreCorrupt(str(path), say("the file is damaged or is not a store ({error})", error=found))
         return _facts(connection, path)
+
+
+def damaged_rows(path: Path) -> list[DamagedRow]:
+    """Look at every row of a store file, with the tables that the file itself describes; return those that are damaged.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt, StoreTooNew: see `facts_of`.
+    """
+    with _reading(path) as connection:
+        _format(connection, path)
+        row = connection.execute("SELECT * FROM meta WHERE key = ?", (TABLES_KEY,)).fetchone()
+        if row is None or checksum(row[:-1]) != row[-1]:
+            raise StoreCorrupt(
+                str(path), say("meta row {row} is missing or fails its checksum", row=repr(TABLES_KEY))
+            )
+        described = json.loads(row[1]).items()
+        tables = {name: RecordTable(TableSpec.from_description(facts)) for name, facts in described}
+        # One that an older version wrote lacks those that came since.
+        there = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        return SqlView(connection, Documents(), tables, {}, str(path)).damaged(there)
 
 
 def _format(connection: sqlite3.Connection, path: Path) -> int:

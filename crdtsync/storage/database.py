@@ -50,7 +50,7 @@ _device = attrgetter(*(field.name for field in fields(DeviceRow)))
 _filing = attrgetter(*(field.name for field in fields(Filing)))
 _subject = attrgetter("category", "rule", "doc", "key")
 
-_TABLES_KEY = "storage/tables"
+TABLES_KEY = "storage/tables"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _REFUSED = frozenset(
@@ -214,10 +214,10 @@ class Database:
         """Create the tables, or bring them up to what the adapters now declare, in one transaction."""
         stored: dict[str, Any] = {}
         if not new:
-            row = self.connection.execute("SELECT * FROM meta WHERE key = ?", (_TABLES_KEY,)).fetchone()
+            row = self.connection.execute("SELECT * FROM meta WHERE key = ?", (TABLES_KEY,)).fetchone()
             if row is None or checksum(row[:-1]) != row[-1]:
                 raise StoreCorrupt(
-                    self.path, say("meta row {row} is missing or fails its checksum", row=repr(_TABLES_KEY))
+                    self.path, say("meta row {row} is missing or fails its checksum", row=repr(TABLES_KEY))
                 )
             stored = json.loads(row[1])
         wanted = {
@@ -245,7 +245,7 @@ class Database:
                     self._prepare_table(table, stored.get(name))
             self._prepare_views(views, present)
             described = json.dumps(stored | wanted, separators=(",", ":")).encode()
-            self._insert("meta", [(_TABLES_KEY, described)])
+            self._insert("meta", [(TABLES_KEY, described)])
 
     def _remembering(self, spec: TableSpec, stored: dict[str, Any] | None) -> dict[str, Any]:
         """The description to keep of a category: it goes on naming the types of fields that are no longer declared.

@@ -17,7 +17,7 @@ from crdtsync.node.backup import back_up, backups, restore
 from crdtsync.node.config import write_config
 from crdtsync.schema import Role
 from crdtsync.storage.base import DamagedRow
-from crdtsync.storage.copy import examine
+from crdtsync.storage.copy import damaged_rows, examine
 from tests.service import as_root, given, of_others
 
 
@@ -202,6 +202,48 @@ async def test_what_is_no_sound_backup_is_refused_and_the_store_stays(
         restore(config, made)
     assert await keys_of(config) == {"1"}
     assert not list(config.folder.glob("store-before-*"))
+
+
+def flip(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as store, store:
+        assert store.execute(statement).rowcount == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE journal SET data = CAST(substr(data, 2) AS BLOB)", "journal row"),
+        ("UPDATE rec_products SET name = 'product 2'", "rec_products row"),
+        ("UPDATE meta SET value = x'00' WHERE key = 'storage/tables'", "meta row 'storage/tables'"),
+        ("UPDATE replicas SET role = 'gestaO'", "replicas row"),
+    ],
+)
+async def test_a_backup_with_a_damaged_row_is_refused_and_the_store_stays(
+    made: Path, statement: str, told: str
+) -> None:
+    flip(made, statement)
+    config = config_of(made.parent / "node")
+    before = config.store_path.read_bytes()
+    with pytest.raises(StoreCorrupt, match=told) as caught:
+        restore(config, made)
+    assert "nothing was replaced; choose another backup" in str(caught.value)
+    assert "upstream" not in str(caught.value)
+    assert config.store_path.read_bytes() == before
+    assert not list(config.folder.glob("store-before-*"))
+
+
+async def test_the_only_backup_can_be_taken_although_a_row_of_it_is_damaged(made: Path) -> None:
+    flip(made, "UPDATE rec_products SET name = 'product 2'")
+    config = config_of(made.parent / "node")
+    assert restore(config, made, damaged=True) is not None
+    assert await keys_of(config) == {"1"}
+
+
+async def test_a_backup_of_an_older_version_that_lacks_a_table_is_sound(made: Path) -> None:
+    # Of before there was a registry of devices.
+    with closing(sqlite3.connect(made)) as store:
+        store.execute("DROP TABLE devices")
+    assert damaged_rows(made) == []
 
 
 async def test_the_backup_of_another_node_is_refused(made: Path, tmp_path: Path) -> None:
