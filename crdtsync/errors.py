@@ -213,8 +213,8 @@ class StoreCorrupt(StorageError):
             say("{path}: {detail}; {advice}", path=path, detail=detail, advice=advice)
             if advice is not None
             else say(
-                "{path}: {detail}; move the file away and let the node synchronize again from its "
-                "upstream, or restore a backup",
+                "{path}: {detail}; restore a backup, or, at a node with one above it, move the file away and let the "
+                "node synchronize again: what it had not sent is lost then, at a Gestão everything would be",
                 path=path,
                 detail=detail,
             ),

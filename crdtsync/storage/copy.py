@@ -129,12 +129,18 @@ def copy_store(
         StoreUnavailable: a file cannot be read or written, or ``target`` exists.
         StoreCorrupt: the source is damaged.
     """
+    if target.is_dir():
+        raise StoreUnavailable(str(target), say("this is a folder"), say("name a file"))
     if target.exists():
-        raise StoreUnavailable(str(target), say("there is a file already"))
-    # Under another name until it is whole: what bears the name of a backup is one.
-    part = target.with_name(target.name + ".part")
+        raise StoreUnavailable(
+            str(target), say("there is a file already"), say("name another file, or remove this one first")
+        )
+    part = _part_of(target)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError as error:
+        advice = say("a copy is being made, or was cut off: remove the file when none is")
+        raise StoreUnavailable(str(part), say("there is a file already"), advice) from error
     except OSError as error:
         raise StoreUnavailable(str(part), error.strerror or str(error)) from error
     try:
@@ -145,6 +151,11 @@ def copy_store(
         raise StoreUnavailable(str(target), error.strerror or str(error)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _part_of(target: Path) -> Path:
+    """Where a copy is until it is whole: what bears the name of a backup is one."""
+    return target.with_name(target.name + ".part")
 
 
 def _copy(source: Path, target: Path, watch: Callable[[int, int], None], without: Sequence[str]) -> None:
@@ -179,7 +190,9 @@ def put_in_place(source: Path, path: Path, aside: Path) -> bool:
         StoreUnavailable, StoreCorrupt: as `copy_store`; the store is where it was.
     """
     fresh = path.with_name(path.name + ".restored")
-    fresh.unlink(missing_ok=True)
+    # What was cut off before: nobody else is here.
+    for left in (fresh, _part_of(fresh)):
+        left.unlink(missing_ok=True)
     copy_store(source, fresh, lambda _done, _all: None)
     # Before it is the store: the node, which may not be root, must be able to open it.
     hand_over(fresh)
@@ -222,8 +235,10 @@ def _files(path: Path) -> list[Path]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if path.is_dir():
+        raise StoreUnavailable(str(path), say("this is a folder"), say("name a file"))
     if not path.is_file():
-        raise StoreUnavailable(str(path), say("there is no such file"))
+        raise StoreUnavailable(str(path), say("there is no such file"), say("look at its name"))
     address = f"{path.absolute().as_uri()}?mode=ro"
     with (
         translated(str(path)),

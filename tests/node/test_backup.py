@@ -304,7 +304,39 @@ async def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_is_not_written_over(made: Path) -> None:
     before = made.read_bytes()
-    with pytest.raises(StoreUnavailable, match="there is a file already"):
+    with pytest.raises(StoreUnavailable, match=r"made.db: there is a file already; name another file"):
         back_up(config_of(made.parent / "node"), made, unseen)
     assert made.read_bytes() == before
     assert examine(made).device == "gestao"
+
+
+def test_what_a_person_named_wrongly_is_not_the_disks_fault(made: Path) -> None:
+    config = config_of(made.parent / "node")
+    for path in (made.parent, made.parent / "absent.db"):
+        with pytest.raises(StoreUnavailable) as caught:
+            restore(config, path)
+        told = "this is a folder; name a file" if path.is_dir() else "there is no such file; look at its name"
+        assert str(caught.value) == f"{path}: {told}"
+    with pytest.raises(StoreUnavailable, match="this is a folder; name a file"):
+        back_up(config, made.parent, unseen)
+    made.with_name("second.db.part").touch()
+    with pytest.raises(
+        StoreUnavailable, match=r"second.db.part: there is a file already; a copy is being made"
+    ):
+        back_up(config, made.with_name("second.db"), unseen)
+
+
+async def test_a_restore_that_was_cut_off_does_not_stop_the_next_one(made: Path) -> None:
+    config = config_of(made.parent / "node")
+    (config.folder / "store.db.restored.part").touch()
+    assert restore(config, made) is not None
+    assert await keys_of(config) == {"1"}
+
+
+async def test_a_damaged_store_is_not_advised_to_be_moved_away_where_nothing_is_above(made: Path) -> None:
+    config = config_of(made.parent / "node")
+    cut_off(config.store_path)
+    with pytest.raises(
+        StoreCorrupt, match=r"restore a backup, or, at a node with one above it, .* not sent is lost"
+    ):
+        await Node(config).open()
