@@ -8,7 +8,8 @@
     │   ├── StoreMismatch               the tables and what is asked of them differ
     │   ├── StoreForeign                the store of another node
     │   ├── StoreUnavailable            the disk refused
-    │   │   └── StoreBusy               another program has locked the file
+    │   │   ├── StoreBusy               another program has locked the file
+    │   │   └── StoreMissing            a node that never ran
     │   └── StoreCorrupt                the file is damaged or is not a crdtsync store
     │       └── JournalCorrupt          one journal row
     ├── StateError                      what could not be merged
@@ -201,6 +202,16 @@ class StoreBusy(StoreUnavailable):
             ),
         )
         self.detail = detail
+
+
+class StoreMissing(StoreUnavailable):
+    """There is no store: the node in `folder` never ran, or its store was moved away."""
+
+    def __init__(self, path: str, folder: str) -> None:
+        super().__init__(
+            path, say("there is no store yet"), say("`crdtsync run {folder}` makes it", folder=folder)
+        )
+        self.folder = folder
 
 
 class StoreCorrupt(StorageError):

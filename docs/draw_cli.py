@@ -22,7 +22,8 @@ _HEAD = """# The command line
 Written by `python docs/draw_cli.py` from the commands themselves; `crdtsync VERB --help` says the same.
 
 Every verb works on a running node, through its control socket, and on a stopped one, by opening its store; `sync` needs a running
-node and `verify` a stopped one. Every verb takes `--json` (one JSON object as the last line, with stable English words) and
+node and `verify` a stopped one. Before the first start there is no store: verbs that look at one say so, with exit code 3, and make none.
+Every verb takes `--json` (one JSON object as the last line, with stable English words) and
 `--lang pt|en` (default: LC_ALL, LC_MESSAGES, LANG). Errors are told in that language too, also those that a running node answers
 with; in JSON they are English. Lists come in pages: what an answer says as `after` is given back as `--after`.
 

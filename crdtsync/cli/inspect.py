@@ -160,13 +160,16 @@ async def checked(folder: Path, watch: Callable[[int, int], None]) -> dict[str, 
 
     Raises:
         ControlError: the node runs.
+        StoreMissing: there is no store.
     """
     from crdtsync.node import Node  # noqa: PLC0415 - see output.py
+    from crdtsync.node.backup import refuse_missing  # noqa: PLC0415
     from crdtsync.node.verbs import verify as verify_node  # noqa: PLC0415
 
     config = load_config(folder)
     if await call(folder, "status") is not None:
         raise ControlError(say("{folder}: the node is running; stop it, then verify", folder=folder))
+    refuse_missing(config)
     async with Node(offline(config)) as node:
         return await verify_node(node, watch)
 

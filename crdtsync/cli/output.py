@@ -215,6 +215,7 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
     Raises:
         StoreLocked: another program kept the store open and no node answered for it.
         NodeSilent: a node did, and took the connection, but did not answer.
+        StoreMissing: there is no store, and what is asked for is about one.
     """
     config = load_config(folder)
     async with AsyncExitStack() as stack:
@@ -228,7 +229,7 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
                 if answer is not None:
                     return answer
                 try:
-                    opened.append(await stack.enter_async_context(_alone(config)))
+                    opened.append(await stack.enter_async_context(_alone(config, verb)))
                 except StoreLocked:
                     # A node that is starting or stopping, or another command: both are over soon.
                     if loop.time() > deadline:
@@ -242,12 +243,15 @@ async def asking(folder: Path) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def _alone(config: NodeConfig) -> AsyncIterator[Ask]:
-    """Open a store that no other program has open, and ask it."""
+async def _alone(config: NodeConfig, verb: str) -> AsyncIterator[Ask]:
+    """Open a store that no other program has open, and ask it; ``verb`` is the first that it is asked."""
     # Here: whoever asks a running node waits for no half of a second until what a node is made of is loaded.
     from crdtsync.node import Node  # noqa: PLC0415
-    from crdtsync.node.verbs import BUILT_IN  # noqa: PLC0415
+    from crdtsync.node.backup import refuse_missing  # noqa: PLC0415
+    from crdtsync.node.verbs import BUILT_IN, NEED_STORE  # noqa: PLC0415
 
+    if verb in NEED_STORE:
+        refuse_missing(config)
     async with Node(offline(config), stopped=config) as node:
 
         async def ask(verb: str, /, **args: Any) -> Any:

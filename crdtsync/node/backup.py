@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from crdtsync.errors import StoreCorrupt, StoreForeign, StoreUnavailable
+from crdtsync.errors import StoreCorrupt, StoreForeign, StoreMissing, StoreUnavailable
 from crdtsync.node.incarnation import NONCE_META
 from crdtsync.ownership import hand_over
 from crdtsync.said import say
@@ -57,9 +57,11 @@ def back_up(
 
     Raises:
         StoreForeign: another node wrote the store.
+        StoreMissing: there is none.
         StoreUnavailable: the disk refused; there is no new file and nothing was removed, or an old one could not be.
         StoreCorrupt, StoreTooNew: the store is damaged, or of a newer version.
     """
+    refuse_missing(config)
     _refuse_foreign(config, config.store_path, facts_of(config.store_path))
     if target is None:
         target = config.folder / FOLDER_NAME / f"{config.device}-{stamp_now()}{_ENDING}"
@@ -80,6 +82,21 @@ def back_up(
             )
             raise StoreUnavailable(str(path), reason) from error
     return target, removed
+
+
+def refuse_missing(config: NodeConfig) -> None:
+    """Look whether there is a store: opening it would make one, and who only looks is not to make an empty one.
+
+    Raises:
+        StoreMissing: there is none.
+        StoreLocked: a node is starting, and may be making it.
+    """
+    path = config.store_path
+    if not path.exists() and path.with_name(f"{path.name}.lock").exists():
+        with StoreLock(str(path)):
+            pass
+    if not path.exists():
+        raise StoreMissing(str(path), str(config.folder))
 
 
 def refuse_foreign(config: NodeConfig, path: Path) -> None:

@@ -216,6 +216,16 @@ def _compare(view: View, doc: str, rows: list[tuple[Any, ...]]) -> list[str]:
     return wrong + [f"{doc}/{key}: a record is shown that the log does not have" for key in sorted(extra)]
 
 
+NEED_STORE = frozenset(
+    {
+        *("status", "digests", "show", "log", "repair"),
+        *("queue", "queue_records", "history", "alerts", "network", "devices"),
+        *COMPARE,
+        *DECIDING.keys() - {"person"},
+    }
+)
+"""Verbs about what is stored: where there is no store they must not make one. The others prepare a node before it runs."""
+
 BUILT_IN: dict[str, Verb] = {
     "status": status,
     "digests": digests,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from crdtsync import limits
 from crdtsync.cli.start import rotated
+from crdtsync.storage.lock import StoreLock
 from tests.cli.conftest import command, environment
 from tests.service import as_root, given, of_others
 
@@ -53,6 +54,34 @@ def test_an_upgrade_that_finds_damage_puts_the_store_back(gestao: Path, cli: Cli
     cli("verify", gestao, code=1)
     aside = Path(told["aside"])
     assert (aside / "store.db").exists()
+
+
+def test_where_there_is_no_store_a_verb_that_looks_says_so_and_makes_none(gestao: Path, cli: Cli) -> None:
+    looks = (
+        *(
+            "status",
+            "show",
+            "show products",
+            "queue",
+            "queue products",
+            "history",
+            "alerts",
+            "pendencies",
+            "devices",
+        ),
+        *("network", "verify", "log products/1", "repair products", "backup", "upgrade", f"diff {gestao}"),
+    )
+    for verb, *rest in map(str.split, looks):
+        told = cli(verb, gestao, *rest, code=3).err
+        assert f"{gestao / 'store.db'}: there is no store yet; `crdtsync run {gestao}` makes it" in told, verb
+    assert {path.name for path in gestao.iterdir()} <= {"node.toml", "store.db.lock"}
+    cli("set", gestao, "products/1", "name=Café")
+    cli("status", gestao)
+
+
+def test_a_verb_that_looks_waits_for_a_node_that_is_making_its_store(gestao: Path, cli: Cli) -> None:
+    with StoreLock(str(gestao / "store.db")):
+        assert "another process has this store open" in cli("status", gestao, code=3).err
 
 
 def test_a_folder_that_was_copied_and_edited_is_refused_by_every_verb(gestao: Path, cli: Cli) -> None:
