@@ -215,6 +215,8 @@ class Ledger:
         self._trusted = True
         await self._renew_nonce()
         await self._follow_schema(parked)
+        if self.quarantine.held:
+            self.show_waiting()
 
     async def _own_registry(self) -> tuple[list[ReplicaRow], bytes | None]:
         """Read the registry, and which replica is the own one: None when it is to be chosen.
@@ -879,6 +881,22 @@ class Ledger:
                 document.advance_cut(change)
             if replica not in document.waiting():
                 self._waiting[replica].discard(doc)
+
+    def show_waiting(self) -> None:
+        """Show, in the writer's next steps, what waits for a document that is set apart now: nothing may come to stir it."""
+        if not self.is_open:
+            return
+
+        async def look(replica: int, _commit: Commit) -> list[Change]:
+            changes: dict[str, Change] = {}
+            await self.show(replica, changes, frozenset())
+            return list(changes.values())
+
+        for replica in sorted(replica for replica, docs in self._waiting.items() if docs):
+            done: asyncio.Future[list[Change]] = asyncio.get_running_loop().create_future()
+            # Nobody waits for it; what fails is tried again with the next arrival.
+            done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            self._jobs.put(Job(partial(look, replica), done, local=False))
 
     def _reach(
         self, documents: Mapping[str, Document], replica: int, absent: frozenset[str]

@@ -151,6 +151,7 @@ class DocumentQuarantine:
         await self._ledger.storage.commit(Commit(meta={META_KEY: dump_held(fresh)}))
         self.held = fresh
         self._ledger.forget(doc)
+        self._ledger.show_waiting()
         log.error("%s is in quarantine: %s", doc, why)
 
     # -- damaged rows ------------------------------------------------------------------------------------------
@@ -225,6 +226,7 @@ class DocumentQuarantine:
                 await self.put(doc, say("its heads are lost"))
         if ledger.is_open:
             await ledger.reload()
+            ledger.show_waiting()
         return rows
 
     def _to_remake(self, rows: Collection[DamagedRow]) -> set[str]:

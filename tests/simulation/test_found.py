@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.account_settings import AccountSetting
+from crdtsync.node.quarantine import META_KEY, Held, dump_held
 from crdtsync.pendencies.records import Incident, Person
 from crdtsync.protocol.frames import decode_frame
 from crdtsync.protocol.session import Broken, Session
@@ -18,6 +19,7 @@ from crdtsync.protocol.table import Side
 from crdtsync.schema import Entity, Key, Once, Role, Schema, by_due_month, load_installed
 from crdtsync.state.document import Op
 from crdtsync.state.salvage import Beyond
+from crdtsync.storage.base import Commit
 from crdtsync.storage.tables import table_specs
 from crdtsync.testing.cluster import Cluster, Disk, Doom
 from crdtsync.testing.loop import VirtualLoop, run_virtual
@@ -470,6 +472,26 @@ async def stocked(node: Node, code: str, units: int) -> None:
         tx.create(Item, article=code).balance.add(units)
 
 
+def half_of_the_next(cluster: Cluster, lane: str) -> Callable[[], None]:
+    """Let a lane's link die when stock would travel, with the articles there by then; return what lets it live again."""
+    carry = cluster.network.carry
+    dead: list[bytes] = []
+
+    async def die(sender: MemoryChannel, message: bytes) -> None:
+        between = {sender.here, sender.there} == {"loja1", lane}
+        if between and (dead or b"doc\xabitems/loja1" in message[4:40]):
+            dead.append(message)
+        else:
+            await carry(sender, message)
+
+    def heal() -> None:
+        assert dead
+        cluster.network.carry = carry  # type: ignore[method-assign]
+
+    cluster.network.carry = die  # type: ignore[method-assign]
+    return heal
+
+
 async def balances(cluster: Cluster) -> list[dict[str, int]]:
     """What each node counts of each article."""
     return [
@@ -512,26 +534,15 @@ def test_a_transaction_that_one_lane_has_half_of_and_another_whole_comes_back_wh
         await asyncio.sleep(60)
         cluster.network.partition("gestao")
         cluster.back_up(member)
-        carry = cluster.network.carry
-        dead: list[bytes] = []
-
-        async def die(sender: MemoryChannel, message: bytes) -> None:
-            """The second lane's link goes when the stock would travel; the articles are there by then."""
-            between = {sender.here, sender.there} == {"loja1", "caixa2"}
-            if between and (dead or b"doc\xabitems/loja1" in message[4:40]):
-                dead.append(message)
-            else:
-                await carry(sender, message)
-
-        cluster.network.carry = die  # type: ignore[method-assign]
+        # The second lane's link goes when the stock would travel; the articles are there by then.
+        heal = half_of_the_next(cluster, "caixa2")
         await stocked(member.running, "a1", 10)
         await asyncio.sleep(30)
         for _ in range(10):
             async with member.running.transaction() as tx:
                 (await tx.get(Item, "a0")).balance.add(5)
         await asyncio.sleep(60)
-        assert dead
-        cluster.network.carry = carry  # type: ignore[method-assign]
+        heal()
         backup, lanes = member.backup, ("caixa1", "caixa2")
         for lane in lanes:
             cluster.network.partition(lane)
@@ -628,5 +639,32 @@ def test_who_waits_for_a_run_is_answered_though_the_disk_refused_when_its_link_b
             await pressed
         await asyncio.sleep(120)
         assert await cluster.members["gestao"].running.count(Article) == 1
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_waits_for_a_document_is_shown_when_that_is_set_apart(restarted: bool) -> None:
+    """It stayed hidden until its writer's next batch came, if one came."""
+
+    async def story() -> None:
+        cluster = await started(1, live=False)
+        member, lane = cluster.members["loja1"], cluster.members["caixa1"].running
+        await stocked(member.running, "a0", 1)
+        await asyncio.sleep(60)
+        heal = half_of_the_next(cluster, "caixa1")
+        await stocked(lane, "a1", 10)
+        await asyncio.sleep(30)
+        assert await member.running.count(Article) == 1
+        if restarted:
+            held = dump_held({"items/loja1": Held("a damaged row", 0)})
+            await member.running.ledger.commit(Commit(meta={META_KEY: held}))
+            await cluster.stop(member)
+            await cluster.start(member)
+        else:
+            await member.running.ledger.quarantine.put("items/loja1", "a damaged row")
+        heal()
+        await asyncio.sleep(200)
+        assert await member.running.count(Article) == 2
 
     run_virtual(story(), VirtualLoop(10_000))
