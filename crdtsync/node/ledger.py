@@ -50,6 +50,7 @@ from crdtsync.state.document import Change, Document, Head, Heads, Op, Parked, h
 from crdtsync.state.fold import Fold, check_batch
 from crdtsync.state.hlc import HybridClock
 from crdtsync.state.log import Log
+from crdtsync.state.removals import mass_removals
 from crdtsync.storage.base import (
     ChangeRow,
     Commit,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from crdtsync.node.incarnation import NoncePlace
     from crdtsync.schema import Schema, Shape
     from crdtsync.schema.roles import Identity
+    from crdtsync.state.codec import Batch
     from crdtsync.state.removals import Removal
 
 Vectors = dict[str, dict[int, tuple[int, bytes]]]
@@ -671,6 +673,30 @@ class Ledger:
         commit.unparked += [(doc, r, s) for r, s in sorted(gone)]
         commit.parked += [_parked_row(doc, entry) for entry in added]
 
+    def remove_anew(
+        self, doc: str, replica: int, upto: int, batches: Iterable[Batch], fold: Fold, change: Change
+    ) -> list[Removal]:
+        """Let these batches be those of a log after ``upto``; return the undecided mass removals that are in it no more.
+
+        Those among the new ones wait for a person. ``fold`` is what was shown until now.
+        """
+        held = self._removals.get(doc, [])
+        gone = [one for one in held if one.replica == replica and one.seq > upto]
+        if gone:
+            self._removals[doc] = without(held, gone)
+            change.released += gone
+        if self._may_be_mass(replica):
+            apart = self._parked.get(doc, ())
+            sound = [batch for batch in batches if (replica, batch.seq) not in apart]
+            self.note_removals(mass_removals(doc, replica, sound, upto, fold, withhold=True), change)
+        return gone
+
+    def note_removals(self, found: Collection[Removal], change: Change) -> None:
+        """Let these mass removals, of a log that a change brings, wait for a person."""
+        if found and Decision.__category__ in self.schema.shapes:
+            self._removals.setdefault(change.doc, []).extend(found)
+            change.removals += found
+
     async def state_digest(self, doc: str) -> bytes:
         """Return the canonical digest of a document's folded state."""
         found: list[bytes] = []
@@ -746,7 +772,7 @@ class Ledger:
                 for document in documents
             ]
             self._note_removals(changes)
-            written = first + changes + await self._release_decided(changes)
+            written = first + changes + await self.release_decided(changes)
             # Last: what is refused above shares its commit with others and must leave nothing in it.
             commit.meta |= kept or {}
             return written
@@ -774,7 +800,7 @@ class Ledger:
         self._removals[removal.doc] = without(self._removals[removal.doc], [removal])
         return change
 
-    async def _release_decided(self, changes: list[Change]) -> list[Change]:
+    async def release_decided(self, changes: list[Change]) -> list[Change]:
         """Let the removals count that these changes bring a decision about, or that were decided about before."""
         undecided = [removal for removals in self._removals.values() for removal in removals]
         if not undecided:
@@ -833,7 +859,7 @@ class Ledger:
             if closed:
                 document.promise(closed, change)
             bounds = self._bound_stamps(document, change, skew_ms)
-            return [*changes.values(), *bounds, *await self._release_decided(list(changes.values()))]
+            return [*changes.values(), *bounds, *await self.release_decided(list(changes.values()))]
 
         await self._warm(doc)
         taken: list[Change] = []

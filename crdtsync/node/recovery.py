@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from crdtsync.errors import UpdateInvalid
 from crdtsync.said import say
+from crdtsync.state.codec import decode_batch
 from crdtsync.state.document import Change, Document, Head
 from crdtsync.state.fork import Branch, Heir, Write, common_length, seal, totals_at
 from crdtsync.state.log import Log
+from crdtsync.state.removals import Removal, mass_removals
 from crdtsync.state.salvage import splice
 from crdtsync.state.update import Run, Update, read_update, write_update
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from crdtsync.node.ledger import Ledger, Vectors
     from crdtsync.state.document import Parked
+    from crdtsync.state.fold import Fold
     from crdtsync.storage.base import Commit, ReplicaRow, View
 
 log = logging.getLogger("crdtsync")
@@ -189,6 +192,8 @@ class Recovery:
         self._logs: dict[Place, _Log] = {}
         self._heirs: dict[int, ReplicaRow] = {}
         self._docs: list[str] = []
+        # Of each log that became another one, the mass removals that nobody decided about.
+        self._undecided: dict[Place, list[Removal]] = {}
 
     async def settle(self) -> bool:
         """Make the branches one, in one storage transaction; tell whether anything had to change.
@@ -225,7 +230,7 @@ class Recovery:
         for doc in sorted(self._branches.cuts.keys() - changes.keys()):
             changes[doc] = Change(doc, doc.partition("/")[0])
             (await ledger.document(doc)).promise(self._branches.cuts[doc], changes[doc])
-        return list(changes.values())
+        return [*changes.values(), *await ledger.release_decided(list(changes.values()))]
 
     # -- what is the same ----------------------------------------------------------------------------------------
 
@@ -458,12 +463,14 @@ class Recovery:
         for doc in docs:
             stored = await self._update(doc)
             updates[doc] = Update(dict(stored.runs), dict(stored.deleted))
-        for entry in self._logs.values():
-            if entry.final is not None:
-                self._replace(entry, updates[entry.doc], changes[entry.doc], commit)
-            if entry.again:
-                self._bequeath(entry, updates[entry.doc], changes[entry.doc])
-            await self._remember(entry, commit)
+            shown = (await ledger.document(doc)).fold
+            ledger.forget(doc)
+            for entry in (entry for entry in self._logs.values() if entry.doc == doc):
+                if entry.final is not None:
+                    self._replace(entry, updates[doc], changes[doc], commit, shown)
+                if entry.again:
+                    self._bequeath(entry, updates[doc], changes[doc], shown)
+                await self._remember(entry, commit)
         for heir in self._heirs.values():
             ledger.take_replica(heir)
         for doc in docs:
@@ -479,8 +486,8 @@ class Recovery:
                 commit.dropped_docs.append(doc)
         return changes
 
-    def _replace(self, entry: _Log, update: Update, change: Change, commit: Commit) -> None:
-        """Let a log be another one from its fork on."""
+    def _replace(self, entry: _Log, update: Update, change: Change, commit: Commit, shown: Fold) -> None:
+        """Let a log be another one from its fork on, in a document that was shown so until now."""
         assert entry.final is not None
         doc, replica, final = entry.doc, entry.replica, entry.final
         runs = [Run(0, gone=final.gone)] if final.gone else []
@@ -500,17 +507,28 @@ class Recovery:
         held = self._branches.held.get((doc, replica))
         fresh = held.parked if held is not None and final is entry.theirs else []
         self._ledger.repark(doc, replica, entry.fork, fresh, commit)
+        batches = [batch for batch, _ in final.elements if batch.seq > entry.fork]
+        self._undecided[doc, replica] = self._ledger.remove_anew(
+            doc, replica, entry.fork, batches, shown, change
+        )
 
-    def _bequeath(self, entry: _Log, update: Update, change: Change) -> None:
-        written = self._inherit(entry)
+    def _bequeath(self, entry: _Log, update: Update, change: Change, shown: Fold) -> None:
+        doc, written = entry.doc, self._inherit(entry)
         heir = self._heirs[entry.replica].replica
         update.runs[heir] = [Run(0, [data for data, _ in written])]
         end = len(written)
         last = Branch.of(update.runs[heir]).hash_at(end)
         assert last is not None
-        self._ledger.working.setdefault(entry.doc, {})[heir] = Head(end, last, end, end)
+        self._ledger.working.setdefault(doc, {})[heir] = Head(end, last, end, end)
         change.heads.add(heir)
         change.recompacted.append((heir, 0, [(seq, keys) for seq, (_, keys) in enumerate(written, 1)]))
+        batches = [decode_batch(data) for data, _ in written]
+        found = {r.seq: r for r in mass_removals(doc, heir, batches, 0, shown, withhold=False)}
+        for removal in self._undecided.get((doc, entry.replica), ()):
+            # Deleted here already, so that nothing shown tells any more how much it was.
+            if seq := self._place(entry.replica, doc, removal.seq):
+                found.setdefault(seq, Removal(doc, heir, seq, removal.keys))
+        self._ledger.note_removals(list(found.values()), change)
 
     async def _remember(self, entry: _Log, commit: Commit) -> None:
         """Keep what tells the branch that was given up from others, should a neighbour bring it again."""

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.account_settings import AccountSetting
 from crdtsync.node.quarantine import META_KEY, Held, dump_held
-from crdtsync.pendencies.records import Incident, Person
+from crdtsync.pendencies.records import Decision, Incident, Person
 from crdtsync.protocol.frames import decode_frame
 from crdtsync.protocol.session import Broken, Session
 from crdtsync.protocol.table import Side
@@ -21,13 +21,13 @@ from crdtsync.state.document import Op
 from crdtsync.state.salvage import Beyond
 from crdtsync.storage.base import Commit
 from crdtsync.storage.tables import table_specs
-from crdtsync.testing.cluster import Cluster, Disk, Doom
+from crdtsync.testing.cluster import Cluster, Disk, Doom, Member
 from crdtsync.testing.loop import VirtualLoop, run_virtual
 from crdtsync.testing.model import Written
 from crdtsync.testing.simulation import run_schedule
 from crdtsync.testing.verdict import judge
 from crdtsync.transport.memory import Faults, MemoryChannel
-from tests.simulation.shop import Article, Item, shop
+from tests.simulation.shop import Article, Group, Item, shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -472,6 +472,16 @@ async def stocked(node: Node, code: str, units: int) -> None:
         tx.create(Item, article=code).balance.add(units)
 
 
+async def put_back(cluster: Cluster, member: Member, schema: Schema) -> None:
+    """Put a backup back, with its nonce, whatever others hold of what came after it."""
+    assert member.backup is not None
+    await cluster.kill(member)
+    member.disk = Disk.restored(table_specs(schema), member.backup.image)
+    member.nonce.values = member.backup.nonce
+    cluster.network.forget(member.name)
+    await cluster.start(member)
+
+
 def half_of_the_next(cluster: Cluster, lane: str) -> Callable[[], None]:
     """Let a lane's link die when stock would travel, with the articles there by then; return what lets it live again."""
     carry = cluster.network.carry
@@ -543,15 +553,10 @@ def test_a_transaction_that_one_lane_has_half_of_and_another_whole_comes_back_wh
                 (await tx.get(Item, "a0")).balance.add(5)
         await asyncio.sleep(60)
         heal()
-        backup, lanes = member.backup, ("caixa1", "caixa2")
+        lanes = ("caixa1", "caixa2")
         for lane in lanes:
             cluster.network.partition(lane)
-        assert backup is not None
-        await cluster.kill(member)
-        member.disk = Disk.restored(table_specs(shop()), backup.image)
-        member.nonce.values = backup.nonce
-        cluster.network.forget("loja1")
-        await cluster.start(member)
+        await put_back(cluster, member, shop())
         async with member.running.transaction() as tx:
             (await tx.get(Item, "a0")).balance.add(100)
         async with whole.transaction() as tx:
@@ -666,5 +671,57 @@ def test_what_waits_for_a_document_is_shown_when_that_is_set_apart(restarted: bo
         heal()
         await asyncio.sleep(200)
         assert await member.running.count(Article) == 2
+
+    run_virtual(story(), VirtualLoop(10_000))
+
+
+def test_a_mass_removal_of_a_branch_that_another_one_replaces_is_withheld_no_more() -> None:
+    """What its writer deleted there since stayed shown; and who wrote the removal again, and owns the rule, was not asked."""
+
+    async def story() -> None:
+        schema = Schema([Group, Article, Decision, Person, Incident])
+        cluster = await started(1, live=False, schema=schema)
+        member = cluster.members["gestao"]
+
+        async def delete(*ids: int) -> None:
+            async with member.running.transaction() as tx:
+                for number in ids:
+                    (await tx.get(Group, f"g{number}")).delete()
+
+        async def groups() -> list[set[int]]:
+            return [
+                {int(group.id[1:]) for group in await one.running.find(Group)}
+                for one in cluster.members.values()
+            ]
+
+        async def asked() -> list[set[str]]:
+            return [
+                {found.id for found in await one.running.pendencies() if found.rule == "C27"}
+                for one in cluster.members.values()
+            ]
+
+        async with member.running.transaction() as tx:
+            for number in range(40):
+                tx.create(Group, id=f"g{number}", name="x")
+        await asyncio.sleep(60)
+        cluster.back_up(member)
+        await delete(*range(30))
+        await asyncio.sleep(60)
+        assert await groups() == [{*range(30, 40)}, {*range(40)}, {*range(40)}]
+        before = await asked()
+        cluster.network.partition("loja1")
+        await put_back(cluster, member, schema)
+        await delete(35)
+        cluster.network.heal("loja1")
+        await asyncio.sleep(300)
+        assert await groups() == [{*range(30, 40)} - {35}, {*range(40)} - {35}, {*range(40)} - {35}]
+        after = await asked()
+        (found,) = after[0]
+        assert after == [{found}] * 3
+        assert before != after
+        await member.running.resolve(found, "confirmar", why="cleared out", person="maria")
+        await asyncio.sleep(100)
+        assert await groups() == [{*range(30, 40)} - {35}] * 3
+        assert await asked() == [set()] * 3
 
     run_virtual(story(), VirtualLoop(10_000))
