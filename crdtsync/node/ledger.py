@@ -899,7 +899,9 @@ class Ledger:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
         shown = sorted(self._waiting.get(replica, set()) - self.quarantine.held.keys())
         documents = {doc: await self.document(doc) for doc in shown}
-        upto = self._reach(documents, replica, absent)
+        ends = dict(documents)
+        while isinstance(upto := self._reach(documents, ends, replica, absent), set):
+            ends |= {doc: await self.document(doc) for doc in sorted(upto)}
         for doc, document in documents.items():
             if upto[doc] > self._working[doc][replica].visible:
                 change = changes.setdefault(doc, Change(doc, document.shape.category))
@@ -925,9 +927,18 @@ class Ledger:
             self._jobs.put(Job(partial(look, replica), done, local=False))
 
     def _reach(
-        self, documents: Mapping[str, Document], replica: int, absent: frozenset[str]
-    ) -> dict[str, int]:
-        """Return the newest sequence of a log, by document, up to which all parts of its transactions are there."""
+        self,
+        documents: Mapping[str, Document],
+        ends: Mapping[str, Document],
+        replica: int,
+        absent: frozenset[str],
+    ) -> dict[str, int] | set[str]:
+        """Return the newest sequence of a log, by document, up to which all parts of its transactions are there.
+
+        Where a part would be the last batch of a log, it may be a seal, which is no part of anything. ``ends`` are the
+        documents that can tell; when others have to, their names are returned instead.
+        """
+        unknown: set[str] = set()
         # Of what is there already: so no more is looked at than is shown, however much waits.
         upto = {doc: document.received(replica) for doc, document in documents.items()}
         apart = self.quarantine.held
@@ -943,6 +954,11 @@ class Ledger:
                     head = self._working.get(doc, {}).get(replica)
                     if upto.get(doc, head.visible if head else 0) < seq:
                         return False
+                    if head is not None and head.seq == seq:
+                        if doc not in ends:
+                            unknown.add(doc)
+                        elif ends[doc].is_seal(replica, seq):
+                            return False
             return True
 
         stable = False
@@ -953,7 +969,7 @@ class Ledger:
                 if reach != upto[doc]:
                     upto[doc] = reach
                     stable = False
-        return upto
+        return unknown or upto
 
     async def compact(self, doc: str, *, local: bool = True, gives_way: bool = False) -> bool:
         """Compact the own log of a document; tell whether it was done. What it replaces is stored until a snapshot is made.

@@ -150,6 +150,8 @@ class _Log:
     source: Branch | None = None
     since: int = 0
     """Up to where the branch had been written again before."""
+    continued: bool = False
+    """Whether the peer's goes on where the branch here ends, though ``fork`` is before that."""
     holed: bool = False
     """Whether rows of this log were lost and no copy has them: the log ends at ``fork``."""
 
@@ -189,6 +191,7 @@ class Recovery:
         self._absent = absent
         self._acked: dict[Place, int] = {}
         self._updates: dict[str, Update] = {}
+        self._stored: dict[Place, Branch] = {}
         self._logs: dict[Place, _Log] = {}
         self._heirs: dict[int, ReplicaRow] = {}
         self._docs: list[str] = []
@@ -241,7 +244,12 @@ class Recovery:
         return self._updates[doc]
 
     async def _mine(self, doc: str, replica: int) -> Branch:
-        return Branch.of((await self._update(doc)).runs.get(replica, ()))
+        at = (doc, replica)
+        if at not in self._stored:
+            apart = doc not in self._ledger.working or doc in self._ledger.quarantine.held
+            runs = () if apart else (await self._update(doc)).runs.get(replica, ())
+            self._stored[at] = Branch.of(runs)
+        return self._stored[at]
 
     async def _compare(self, doc: str, replica: int, *, owned: bool) -> None:
         held = self._branches.held[doc, replica]
@@ -297,7 +305,8 @@ class Recovery:
 
     async def _decide(self, replica: int, *, owned: bool) -> None:
         entries = self._of(replica)
-        forked = any(entry.forked or entry.holed for entry in entries)
+        torn = await self._torn(entries) if owned else {}
+        forked = bool(torn) or any(entry.forked or entry.holed for entry in entries)
         if self._above or not forked:
             for entry in entries:
                 if entry.forked or entry.longer:
@@ -305,32 +314,81 @@ class Recovery:
         if not owned or not forked:
             return
         if self._above:
-            await self._cut(replica)
+            await self._cut(replica, torn)
         else:
-            self._take_over(entries)
+            await self._add_blocked(replica)
+            await self._take_over(self._of(replica), torn)
 
-    def _take_over(self, entries: list[_Log]) -> None:
+    async def _torn(self, entries: list[_Log]) -> dict[str, int]:
+        """Find what the peer's continuations name as parts and the log here has other writes for: document -> first sequence.
+
+        The peer holds a part of a transaction, and the disk with the others was lost before they were sent.
+        """
+        torn: dict[str, int] = {}
+        for entry in entries:
+            for write in entry.theirs.writes:
+                if write.seq <= entry.fork or write.merged:
+                    continue
+                for doc, seq in write.parts.items():
+                    other = self._logs.get((doc, entry.replica))
+                    if other is not None and other.forked and self._above:
+                        continue  # the peer's stands there too
+                    if (await self._mine(doc, entry.replica)).is_other(seq, write.txid):
+                        torn[doc] = min(seq, torn.get(doc, seq))
+        return torn
+
+    async def _add_blocked(self, replica: int) -> None:
+        """Look also at what is here and never shown, since another write has the place of a part that the peer brings now."""
+        for doc, heads in sorted(self._ledger.working.items()):
+            head = heads.get(replica)
+            if head is None or head.visible == head.seq or self._ledger.shape_of(doc) is None:
+                continue
+            mine = await self._mine(doc, replica)
+            first = next((write for write in mine.writes if write.seq > head.visible), None)
+            if first is None or first.merged:
+                continue
+            for other, seq in first.parts.items():
+                brought = self._logs.get((other, replica))
+                if brought is None or not brought.fork < seq <= brought.theirs.end:
+                    continue
+                ours = await self._mine(other, replica)
+                if ours.is_other(seq, first.txid) and not brought.theirs.is_other(seq, first.txid):
+                    entry = self._logs.setdefault(
+                        (doc, replica), _Log(doc, replica, mine, mine, head.visible)
+                    )
+                    entry.continued = entry.longer
+                    entry.fork = min(entry.fork, head.visible)
+
+    async def _is_with_peer(self, write: Write, replica: int, reach: Mapping[str, int]) -> bool:
+        """Whether the peer holds all parts of a write that it can hold."""
+        for doc, seq in write.parts.items():
+            entry = self._logs.get((doc, replica))
+            upto = max(reach.get(doc, 0), entry.fork if entry else 0, self._agreed(doc, replica))
+            if seq > upto and self._peer_holds(doc):
+                return False
+            theirs = entry.theirs if entry else await self._mine(doc, replica)
+            if not write.merged and theirs.is_other(seq, write.txid):
+                return False
+        return True
+
+    async def _take_over(self, entries: list[_Log], torn: Mapping[str, int]) -> None:
         """The branch here stands; what only the peer below holds is written again, whole transactions only."""
         reach = {entry.doc: entry.theirs.end for entry in entries}
-        forks = {entry.doc: entry.fork for entry in entries}
         stable = False
         while not stable:
             stable = True
             for entry in entries:
                 for write in entry.theirs.writes:
-                    whole = all(
-                        seq <= max(reach.get(doc, 0), forks.get(doc, 0), self._agreed(doc, entry.replica))
-                        or not self._peer_holds(doc)
-                        for doc, seq in write.parts.items()
-                    )
-                    if entry.fork < write.seq <= reach[entry.doc] and not whole:
+                    fresh = entry.fork < write.seq <= reach[entry.doc]
+                    if fresh and not await self._is_with_peer(write, entry.replica, reach):
                         reach[entry.doc] = write.seq - 1
                         stable = False
         for entry in entries:
             after = [write for write in entry.theirs.writes if entry.fork < write.seq <= reach[entry.doc]]
             entry.again, entry.source = after, entry.theirs
             # Also where nothing is held of it: without an end its log would come again from below, and count twice.
-            if after and entry.longer and entry.mine.can_end_at(entry.mine.end):
+            goes_on = entry.longer or entry.continued
+            if (after or torn) and goes_on and entry.mine.can_end_at(entry.mine.end):
                 entry.final = self._sealed(entry.mine, entry.mine.end)
 
     def _peer_holds(self, doc: str) -> bool:
@@ -340,10 +398,11 @@ class Recovery:
         """How far the peer holds a log that is not in doubt: all of that is in the one here too."""
         return 0 if (doc, replica) in self._logs else self._theirs.get(doc, {}).get(replica, (0, b""))[0]
 
-    async def _cut(self, replica: int) -> None:
+    async def _cut(self, replica: int, torn: Mapping[str, int]) -> None:
         """The upstream's branch stands; of what it lacks, whole transactions are written again.
 
-        A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did. It
+        A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did, or
+        has the place of a part (``torn``) of a transaction of which the upstream holds another. It
         is never cut below what the upstream is known to hold.
         """
         await self._add_all_logs(replica)
@@ -352,6 +411,9 @@ class Recovery:
             doc: entry.fork if entry.forked or entry.holed else entry.mine.end
             for doc, entry in entries.items()
         }
+        for doc, seq in torn.items():
+            if doc in entries:
+                keep[doc] = min(keep[doc], self._least(entries[doc], seq, merged=False))
         while self._cut_transactions(entries, keep):
             pass
         for doc, entry in entries.items():

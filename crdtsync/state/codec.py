@@ -60,6 +60,11 @@ class Batch(NamedTuple):
     groups: tuple[Group, ...]
     compaction: tuple[int, int] | None = None
 
+    @property
+    def is_seal(self) -> bool:
+        """Whether it does nothing but end a log whose continuation was given up: it is no part of any transaction."""
+        return not self.groups and not self.parts and self.compaction is None
+
     def keys(self) -> tuple[str, ...]:
         """Return the distinct record keys that this batch touches, in order of appearance."""
         if len(self.groups) == 1 and len(self.groups[0].rows) == 1:

@@ -137,6 +137,7 @@ class Document:
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
         self._promised: list[Mapping[int, int]] = []
+        self._seals: dict[int, int] = {}
         # The prefix of each log that a compaction replaced: nothing else of a log is ever deleted.
         self._replaced: dict[int, int] = {}
 
@@ -205,6 +206,7 @@ class Document:
                 f"{self.doc}: the journal holds more of replica {replica:x} than the head says"
             )
         if batch.seq <= head.visible:
+            self._note_seal(replica, batch)
             if (replica, batch.seq) not in self._parked:
                 self._fold(replica, batch, data)
             if batch.compaction is not None and batch.seq == batch.compaction[1]:
@@ -214,6 +216,14 @@ class Document:
                     self.fold.compacted(replica)
         else:
             self._enqueue(replica, batch, data)
+
+    def _note_seal(self, replica: int, batch: Batch) -> None:
+        if batch.is_seal:
+            self._seals[replica] = batch.seq
+
+    def is_seal(self, replica: int, seq: int) -> bool:
+        """Tell whether the log was ended at a sequence: no part of a transaction is there, nor will be."""
+        return self._seals.get(replica) == seq
 
     def _note_replaced(self, replica: int, upto: int) -> None:
         self._replaced[replica] = max(self._replaced.get(replica, 0), upto)
@@ -491,6 +501,7 @@ class Document:
 
     def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
         """Add a batch to what waits to be shown; return the unit that it completes."""
+        self._note_seal(replica, batch)
         unit = self._building.pop(replica, [])
         named = batch.compaction
         if named is not None and batch.seq == named[0] + 1:

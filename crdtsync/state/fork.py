@@ -91,6 +91,10 @@ class Branch:
         # The first batch of a compaction names the head of what it replaces.
         return self.elements[0][0].prev if seq == self.gone and self.elements else None
 
+    def is_other(self, seq: int, txid: bytes) -> bool:
+        """Whether the branch is known to have something else than a part of this transaction at a sequence."""
+        return self.gone < seq <= self.end and self.elements[seq - self.gone - 1][0].txid != txid
+
     def compaction_marks(self, after: int) -> list[bytes]:
         """Return the chain hashes of compacting batches after a sequence, which are no writes of their own."""
         pairs = zip(self.elements, self._hashes, strict=True)
