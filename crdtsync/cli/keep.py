@@ -18,7 +18,7 @@ from crdtsync.cli.words import _, named, said
 from crdtsync.errors import BadRequest, CrdtsyncError
 from crdtsync.locale import N_
 from crdtsync.node import load_config
-from crdtsync.node.backup import back_up
+from crdtsync.node.backup import back_up, refuse_missing
 from crdtsync.node.backup import restore as put_back
 from crdtsync.node.doctor import State
 from crdtsync.node.doctor import doctor as examined
@@ -128,6 +128,7 @@ def upgrade(folder: Path, *, as_json: bool) -> None:
     Example: crdtsync upgrade loja1
     """
     config = load_config(folder)
+    refuse_missing(config)
     with StoreLock(str(config.store_path)), progress(_("Pages"), hidden=as_json) as watch:
         made, _removed = back_up(config, None, watch)
     try:

@@ -174,6 +174,7 @@ def test_wrong_usage_is_answered_in_json_where_json_is_asked_for(
 
 
 def test_what_a_person_wrote_is_shown_as_it_is_and_not_as_markup(cli: Cli, gestao: Path) -> None:
+    cli("recover", gestao)
     assert cli("show", gestao).out == "no records\n"
     cli("set", gestao, "products/1", "name=[red]Pão", "active=false")
     for shown in (

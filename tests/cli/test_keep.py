@@ -63,7 +63,7 @@ def test_where_there_is_no_store_a_verb_that_looks_says_so_and_makes_none(gestao
             "show",
             "show products",
             "queue",
-            "queue products",
+            "queue --records",
             "history",
             "alerts",
             "pendencies",

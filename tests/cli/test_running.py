@@ -126,6 +126,7 @@ def test_a_port_in_use_is_named_and_the_store_is_closed_again(cli: Cli, tmp_path
 def test_a_stale_control_file_whose_port_another_program_has_counts_as_no_node(
     cli: Cli, gestao: Path
 ) -> None:
+    cli("set", gestao, "products/1", "name=Café")
     heard: list[bytes] = []
 
     def speak(server: socket.socket) -> None:
@@ -145,6 +146,7 @@ def test_a_stale_control_file_whose_port_another_program_has_counts_as_no_node(
 
 
 def test_another_nodes_token_runs_nothing(cli: Cli, start: Start, gestao: Path, loja: Path) -> None:
+    cli("set", gestao, "products/1", "name=Café")
     start(loja)
     stolen = {**control_of(loja), "token": "0" * 64}
     (gestao / "control.json").write_text(json.dumps(stolen), encoding="utf-8")

@@ -155,6 +155,7 @@ def test_the_environment_says_the_language(environment: dict[str, str], language
 
 
 def test_the_language_may_be_said_before_the_verb_or_after_it(cli: Cli, gestao: Path) -> None:
+    cli("set", gestao, "products/1", "name=Café")
     assert "Next synchronizations" in cli("queue", gestao).out
     for said in (("--lang", "pt", "queue", gestao), ("queue", gestao, "--lang", "pt")):
         assert "Próximas sincronizações" in cli(*said).out
