@@ -224,8 +224,8 @@ class StoreCorrupt(StorageError):
             say("{path}: {detail}; {advice}", path=path, detail=detail, advice=advice)
             if advice is not None
             else say(
-                "{path}: {detail}; restore a backup; only where there is a node above, the file may be moved away and "
-                "the node synchronize again, and what it had not sent is lost then",
+                "{path}: {detail}; restore a backup; or, only where there is a node above, move the file away and "
+                "let the node synchronize again: what it had not sent is lost then",
                 path=path,
                 detail=detail,
             ),

@@ -255,6 +255,8 @@ def test_alerts_are_a_finding(cli: Cli, start: Start, tmp_path: Path, pair: Pair
 
 
 def test_a_node_that_does_not_run_needs_attention(cli: Cli, loja: Path) -> None:
+    assert "there is no store yet" in cli("alerts", loja, code=3).err
+    cli("set", loja, "stock/p1", "balance+=1")
     (alert,) = cli("alerts", loja, "--json", code=1).json["alerts"]
     assert (alert["code"], alert["severity"], alert["subject"]) == ("stopped", "B", str(loja))
     assert "The node does not run" in cli("alerts", loja, code=1).out

@@ -337,6 +337,6 @@ async def test_a_damaged_store_is_not_advised_to_be_moved_away_where_nothing_is_
     config = config_of(made.parent / "node")
     cut_off(config.store_path)
     with pytest.raises(
-        StoreCorrupt, match=r"restore a backup; only where there is a node above.* not sent is lost"
+        StoreCorrupt, match=r"restore a backup; or, only where there is a node above.* not sent is lost"
     ):
         await Node(config).open()
