@@ -195,6 +195,8 @@ class Recovery:
         self._logs: dict[Place, _Log] = {}
         self._heirs: dict[int, ReplicaRow] = {}
         self._docs: list[str] = []
+        # Up to where a log stays shown whose transactions have parts in what another log loses.
+        self._shown: dict[Place, int] = {}
         # Of each log that became another one, the mass removals that nobody decided about.
         self._undecided: dict[Place, list[Removal]] = {}
 
@@ -228,7 +230,10 @@ class Recovery:
             await self._decide(replica, owned=replica in own)
         await self._skip_known()
         self._choose_heirs(commit, own)
-        self._docs = sorted({e.doc for e in self._logs.values() if e.final is not None or e.again})
+        for replica in sorted({entry.replica for entry in self._logs.values() if entry.final is not None}):
+            await self._hide(replica)
+        changed = {e.doc for e in self._logs.values() if e.final is not None or e.again}
+        self._docs = sorted(changed | {doc for doc, _ in self._shown})
         changes = await self._rebuild(commit)
         for doc in sorted(self._branches.cuts.keys() - changes.keys()):
             changes[doc] = Change(doc, doc.partition("/")[0])
@@ -498,6 +503,35 @@ class Recovery:
                 heirs[replica] = ledger.fresh_replica(commit)
         self._heirs = heirs
 
+    async def _hide(self, replica: int) -> None:
+        """Of a transaction with a part in what a log loses nothing stays shown: what is shown follows from the logs alone.
+
+        What the log has instead may be that part again; then all of it is shown in the same step.
+        """
+        upto = {entry.doc: entry.fork for entry in self._of(replica) if entry.final is not None}
+        heads = {
+            doc: logs[replica]
+            for doc, logs in sorted(self._ledger.working.items())
+            if replica in logs
+            and logs[replica].visible
+            and doc not in self._ledger.quarantine.held
+            and self._ledger.shape_of(doc) is not None
+        }
+        stable = False
+        while not stable:
+            stable = True
+            for doc, head in heads.items():
+                mine = await self._mine(doc, replica)
+                shown = min(head.visible, upto.get(doc, head.visible))
+                for write in mine.writes:
+                    if write.seq > shown or write.merged:
+                        continue
+                    lost = any(other != doc and seq > upto.get(other, seq) for other, seq in write.parts.items())
+                    if lost and mine.can_end_at(write.seq - 1):
+                        upto[doc] = self._shown[doc, replica] = write.seq - 1
+                        stable = False
+                        break
+
     # -- one transaction -----------------------------------------------------------------------------------------
 
     def _place(self, old: int, doc: str, seq: int) -> int:
@@ -533,6 +567,11 @@ class Recovery:
                 if entry.again:
                     self._bequeath(entry, updates[doc], changes[doc], shown)
                 await self._remember(entry, commit)
+        for (doc, replica), upto in self._shown.items():
+            heads = ledger.working[doc]
+            head = heads[replica]
+            heads[replica] = Head(head.seq, head.hash, min(head.visible, upto), min(head.cut, upto))
+            changes[doc].heads.add(replica)
         for heir in self._heirs.values():
             ledger.take_replica(heir)
         for doc in docs:
