@@ -622,19 +622,23 @@ class Link:
         """Find this node's logs of which the peer below holds more, or something else: this store was restored."""
         doubts: dict[str, set[int]] = {}
         ledger = self.ledger
-        examined: list[tuple[str, int]] = []
+        settled: list[tuple[str, int]] = []
         for doc in docs:
             for replica, (_, chain) in sorted(self._theirs[doc].items()):
                 row = ledger.registry.get(replica)
                 if row is None or row.device != ledger.identity.device:
                     continue
                 if chain in ledger.examined:
-                    examined.append((doc, replica))
+                    settled.append((doc, replica))
                 elif await self._is_elsewhere(doc, replica):
-                    doubts.setdefault(doc, set()).add(replica)
+                    again = await ledger.storage.read(partial(written_again, doc=doc, replica=replica))
+                    if chain in again:
+                        settled.append((doc, replica))
+                    else:
+                        doubts.setdefault(doc, set()).add(replica)
         # A transaction is settled over all its documents: beside what another peer had, this one may have the rest.
         suspect = {replica for replicas in doubts.values() for replica in replicas}
-        for doc, replica in examined:
+        for doc, replica in settled:
             if replica in suspect and await self._is_elsewhere(doc, replica):
                 doubts.setdefault(doc, set()).add(replica)
         if doubts and self._upstream_first():
@@ -646,13 +650,11 @@ class Link:
         self._branches.doubt(doubts)
 
     async def _is_elsewhere(self, doc: str, replica: int) -> bool:
-        """Tell whether the peer holds what this log does not, and what was not written again."""
+        """Tell whether the peer holds what this log does not."""
         ledger, (seq, chain) = self.ledger, self._theirs[doc][replica]
         head = ledger.heads.get(doc, {}).get(replica)
         held = head is not None and seq <= head.seq
-        if held and await ledger.is_on_chain(doc, replica, seq, chain) is not False:
-            return False
-        return chain not in await ledger.storage.read(partial(written_again, doc=doc, replica=replica))
+        return not held or await ledger.is_on_chain(doc, replica, seq, chain) is False
 
     async def _on_plan(self, plan: dict[str, Any]) -> None:
         vectors = _vectors(plan["docs"])

@@ -148,10 +148,8 @@ class _Log:
     final: Branch | None = None
     again: list[Write] = field(default_factory=list)
     source: Branch | None = None
-    since: int = 0
-    """Up to where the branch had been written again before."""
-    continued: bool = False
-    """Whether the peer's goes on where the branch here ends, though ``fork`` is before that."""
+    base: int = 0
+    """Behind which it is written again: where the branches part, or where the common part is shown no further and never will be."""
     holed: bool = False
     """Whether rows of this log were lost and no copy has them: the log ends at ``fork``."""
 
@@ -228,7 +226,8 @@ class Recovery:
         await self._fill_holes(commit)
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
-        await self._skip_known()
+        for entry in self._logs.values():
+            await self._skip_known(entry)
         self._choose_heirs(commit, own)
         for replica in sorted({entry.replica for entry in self._logs.values() if entry.final is not None}):
             await self._hide(replica)
@@ -309,6 +308,9 @@ class Recovery:
     # -- whose branch stands -------------------------------------------------------------------------------------
 
     async def _decide(self, replica: int, *, owned: bool) -> None:
+        if owned and not self._above:
+            await self._take_over(replica)
+            return
         entries = self._of(replica)
         torn = await self._torn(entries) if owned else {}
         forked = bool(torn) or any(entry.forked or entry.holed for entry in entries)
@@ -316,13 +318,8 @@ class Recovery:
             for entry in entries:
                 if entry.forked or entry.longer:
                     entry.final = entry.theirs
-        if not owned or not forked:
-            return
-        if self._above:
+        if owned and forked:
             await self._cut(replica, torn)
-        else:
-            await self._add_blocked(replica)
-            await self._take_over(self._of(replica), torn)
 
     async def _torn(self, entries: list[_Log]) -> dict[str, int]:
         """Find what the peer's continuations name as parts and the log here has other writes for: document -> first sequence.
@@ -336,72 +333,130 @@ class Recovery:
                     continue
                 for doc, seq in write.parts.items():
                     other = self._logs.get((doc, entry.replica))
-                    if other is not None and other.forked and self._above:
+                    if other is not None and other.forked:
                         continue  # the peer's stands there too
                     if (await self._mine(doc, entry.replica)).is_other(seq, write.txid):
                         torn[doc] = min(seq, torn.get(doc, seq))
         return torn
 
-    async def _add_blocked(self, replica: int) -> None:
-        """Look also at what is here and never shown, since another write has the place of a part that the peer brings now."""
+    async def _take_over(self, replica: int) -> None:
+        """The branch here stands, and goes on as the peer's does where it can; what else only the peer holds is written again.
+
+        Whole transactions only. A transaction of which a part was lost, and what follows it in that log, is not shown and
+        never will be: what is whole of that is written again, too.
+        """
+        await self._add_hidden(replica)
+        entries = {entry.doc: entry for entry in self._of(replica)}
+        for entry in entries.values():
+            if entry.fork == entry.theirs.end:
+                # The peer has a part of what is here.
+                entry.theirs, entry.fork = entry.mine, entry.mine.end
+        upto = await self._adopt(entries, replica)
+        for doc, entry in entries.items():
+            if entry.longer and upto[doc] == entry.theirs.end:
+                entry.final = entry.theirs
+            elif entry.longer:
+                # Also where nothing is held of it: without an end its log would come again from below, and count twice.
+                entry.final = self._sealed(entry.theirs, upto[doc])
+        shown = await self._shown_for_ever(entries, replica, upto)
+        await self._choose(entries, replica, shown)
+
+    async def _add_hidden(self, replica: int) -> None:
+        """Look also at what is here and not shown: the peer may bring the part of it that is lacking."""
         for doc, heads in sorted(self._ledger.working.items()):
             head = heads.get(replica)
             if head is None or head.visible == head.seq or self._ledger.shape_of(doc) is None:
                 continue
             mine = await self._mine(doc, replica)
-            first = next((write for write in mine.writes if write.seq > head.visible), None)
-            if first is None or first.merged:
-                continue
-            for other, seq in first.parts.items():
-                brought = self._logs.get((other, replica))
-                if brought is None or not brought.fork < seq <= brought.theirs.end:
-                    continue
-                ours = await self._mine(other, replica)
-                if ours.is_other(seq, first.txid) and not brought.theirs.is_other(seq, first.txid):
-                    entry = self._logs.setdefault(
-                        (doc, replica), _Log(doc, replica, mine, mine, head.visible)
-                    )
-                    entry.continued = entry.longer
-                    entry.fork = min(entry.fork, head.visible)
+            if mine.end == head.seq:
+                self._logs.setdefault((doc, replica), _Log(doc, replica, mine, mine, mine.end))
 
-    async def _is_with_peer(self, write: Write, replica: int, reach: Mapping[str, int]) -> bool:
-        """Whether the peer holds all parts of a write that it can hold."""
-        for doc, seq in write.parts.items():
-            entry = self._logs.get((doc, replica))
-            upto = max(reach.get(doc, 0), entry.fork if entry else 0, self._agreed(doc, replica))
-            if seq > upto and self._peer_holds(doc):
-                return False
-            theirs = entry.theirs if entry else await self._mine(doc, replica)
-            if not write.merged and theirs.is_other(seq, write.txid):
-                return False
-        return True
+    async def _adopt(self, entries: Mapping[str, _Log], replica: int) -> dict[str, int]:
+        """Return up to where each log is the peer's: so far that no transaction has another part in the place of one of its own."""
+        upto = {doc: entry.theirs.end if entry.longer else entry.fork for doc, entry in entries.items()}
 
-    async def _take_over(self, entries: list[_Log], torn: Mapping[str, int]) -> None:
-        """The branch here stands; what only the peer below holds is written again, whole transactions only."""
-        reach = {entry.doc: entry.theirs.end for entry in entries}
+        async def may_stand(write: Write) -> bool:
+            for doc, seq in write.parts.items():
+                entry = entries.get(doc)
+                branch = entry.theirs if entry is not None else await self._mine(doc, replica)
+                end = upto.get(doc, branch.end)
+                is_over = end < branch.end or branch.is_sealed
+                if (is_over and seq > end) or branch.is_other(seq, write.txid):
+                    return False
+            return True
+
         stable = False
         while not stable:
             stable = True
-            for entry in entries:
+            for doc, entry in entries.items():
                 for write in entry.theirs.writes:
-                    fresh = entry.fork < write.seq <= reach[entry.doc]
-                    if fresh and not await self._is_with_peer(write, entry.replica, reach):
-                        reach[entry.doc] = write.seq - 1
+                    if entry.fork < write.seq <= upto[doc] and not write.merged and not await may_stand(write):
+                        least = write.seq - 1
+                        upto[doc] = least if entry.theirs.can_end_at(least) else entry.fork
                         stable = False
-        for entry in entries:
-            after = [write for write in entry.theirs.writes if entry.fork < write.seq <= reach[entry.doc]]
-            entry.again, entry.source = after, entry.theirs
-            # Also where nothing is held of it: without an end its log would come again from below, and count twice.
-            goes_on = entry.longer or entry.continued
-            if (after or torn) and goes_on and entry.mine.can_end_at(entry.mine.end):
-                entry.final = self._sealed(entry.mine, entry.mine.end)
+        return upto
+
+    async def _shown_for_ever(
+        self, entries: Mapping[str, _Log], replica: int, upto: Mapping[str, int]
+    ) -> dict[str, int]:
+        """Return up to where each log may yet be shown: what is behind that waits for what an ended log will never bring."""
+        ledger = self._ledger
+        branches = {doc: entry.final or entry.mine for doc, entry in entries.items()}
+        shown = {doc: min(upto[doc], branches[doc].end) for doc in entries}
+
+        async def may_come(doc: str, seq: int, txid: bytes) -> bool:
+            if doc.partition("/")[0] in self._absent or doc in ledger.quarantine.held or not ledger.holds(doc):
+                return True
+            branch = branches[doc] if doc in branches else await self._mine(doc, replica)
+            if (branch.is_sealed and seq >= branch.end) or (doc in shown and shown[doc] < seq <= upto[doc]):
+                return False
+            goes_on = doc in entries and entries[doc].forked and seq > upto[doc]
+            return not goes_on and not branch.is_other(seq, txid)
+
+        stable = False
+        while not stable:
+            stable = True
+            for doc in entries:
+                for write in branches[doc].writes:
+                    if write.seq > shown[doc]:
+                        break
+                    parts = () if write.merged else write.parts.items()
+                    for other, seq in parts:
+                        if not await may_come(other, seq, write.txid):
+                            shown[doc] = write.seq - 1
+                            stable = False
+                            break
+        return shown
+
+    async def _choose(self, entries: Mapping[str, _Log], replica: int, shown: Mapping[str, int]) -> None:
+        """Say what is written again: each transaction behind what stands that the peer, and what is here, have whole."""
+        reach = {doc: entry.theirs.end for doc, entry in entries.items()}
+
+        async def is_whole(write: Write) -> bool:
+            for doc, seq in write.parts.items():
+                branch = entries[doc].theirs if doc in entries else await self._mine(doc, replica)
+                if not write.merged and branch.is_other(seq, write.txid) and self._peer_holds(doc):
+                    return False
+                if seq > reach.get(doc, branch.end) and self._peer_holds(doc):
+                    return False
+            return True
+
+        stable = False
+        while not stable:
+            stable = True
+            for doc, entry in entries.items():
+                for write in entry.theirs.writes:
+                    # Of what a compaction left nothing can be taken out of the middle.
+                    if write.merged and shown[doc] < write.seq <= reach[doc] and not await is_whole(write):
+                        reach[doc] = write.seq - 1
+                        stable = False
+        for doc, entry in entries.items():
+            entry.base, entry.source = shown[doc], entry.theirs
+            behind = [write for write in entry.theirs.writes if shown[doc] < write.seq <= reach[doc]]
+            entry.again = [write for write in behind if await is_whole(write)]
 
     def _peer_holds(self, doc: str) -> bool:
         return doc in self._theirs
-
-    def _agreed(self, doc: str, replica: int) -> int:
-        """How far the peer holds a log that is not in doubt: all of that is in the one here too."""
-        return 0 if (doc, replica) in self._logs else self._theirs.get(doc, {}).get(replica, (0, b""))[0]
 
     async def _cut(self, replica: int, torn: Mapping[str, int]) -> None:
         """The upstream's branch stands; of what it lacks, whole transactions are written again.
@@ -427,7 +482,7 @@ class Recovery:
                     entry.final = self._cut_at(entry, keep[doc])
                     entry.fork = entry.final.end - 1
                 entry.again = [write for write in entry.mine.writes if write.seq > entry.fork]
-                entry.source = entry.mine
+                entry.base, entry.source = entry.fork, entry.mine
 
     async def _add_all_logs(self, replica: int) -> None:
         """Look at every document that a replica wrote: its transactions may reach into any of them."""
@@ -480,13 +535,16 @@ class Recovery:
         last = seal(branch, seq, ledger.hlc.tick(ledger.clock.now_ms()), ledger.clock.random_bytes(16))
         return Branch(branch.gone, [*branch.elements[: seq - branch.gone], last])
 
-    async def _skip_known(self) -> None:
+    async def _skip_known(self, entry: _Log) -> None:
         """Leave out what was written again before, when another neighbour brought the same branch."""
-        for entry in self._logs.values():
-            known = await self._known(entry)
-            before = [write.seq for write in entry.again if write.mark in known]
-            entry.since = max(entry.fork, *before, 0)
-            entry.again = [write for write in entry.again if write.seq > entry.since and write.groups]
+        known = await self._known(entry)
+        # Of one that was brought compacted, what it replaced counts in it.
+        floor = max([w.seq for w in entry.again if w.stamp in known and w.mark not in known], default=0)
+        entry.again = [
+            write
+            for write in entry.again
+            if write.groups and write.seq > floor and write.stamp not in known and write.mark not in known
+        ]
 
     async def _known(self, entry: _Log) -> frozenset[bytes]:
         read = partial(written_again, doc=entry.doc, replica=entry.replica)
@@ -534,22 +592,26 @@ class Recovery:
 
     # -- one transaction -----------------------------------------------------------------------------------------
 
-    def _place(self, old: int, doc: str, seq: int) -> int:
-        """Where a part of a transaction is in the heir's log; 0 when it stays where it was."""
-        entry = self._logs.get((doc, old))
-        if entry is None or seq <= entry.fork:
+    def _place(self, old: int, write: Write, doc: str) -> int:
+        """Where a write's part in a document is in the heir's log; 0 when it stays where it was."""
+        entry, seq = self._logs.get((doc, old)), write.parts[doc]
+        if entry is None or seq <= entry.base:
             return 0
-        return bisect_right(entry.again, seq, key=lambda write: write.seq)
+        at = bisect_right(entry.again, seq, key=lambda one: one.seq)
+        # Of what a compaction left, the parts are the newest of many.
+        return at if at and (write.merged or entry.again[at - 1].seq == seq) else 0
 
     def _inherit(self, entry: _Log) -> list[tuple[bytes, tuple[str, ...]]]:
         """Return the heir's log of one document: (element, keys)."""
         assert entry.source is not None
         shape = self._ledger.schema.shape(entry.doc.partition("/")[0])
         other = entry.theirs if entry.source is entry.mine else entry.mine
-        totals = totals_at(shape, entry.fork, entry.since, entry.source, other)
+        totals = totals_at(shape, entry.base, entry.source, other)
         heir = self._heirs[entry.replica].replica
-        place = partial(self._place, entry.replica)
-        written = Heir(shape, entry.replica, heir, entry.fork, totals, place).write(entry.again)
+        behind = (write for write in entry.source.writes if write.seq > entry.base)
+        written = Heir(
+            shape, entry.replica, heir, entry.base, totals, partial(self._place, entry.replica)
+        ).write(behind, {write.seq for write in entry.again})
         return [(data, batch.keys()) for batch, data in written]
 
     async def _rebuild(self, commit: Commit) -> dict[str, Change]:
@@ -606,7 +668,7 @@ class Recovery:
         self._ledger.hlc.observe(change.hlc)
         change.recompacted.append((replica, max(head.seq, final.end), final.index))
         held = self._branches.held.get((doc, replica))
-        fresh = held.parked if held is not None and final is entry.theirs else []
+        fresh = [one for one in held.parked if final.has(one.seq, one.data)] if held is not None else []
         self._ledger.repark(doc, replica, entry.fork, fresh, commit)
         batches = [batch for batch, _ in final.elements if batch.seq > entry.fork]
         self._undecided[doc, replica] = self._ledger.remove_anew(
@@ -627,8 +689,9 @@ class Recovery:
         found = {r.seq: r for r in mass_removals(doc, heir, batches, 0, shown, withhold=False)}
         for removal in self._undecided.get((doc, entry.replica), ()):
             # Deleted here already, so that nothing shown tells any more how much it was.
-            if seq := self._place(entry.replica, doc, removal.seq):
-                found.setdefault(seq, Removal(doc, heir, seq, removal.keys))
+            at = bisect_right(entry.again, removal.seq, key=lambda one: one.seq)
+            if at and entry.again[at - 1].seq == removal.seq:
+                found.setdefault(at, Removal(doc, heir, at, removal.keys))
         self._ledger.note_removals(list(found.values()), change)
 
     async def _remember(self, entry: _Log, commit: Commit) -> None:
@@ -636,7 +699,8 @@ class Recovery:
         if not entry.again or entry.source is None:
             return
         known = await self._known(entry)
-        marks = [*(write.mark for write in entry.again), *entry.source.compaction_marks(entry.fork)]
+        marks = [mark for write in entry.again for mark in (write.mark, write.stamp) if mark]
+        marks += entry.source.compaction_marks(entry.base)
         fresh = [mark for mark in dict.fromkeys(marks) if mark not in known]
         if fresh:
             commit.meta[marks_key(entry.doc, entry.replica)] = b"".join([*sorted(known), *fresh])

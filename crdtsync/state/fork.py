@@ -20,7 +20,7 @@ from crdtsync.state.cells import COUNT_MARK
 from crdtsync.state.codec import GENESIS, Batch, Group, batch_hash, decode_batch, encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from crdtsync.schema.shape import Shape
     from crdtsync.state.update import Run
@@ -37,7 +37,8 @@ class Write:
     """One write of a branch under its original sequence and clock.
 
     ``merged`` tells that a compaction preserved it: it holds what no later write replaced, and ``parts`` are those of
-    every transaction that the compaction replaced. ``mark`` tells writes of two branches apart.
+    every transaction that the compaction replaced. ``mark`` is the chain hash, which tells writes of two branches apart; empty
+    when it is merged.
     """
 
     seq: int
@@ -48,6 +49,11 @@ class Write:
     groups: tuple[Group, ...]
     mark: bytes
     merged: bool = False
+
+    @property
+    def stamp(self) -> bytes:
+        """What tells it from others though a compaction may have changed its mark: sequence and clock."""
+        return self.seq.to_bytes(8, "big") + self.hlc.to_bytes(8, "big")
 
     def cells(self) -> Iterator[tuple[Slot, Any]]:
         """Yield ((key, slot), value) of everything written."""
@@ -95,6 +101,15 @@ class Branch:
         """Whether the branch is known to have something else than a part of this transaction at a sequence."""
         return self.gone < seq <= self.end and self.elements[seq - self.gone - 1][0].txid != txid
 
+    def has(self, seq: int, data: bytes) -> bool:
+        """Whether the branch has this element at a sequence."""
+        return self.gone < seq <= self.end and self.elements[seq - self.gone - 1][1] == data
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the log has ended for ever."""
+        return bool(self.elements) and self.elements[-1][0].is_seal
+
     def compaction_marks(self, after: int) -> list[bytes]:
         """Return the chain hashes of compacting batches after a sequence, which are no writes of their own."""
         pairs = zip(self.elements, self._hashes, strict=True)
@@ -118,10 +133,8 @@ class Branch:
                     origin[at] = batch
         for (seq, hlc), groups in kept.items():
             batch = origin[seq, hlc]
-            mark = seq.to_bytes(8, "big") + hlc.to_bytes(8, "big")
-            result.append(
-                Write(seq, hlc, batch.txid, batch.parts, batch.actor, tuple(groups), mark, merged=True)
-            )
+            facts = (seq, hlc, batch.txid, batch.parts, batch.actor, tuple(groups))
+            result.append(Write(*facts, b"", merged=True))
         return sorted(result, key=lambda write: (write.seq, write.hlc))
 
     @cached_property
@@ -233,8 +246,8 @@ class Total(NamedTuple):
     counted: int = 0
 
 
-def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch) -> dict[Slot, Total]:
-    """Return every counter's running total at the fork, or at ``since`` behind it on the source's branch.
+def totals_at(shape: Shape, fork: int, source: Branch, other: Branch) -> dict[Slot, Total]:
+    """Return every counter's running total at the fork.
 
     When both branches compacted away what they share, the total of a counter that both have moved since is not known;
     the other branch's newest one stands for it, so that nothing counts twice.
@@ -255,9 +268,6 @@ def totals_at(shape: Shape, fork: int, since: int, source: Branch, other: Branch
             for at, value in write.cells():
                 if is_total(shape, at[1]) and (at not in found or found[at][0] > fork):
                     found[at] = (write.seq, value)
-    for write in source.writes:
-        if fork < write.seq <= since:
-            found |= {at: (write.seq, value) for at, value in write.cells() if is_total(shape, at[1])}
     return {at: _total(found.get(at), counted.get(at)) for at in {**found, **counted}}
 
 
@@ -269,7 +279,7 @@ def _total(moved: tuple[int, Any] | None, counted: tuple[int, int] | None) -> To
 _NOTHING = Total()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Heir:
     """Who writes a branch again: ``heir`` instead of ``old``, from sequence ``fork`` of the document on."""
 
@@ -278,56 +288,86 @@ class Heir:
     heir: int
     fork: int
     totals: Mapping[Slot, Total]
-    place: Callable[[str, int], int]
-    """Where a part of a transaction is now: (document, old sequence) -> new sequence, 0 if it is not written again."""
+    place: Callable[[Write, str], int]
+    """Where a write's part in a document is now, by its new sequence; 0 if it is not written again."""
+    _newest: dict[Slot, int] = field(default_factory=dict)
+    """The newest running total of the source."""
+    _missing: dict[Slot, int] = field(default_factory=dict)
+    """What of it was moved by writes that are left out."""
+    _missing_at: dict[tuple[Slot, int, int], int] = field(default_factory=dict)
+    """The same where a count was first seen."""
 
-    def write(self, writes: Iterable[Write]) -> list[tuple[Batch, bytes]]:
-        """Return the heir's log, from its first element on."""
+    def write(self, writes: Iterable[Write], chosen: Container[int]) -> list[tuple[Batch, bytes]]:
+        """Return the heir's log, from its first element on, given all writes of the source after the fork.
+
+        Those whose sequence is not ``chosen`` are left out, with what they moved.
+        """
         result: list[tuple[Batch, bytes]] = []
         head = GENESIS
-        for seq, write in enumerate(writes, 1):
-            places = {doc: self.place(doc, part) for doc, part in write.parts.items()}
+        for write in writes:
+            self._note_marks(write)
+            if write.seq not in chosen:
+                self._leave_out(write)
+                continue
+            places = {doc: self.place(write, doc) for doc in write.parts}
             parts = {doc: place for doc, place in places.items() if place}
             groups = tuple(self._group(group) for group in write.groups)
-            batch = Batch(seq, write.hlc, head, write.txid, parts, write.actor, groups)
+            batch = Batch(len(result) + 1, write.hlc, head, write.txid, parts, write.actor, groups)
             data = encode_batch(batch)
             head = batch_hash(data)
             # As a reader will find it, tuples for lists.
             result.append((decode_batch(data), data))
         return result
 
+    def _note_marks(self, write: Write) -> None:
+        for at, value in write.cells():
+            if is_total(self.shape, at[1]) and value[2:]:
+                self._missing_at.setdefault((at, *value[2][:2]), self._missing.get(at, 0))
+
+    def _leave_out(self, write: Write) -> None:
+        for at, value in write.cells():
+            if is_total(self.shape, at[1]):
+                before = self._newest.get(at, self.totals.get(at, _NOTHING).amount)
+                self._missing[at] = self._missing.get(at, 0) + value[0] - before
+                self._newest[at] = value[0]
+
     def _group(self, group: Group) -> Group:
         rows = tuple(
             (
                 row[0],
-                *(self._value(row[0], slot, v) for slot, v in zip(group.fields, row[1:], strict=True)),
+                *(self._value((row[0], slot), v) for slot, v in zip(group.fields, row[1:], strict=True)),
             )
             for row in group.rows
         )
         seen = {**group.seen, self.old: self.fork} if self.fork else group.seen
         return Group(group.fields, rows, seen)
 
-    def _value(self, key: str, slot: str, value: Any) -> Any:
+    def _value(self, at: Slot, value: Any) -> Any:
+        key, slot = at
         if is_total(self.shape, slot):
-            before = self.totals.get((key, slot), _NOTHING)
-            return (value[0] - before.amount, value[1], *self._marks(before, value[2:]))
+            before = self.totals.get(at, _NOTHING)
+            self._newest[at] = value[0]
+            total = value[0] - before.amount - self._missing.get(at, 0)
+            return (total, value[1], *self._marks(at, before, value[2:]))
         if slot.endswith(COUNT_MARK) and slot.removesuffix(COUNT_MARK) in self.shape.fields:
             base = dict(value[1])
             total = base.pop(self.old, None)
             if total is not None:
                 # What the person who counted saw of this replica is now in two logs.
-                shared = self.totals.get((key, slot.removesuffix(COUNT_MARK)), _NOTHING).amount
-                base |= {self.old: shared, self.heir: total - shared}
+                at = (key, slot.removesuffix(COUNT_MARK))
+                shared = self.totals.get(at, _NOTHING).amount
+                base |= {self.old: shared, self.heir: total - shared - self._missing.get(at, 0)}
             return (value[0], base, *value[2:])
         return value
 
-    def _marks(self, before: Total, marks: Sequence[Mark]) -> Sequence[Mark]:
+    def _marks(self, at: Slot, before: Total, marks: Sequence[Mark]) -> Sequence[Mark]:
         """Return what a movement had seen as the heir says it, whose total starts at the fork."""
         if not marks:
             # Nobody marks a movement with a count of their own, and what was counted before the fork stays the old one's.
             return [(before.counted, self.old, 0)] if before.counted else []
         hlc, counter, total = marks[0]
-        return [(hlc, counter, 0 if (hlc, counter) == before.mark else total - before.amount)]
+        missing = self._missing_at[at, hlc, counter]
+        return [(hlc, counter, 0 if (hlc, counter) == before.mark else total - before.amount - missing)]
 
 
 def seal(branch: Branch, seq: int, hlc: int, txid: bytes) -> tuple[Batch, bytes]:

@@ -97,10 +97,11 @@ def fold(*updates: bytes) -> Any:
 def again(stands: Writer, given_up: Writer, fork: int) -> bytes:
     """The heir's log of what only the branch that is given up holds."""
     source = given_up.branch()
-    totals = totals_at(SHAPE, fork, fork, source, stands.branch())
-    heir = Heir(SHAPE, OLD, HEIR, fork, totals, lambda _doc, _seq: 0)
+    totals = totals_at(SHAPE, fork, source, stands.branch())
+    heir = Heir(SHAPE, OLD, HEIR, fork, totals, lambda _write, _doc: 0)
     log = Log("things", HEIR)
-    for at, (_, data) in enumerate(heir.write(w for w in source.writes if w.seq > fork)):
+    behind = [write for write in source.writes if write.seq > fork]
+    for at, (_, data) in enumerate(heir.write(behind, {write.seq for write in behind})):
         log.apply(append_update(HEIR, at, [data]))
     return log.encode()
 
