@@ -405,19 +405,23 @@ class Agenda:
 
     async def _arrived(self) -> list[tuple[_Place, Why, str | None]]:
         """Records that arrived and are not shown: parked, or waiting for the rest of their transaction."""
-        hidden = [
-            (doc, replica, head.visible)
+        hidden = {
+            (doc, replica): head.visible
             for doc, heads in self._ledger.heads.items()
+            if doc not in self._ledger.quarantine.held
             for replica, head in heads.items()
             if head.visible < head.seq
-        ]
+        }
+        # What the owner of a log gave up does not wait.
+        over = await self._ledger.over(hidden) if hidden else {}
 
         def read(view: View) -> list[tuple[_Place, Why, str | None]]:
             found: dict[_Place, tuple[Why, str | None]] = {}
             rows: list[tuple[ChangeRow, Why, str | None]] = [
                 (row, _why(Cause.TRANSACTION), None)
-                for doc, replica, visible in hidden
+                for (doc, replica), visible in hidden.items()
                 for row in view.change_rows(doc, replica, visible, limits.SEQ_MAX)
+                if row.seq <= over.get((doc, replica), row.seq)
             ]
             for bad in view.parked():
                 change = view.change_rows(bad.doc, bad.replica, bad.seq - 1, 1)

@@ -708,6 +708,20 @@ class Ledger:
         await self._submit(prepare, local=False)
         return found[0]
 
+    async def over(self, logs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Return which of these logs (document, replica) their owners gave up, and the last sequence that counts."""
+        found: dict[tuple[str, int], int] = {}
+
+        async def look(_commit: Commit) -> list[Change]:
+            for doc, replica in logs:
+                counts = (await self.document(doc)).counts(replica)
+                if counts < limits.SEQ_MAX:
+                    found[doc, replica] = counts
+            return []
+
+        await self._submit(look, local=False)
+        return found
+
     async def refold(self, doc: str) -> tuple[list[tuple[Any, ...]], bytes]:
         """Load a document afresh from the store; return its rows and its state digest."""
         result: list[tuple[list[tuple[Any, ...]], bytes]] = []

@@ -205,6 +205,13 @@ class Recovery:
             StorageError: nothing was changed.
         """
         await self._ledger.submit_alone(self._prepare)
+        changed = bool(self._docs)
+        self._tell()
+        await self._ledger.submit_alone(self._give_up)
+        self._tell()
+        return changed or bool(self._docs)
+
+    def _tell(self) -> None:
         for old, heir in self._heirs.items():
             again = sum(len(entry.again) for entry in self._logs.values() if entry.replica == old)
             log.warning(
@@ -214,30 +221,62 @@ class Recovery:
                 heir.replica,
                 again,
             )
-        return bool(self._docs)
+
+    def _own(self) -> set[int]:
+        ledger = self._ledger
+        return {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
+
+    async def _give_up(self, commit: Commit) -> list[Change]:
+        """End the logs that are over at what is shown of them: the rest waits for parts that were lost.
+
+        So it is shown nowhere, by those neither that do not hold the other documents. What is whole of it is written again.
+        """
+        ledger = self._ledger
+        over = {entry.replica for entry in self._logs.values()} & self._own() - {ledger.replica}
+        self._start_anew()
+        for replica in sorted(over):
+            await self._add_hidden(replica)
+            entries = {entry.doc: entry for entry in self._of(replica)}
+            shown = {doc: ledger.working[doc][replica].visible for doc in entries}
+            for doc, entry in entries.items():
+                if entry.mine.counts > shown[doc] and entry.mine.can_end_at(shown[doc]):
+                    entry.final = self._sealed(entry.mine, entry.mine.end, {doc: shown[doc] + 1})
+            await self._choose(entries, replica, shown, ledger.holds)
+        return await self._write(commit)
+
+    def _start_anew(self) -> None:
+        for made in (self._updates, self._stored, self._logs, self._heirs, self._shown, self._undecided):
+            made.clear()
 
     async def _prepare(self, commit: Commit) -> list[Change]:
-        ledger = self._ledger
-        self._acked = await ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
-        own = {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
+        self._acked = (
+            await self._ledger.storage.read(lambda view: view.acked("upstream")) if self._above else {}
+        )
+        own = self._own()
         for doc, replica in sorted(self._branches.held):
             await self._compare(doc, replica, owned=replica in own)
         self._sharpen()
         await self._fill_holes(commit)
         for replica in sorted({entry.replica for entry in self._logs.values()}):
             await self._decide(replica, owned=replica in own)
+        changes = await self._write(commit)
+        for doc in sorted(self._branches.cuts.keys() - {change.doc for change in changes}):
+            change = Change(doc, doc.partition("/")[0])
+            (await self._ledger.document(doc)).promise(self._branches.cuts[doc], change)
+            changes.append(change)
+        return changes
+
+    async def _write(self, commit: Commit) -> list[Change]:
+        """Write what was decided about every log."""
         for entry in self._logs.values():
             await self._skip_known(entry)
-        self._choose_heirs(commit, own)
+        self._choose_heirs(commit)
         for replica in sorted({entry.replica for entry in self._logs.values() if entry.final is not None}):
             await self._hide(replica)
         changed = {e.doc for e in self._logs.values() if e.final is not None or e.again}
         self._docs = sorted(changed | {doc for doc, _ in self._shown})
         changes = await self._rebuild(commit)
-        for doc in sorted(self._branches.cuts.keys() - changes.keys()):
-            changes[doc] = Change(doc, doc.partition("/")[0])
-            (await ledger.document(doc)).promise(self._branches.cuts[doc], changes[doc])
-        return [*changes.values(), *await ledger.release_decided(list(changes.values()))]
+        return [*changes.values(), *await self._ledger.release_decided(list(changes.values()))]
 
     # -- what is the same ----------------------------------------------------------------------------------------
 
@@ -359,7 +398,7 @@ class Recovery:
                 # Also where nothing is held of it: without an end its log would come again from below, and count twice.
                 entry.final = self._sealed(entry.theirs, upto[doc])
         shown = await self._shown_for_ever(entries, replica, upto)
-        await self._choose(entries, replica, shown)
+        await self._choose(entries, replica, shown, self._peer_holds)
 
     async def _add_hidden(self, replica: int) -> None:
         """Look also at what is here and not shown: the peer may bring the part of it that is lacking."""
@@ -381,7 +420,7 @@ class Recovery:
                 branch = entry.theirs if entry is not None else await self._mine(doc, replica)
                 end = upto.get(doc, branch.end)
                 is_over = end < branch.end or branch.is_sealed
-                if (is_over and seq > end) or branch.is_other(seq, write.txid):
+                if (is_over and seq > end) or seq > branch.counts or branch.is_other(seq, write.txid):
                     return False
             return True
 
@@ -402,13 +441,15 @@ class Recovery:
         """Return up to where each log may yet be shown: what is behind that waits for what an ended log will never bring."""
         ledger = self._ledger
         branches = {doc: entry.final or entry.mine for doc, entry in entries.items()}
-        shown = {doc: min(upto[doc], branches[doc].end) for doc in entries}
+        shown = {doc: min(upto[doc], branches[doc].counts) for doc in entries}
 
         async def may_come(doc: str, seq: int, txid: bytes) -> bool:
             if doc.partition("/")[0] in self._absent or doc in ledger.quarantine.held or not ledger.holds(doc):
                 return True
             branch = branches[doc] if doc in branches else await self._mine(doc, replica)
-            if (branch.is_sealed and seq >= branch.end) or (doc in shown and shown[doc] < seq <= upto[doc]):
+            if branch.is_sealed and seq >= min(branch.end, branch.counts + 1):
+                return False
+            if doc in shown and shown[doc] < seq <= upto[doc]:
                 return False
             goes_on = doc in entries and entries[doc].forked and seq > upto[doc]
             return not goes_on and not branch.is_other(seq, txid)
@@ -428,16 +469,22 @@ class Recovery:
                             break
         return shown
 
-    async def _choose(self, entries: Mapping[str, _Log], replica: int, shown: Mapping[str, int]) -> None:
-        """Say what is written again: each transaction behind what stands that the peer, and what is here, have whole."""
+    async def _choose(
+        self,
+        entries: Mapping[str, _Log],
+        replica: int,
+        shown: Mapping[str, int],
+        is_held: Callable[[str], bool],
+    ) -> None:
+        """Say what is written again of what is not shown: each transaction that is whole, but for documents not held there."""
         reach = {doc: entry.theirs.end for doc, entry in entries.items()}
 
         async def is_whole(write: Write) -> bool:
             for doc, seq in write.parts.items():
                 branch = entries[doc].theirs if doc in entries else await self._mine(doc, replica)
-                if not write.merged and branch.is_other(seq, write.txid) and self._peer_holds(doc):
+                if not write.merged and branch.is_other(seq, write.txid) and is_held(doc):
                     return False
-                if seq > reach.get(doc, branch.end) and self._peer_holds(doc):
+                if seq > reach.get(doc, branch.end) and is_held(doc):
                     return False
             return True
 
@@ -530,9 +577,10 @@ class Recovery:
         branch = entry.mine if entry.mine.can_end_at(seq) else entry.theirs
         return self._sealed(branch, min(seq, branch.end))
 
-    def _sealed(self, branch: Branch, seq: int) -> Branch:
+    def _sealed(self, branch: Branch, seq: int, lost: Mapping[str, int] | None = None) -> Branch:
         ledger = self._ledger
-        last = seal(branch, seq, ledger.hlc.tick(ledger.clock.now_ms()), ledger.clock.random_bytes(16))
+        stamp, txid = ledger.hlc.tick(ledger.clock.now_ms()), ledger.clock.random_bytes(16)
+        last = seal(branch, seq, stamp, txid, lost)
         return Branch(branch.gone, [*branch.elements[: seq - branch.gone], last])
 
     async def _skip_known(self, entry: _Log) -> None:
@@ -550,11 +598,11 @@ class Recovery:
         read = partial(written_again, doc=entry.doc, replica=entry.replica)
         return await self._ledger.storage.read(read)
 
-    def _choose_heirs(self, commit: Commit, own: set[int]) -> None:
+    def _choose_heirs(self, commit: Commit) -> None:
         """A replica whose log went on elsewhere is never written again, and every branch written again has its heir."""
         ledger = self._ledger
         heirs: dict[int, ReplicaRow] = {}
-        for replica in sorted(own & {entry.replica for entry in self._logs.values()}):
+        for replica in sorted(self._own() & {entry.replica for entry in self._logs.values()}):
             entries = self._of(replica)
             moved = any(entry.final is not None for entry in entries)
             if any(entry.again for entry in entries) or (replica == ledger.replica and moved):
@@ -662,7 +710,8 @@ class Recovery:
         head = heads.get(replica, Head())
         chain = final.hash_at(final.end)
         assert chain is not None
-        heads[replica] = Head(final.end, chain, min(head.visible, entry.fork), min(head.cut, entry.fork))
+        shown_upto = min(entry.fork, final.counts)
+        heads[replica] = Head(final.end, chain, min(head.visible, shown_upto), min(head.cut, shown_upto))
         change.heads.add(replica)
         change.hlc = max(change.hlc, *(batch.hlc for batch, _ in final.elements))
         self._ledger.hlc.observe(change.hlc)

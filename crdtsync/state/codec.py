@@ -62,8 +62,16 @@ class Batch(NamedTuple):
 
     @property
     def is_seal(self) -> bool:
-        """Whether it does nothing but end a log whose continuation was given up: it is no part of any transaction."""
-        return not self.groups and not self.parts and self.compaction is None
+        """Whether it does nothing but end a log whose continuation was given up: it is no part of any transaction.
+
+        Its ``parts`` name the log itself, if not all of that counts, and the first sequence that does not.
+        """
+        return not self.groups and self.compaction is None
+
+    @property
+    def counts(self) -> int:
+        """Up to which sequence a log counts that ends with this seal."""
+        return min(self.parts.values(), default=self.seq + 1) - 1
 
     def keys(self) -> tuple[str, ...]:
         """Return the distinct record keys that this batch touches, in order of appearance."""

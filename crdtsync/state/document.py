@@ -137,7 +137,7 @@ class Document:
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
         self._promised: list[Mapping[int, int]] = []
-        self._seals: dict[int, int] = {}
+        self._seals: dict[int, Batch] = {}
         # The prefix of each log that a compaction replaced: nothing else of a log is ever deleted.
         self._replaced: dict[int, int] = {}
 
@@ -219,11 +219,19 @@ class Document:
 
     def _note_seal(self, replica: int, batch: Batch) -> None:
         if batch.is_seal:
-            self._seals[replica] = batch.seq
+            self._seals[replica] = batch
+            units = self._pending.get(replica)
+            while units and units[-1][-1][0].seq > batch.counts:
+                units.pop()
 
     def is_seal(self, replica: int, seq: int) -> bool:
         """Tell whether the log was ended at a sequence: no part of a transaction is there, nor will be."""
-        return self._seals.get(replica) == seq
+        return replica in self._seals and self._seals[replica].seq == seq
+
+    def counts(self, replica: int) -> int:
+        """Return up to which sequence a log counts: less than all when its end says so."""
+        last = self._seals.get(replica)
+        return last.counts if last is not None and last.parts else limits.SEQ_MAX
 
     def _note_replaced(self, replica: int, upto: int) -> None:
         self._replaced[replica] = max(self._replaced.get(replica, 0), upto)
@@ -366,6 +374,7 @@ class Document:
                 raise UpdateInvalid(f"{self.doc}: elements of replica {replica:x} are gone and not deleted")
             if batches := fresh[replica].batches:
                 self._check_groups(replica, batches)
+                self._check_seals(replica, batches)
                 self._check_deletion(replica, runs, batches, update.deleted.get(replica, 0))
                 self._check_fields(replica, batches, forbidden(replica))
         for replica, upto in update.deleted.items():
@@ -452,6 +461,13 @@ class Document:
                 )
             group = named
 
+    def _check_seals(self, replica: int, batches: list[Batch]) -> None:
+        """What is shown here is not taken back by what continues the log."""
+        shown = self.heads.get(replica, Head()).visible
+        for batch in batches:
+            if batch.is_seal and batch.counts < shown:
+                raise Fork(self.doc, replica, batch.counts)
+
     def _check_deletion(self, replica: int, runs: list[Run], batches: list[Batch], upto: int) -> None:
         """A prefix goes when what replaces it is whole, or at once where some of it never arrived."""
         lacks = any(run.gone and run.end > self.heads.get(replica, Head()).seq for run in runs)
@@ -502,6 +518,8 @@ class Document:
     def _enqueue(self, replica: int, batch: Batch, data: bytes) -> _Unit | None:
         """Add a batch to what waits to be shown; return the unit that it completes."""
         self._note_seal(replica, batch)
+        if batch.seq > self.counts(replica):
+            return None
         unit = self._building.pop(replica, [])
         named = batch.compaction
         if named is not None and batch.seq == named[0] + 1:

@@ -110,6 +110,11 @@ class Branch:
         """Whether the log has ended for ever."""
         return bool(self.elements) and self.elements[-1][0].is_seal
 
+    @property
+    def counts(self) -> int:
+        """Up to which sequence the log counts: its end, unless the seal there says otherwise."""
+        return self.elements[-1][0].counts if self.is_sealed else self.end
+
     def compaction_marks(self, after: int) -> list[bytes]:
         """Return the chain hashes of compacting batches after a sequence, which are no writes of their own."""
         pairs = zip(self.elements, self._hashes, strict=True)
@@ -123,7 +128,8 @@ class Branch:
         result: list[Write] = []
         for (batch, _), mark in zip(self.elements, self._hashes, strict=True):
             if batch.compaction is None:
-                facts = (batch.seq, batch.hlc, batch.txid, batch.parts, batch.actor, batch.groups)
+                parts = {} if batch.is_seal else batch.parts
+                facts = (batch.seq, batch.hlc, batch.txid, parts, batch.actor, batch.groups)
                 result.append(Write(*facts, mark))
                 continue
             for group in batch.groups:
@@ -370,9 +376,14 @@ class Heir:
         return [(hlc, counter, 0 if (hlc, counter) == before.mark else total - before.amount - missing)]
 
 
-def seal(branch: Branch, seq: int, hlc: int, txid: bytes) -> tuple[Batch, bytes]:
-    """Return an empty batch that ends a log after ``seq``: who holds more of the log sees that it goes on differently."""
+def seal(
+    branch: Branch, seq: int, hlc: int, txid: bytes, lost: Mapping[str, int] | None = None
+) -> tuple[Batch, bytes]:
+    """Return an empty batch that ends a log after ``seq``: who holds more of the log sees that it goes on differently.
+
+    ``lost`` is its document and the first sequence that does not count, if not all of the log does: from there it is shown nowhere.
+    """
     head = branch.hash_at(seq)
     assert head is not None
-    batch = Batch(seq + 1, hlc, head, txid, {}, "", ())
+    batch = Batch(seq + 1, hlc, head, txid, dict(lost or {}), "", ())
     return batch, encode_batch(batch)
