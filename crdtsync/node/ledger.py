@@ -909,6 +909,10 @@ class Ledger:
         ops = [Op("write", c.slot, (c.hlc, c.shift_ms)) for c in ceilings]
         return [document.write({CEILINGS: ops}, hlc=now, txid=self.clock.random_bytes(16))]
 
+    def waiting(self) -> set[int]:
+        """Return the replicas of whose logs something waits for parts, as far as is known."""
+        return {replica for replica, docs in self._waiting.items() if docs}
+
     async def show(self, replica: int, changes: dict[str, Change], absent: frozenset[str]) -> None:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
         shown = sorted(self._waiting.get(replica, set()) - self.quarantine.held.keys())

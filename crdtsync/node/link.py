@@ -747,6 +747,8 @@ class Link:
         above = self.side is Side.DOWN
         recovery = Recovery(self.ledger, self._branches, self._theirs, above=above, absent=self._absent)
         changed = await recovery.settle()
+        if self.ledger.identity.role not in _UPSTREAM_OF:
+            await self._give_up()
         for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
             self.ledger.examined |= {theirs[r][1] for r in replicas & theirs.keys()}
@@ -759,6 +761,13 @@ class Link:
         if changed or not above:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
+
+    async def _give_up(self) -> bool:
+        """End what the branches that stand will never show; a node below asks the one above first, for all documents."""
+        if self.ledger.quarantine.held:
+            return False
+        nothing = Branches(self.ledger)
+        return await Recovery(self.ledger, nothing, {}, above=False, absent=self._absent).give_up()
 
     async def _transfer(self, docs: list[str]) -> None:
         """Send what the peer lacks, category by category in order, then the fence or the end."""
@@ -977,6 +986,8 @@ class Link:
 
     async def _on_ended(self, _: dict[str, Any]) -> None:
         await self._finish_run()
+        if not self._held and not self._apart and await self._give_up():
+            await self._refuse("restored", "a log here was ended; the next handshake goes on", terminal=False)
 
     async def _on_poke(self, _: dict[str, Any]) -> None:
         self._observer.poked()

@@ -205,11 +205,22 @@ class Recovery:
             StorageError: nothing was changed.
         """
         await self._ledger.submit_alone(self._prepare)
-        changed = bool(self._docs)
         self._tell()
-        await self._ledger.submit_alone(self._give_up)
-        self._tell()
-        return changed or bool(self._docs)
+        return bool(self._docs)
+
+    async def give_up(self) -> bool:
+        """End what was never shown of the logs that are over, in one storage transaction; tell whether there was any.
+
+        It waits for parts that were lost: nobody has them of those whose branches stand. Ended, it is shown nowhere, by those
+        neither that do not hold the other documents. What is whole of it is written again.
+
+        Raises:
+            StorageError: nothing was changed.
+        """
+        if self._over():
+            await self._ledger.submit_alone(self._end)
+            self._tell()
+        return bool(self._docs)
 
     def _tell(self) -> None:
         for old, heir in self._heirs.items():
@@ -226,15 +237,14 @@ class Recovery:
         ledger = self._ledger
         return {row.replica for row in ledger.registry.values() if row.device == ledger.identity.device}
 
-    async def _give_up(self, commit: Commit) -> list[Change]:
-        """End the logs that are over at what is shown of them: the rest waits for parts that were lost.
+    def _over(self) -> set[int]:
+        """The logs that this node writes no more, and that are not shown whole."""
+        return self._own() & self._ledger.waiting() - {self._ledger.replica}
 
-        So it is shown nowhere, by those neither that do not hold the other documents. What is whole of it is written again.
-        """
-        ledger = self._ledger
-        over = {entry.replica for entry in self._logs.values()} & self._own() - {ledger.replica}
-        self._start_anew()
-        for replica in sorted(over):
+    async def _end(self, commit: Commit) -> list[Change]:
+        ledger, shown_now = self._ledger, dict[str, Change]()
+        for replica in sorted(self._over()):
+            await ledger.show(replica, shown_now, self._absent)
             await self._add_hidden(replica)
             entries = {entry.doc: entry for entry in self._of(replica)}
             shown = {doc: ledger.working[doc][replica].visible for doc in entries}
@@ -242,11 +252,9 @@ class Recovery:
                 if entry.mine.counts > shown[doc] and entry.mine.can_end_at(shown[doc]):
                     entry.final = self._sealed(entry.mine, entry.mine.end, {doc: shown[doc] + 1})
             await self._choose(entries, replica, shown, ledger.holds)
-        return await self._write(commit)
-
-    def _start_anew(self) -> None:
-        for made in (self._updates, self._stored, self._logs, self._heirs, self._shown, self._undecided):
-            made.clear()
+        written = await self._write(commit)
+        changed = {change.doc for change in written}
+        return [*(change for doc, change in shown_now.items() if doc not in changed), *written]
 
     async def _prepare(self, commit: Commit) -> list[Change]:
         self._acked = (

@@ -465,6 +465,8 @@ class Document:
         """What is shown here is not taken back by what continues the log."""
         shown = self.heads.get(replica, Head()).visible
         for batch in batches:
+            if batch.is_seal and batch.parts and batch.parts.keys() != {self.doc}:
+                raise UpdateInvalid(f"{self.doc}: batch {batch.seq} of replica {replica:x} writes nothing")
             if batch.is_seal and batch.counts < shown:
                 raise Fork(self.doc, replica, batch.counts)
 
