@@ -917,9 +917,14 @@ class Ledger:
         """Show what all parts of have arrived: the greatest prefix of each log whose transactions are whole."""
         shown = sorted(self._waiting.get(replica, set()) - self.quarantine.held.keys())
         documents = {doc: await self.document(doc) for doc in shown}
-        ends = dict(documents)
-        while isinstance(upto := self._reach(documents, ends, replica, absent), set):
-            ends |= {doc: await self.document(doc) for doc in sorted(upto)}
+        told: dict[tuple[str, int], bytes] = {}
+        while isinstance(upto := self._reach(documents, told, replica, absent), set):
+            for doc in sorted({doc for doc, _ in upto}):
+                seqs = sorted(seq for other, seq in upto if other == doc)
+                told |= {
+                    (doc, seq): txid
+                    for seq, txid in zip(seqs, await self._parts(doc, replica, seqs), strict=True)
+                }
         for doc, document in documents.items():
             if upto[doc] > self._working[doc][replica].visible:
                 change = changes.setdefault(doc, Change(doc, document.shape.category))
@@ -944,19 +949,29 @@ class Ledger:
             done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._jobs.put(Job(partial(look, replica), done, local=False))
 
+    async def _parts(self, doc: str, replica: int, seqs: Iterable[int]) -> list[bytes]:
+        """Return the transactions of what was shown at these sequences; empty where a compaction replaced it."""
+        document = self._documents.get(doc)
+        # Not to be kept: where branches become one the store has another log than the document, behind what was shown.
+        logs = (document and document.log) or await self.log_of(doc)
+        end = self.heads.get(doc, {}).get(replica, Head()).seq
+        elements = [logs.element(replica, end - seq + 1) if seq <= end else None for seq in seqs]
+        batches = [None if element is None else decode_batch(element) for element in elements]
+        return [b"" if batch is None or batch.compaction is not None else batch.txid for batch in batches]
+
     def _reach(
         self,
         documents: Mapping[str, Document],
-        ends: Mapping[str, Document],
+        told: Mapping[tuple[str, int], bytes],
         replica: int,
         absent: frozenset[str],
-    ) -> dict[str, int] | set[str]:
+    ) -> dict[str, int] | set[tuple[str, int]]:
         """Return the newest sequence of a log, by document, up to which all parts of its transactions are there.
 
-        Where a part would be the last batch of a log, it may be a seal, which is no part of anything. ``ends`` are the
-        documents that can tell; when others have to, their names are returned instead.
+        After a restore the place of a part that was lost may have another write, or the end of the log. What is at places that
+        were shown before is ``told``; when more is needed, these (document, sequence) are returned instead.
         """
-        unknown: set[str] = set()
+        unknown: set[tuple[str, int]] = set()
         # Of what is there already: so no more is looked at than is shown, however much waits.
         upto = {doc: document.received(replica) for doc, document in documents.items()}
         apart = self.quarantine.held
@@ -966,17 +981,20 @@ class Ledger:
             # For a document that is set apart nobody else is to wait.
             return doc.partition("/")[0] not in absent and doc not in apart and self.holds(doc)
 
-        def satisfied(parts: Mapping[str, int]) -> bool:
-            for doc, seq in parts.items():
-                if is_awaited(doc):
-                    head = self._working.get(doc, {}).get(replica)
-                    if upto.get(doc, head.visible if head else 0) < seq:
+        def satisfied(batch: Batch) -> bool:
+            for doc, seq in batch.parts.items():
+                if not is_awaited(doc):
+                    continue
+                head = self._working.get(doc, {}).get(replica)
+                if upto.get(doc, head.visible if head else 0) < seq:
+                    return False
+                if batch.compaction is None:
+                    loaded = documents.get(doc) or self._documents.get(doc)
+                    txid = loaded.part(replica, seq) if loaded is not None else None
+                    if txid is None and (doc, seq) not in told:
+                        unknown.add((doc, seq))
+                    elif (txid or told.get((doc, seq))) not in {None, b"", batch.txid}:
                         return False
-                    if head is not None and head.seq == seq:
-                        if doc not in ends:
-                            unknown.add(doc)
-                        elif ends[doc].is_seal(replica, seq):
-                            return False
             return True
 
         stable = False

@@ -251,7 +251,7 @@ class Recovery:
             for doc, entry in entries.items():
                 if entry.mine.counts > shown[doc] and entry.mine.can_end_at(shown[doc]):
                     entry.final = self._sealed(entry.mine, entry.mine.end, {doc: shown[doc] + 1})
-            await self._choose(entries, replica, shown, ledger.holds)
+            await self._choose(entries, {doc: e.mine for doc, e in entries.items()}, shown, self._is_here)
         written = await self._write(commit)
         changed = {change.doc for change in written}
         return [*(change for doc, change in shown_now.items() if doc not in changed), *written]
@@ -359,32 +359,13 @@ class Recovery:
             await self._take_over(replica)
             return
         entries = self._of(replica)
-        torn = await self._torn(entries) if owned else {}
-        forked = bool(torn) or any(entry.forked or entry.holed for entry in entries)
+        forked = any(entry.forked or entry.holed for entry in entries)
         if self._above or not forked:
             for entry in entries:
                 if entry.forked or entry.longer:
                     entry.final = entry.theirs
         if owned and forked:
-            await self._cut(replica, torn)
-
-    async def _torn(self, entries: list[_Log]) -> dict[str, int]:
-        """Find what the peer's continuations name as parts and the log here has other writes for: document -> first sequence.
-
-        The peer holds a part of a transaction, and the disk with the others was lost before they were sent.
-        """
-        torn: dict[str, int] = {}
-        for entry in entries:
-            for write in entry.theirs.writes:
-                if write.seq <= entry.fork or write.merged:
-                    continue
-                for doc, seq in write.parts.items():
-                    other = self._logs.get((doc, entry.replica))
-                    if other is not None and other.forked:
-                        continue  # the peer's stands there too
-                    if (await self._mine(doc, entry.replica)).is_other(seq, write.txid):
-                        torn[doc] = min(seq, torn.get(doc, seq))
-        return torn
+            await self._cut(replica)
 
     async def _take_over(self, replica: int) -> None:
         """The branch here stands, and goes on as the peer's does where it can; what else only the peer holds is written again.
@@ -406,7 +387,7 @@ class Recovery:
                 # Also where nothing is held of it: without an end its log would come again from below, and count twice.
                 entry.final = self._sealed(entry.theirs, upto[doc])
         shown = await self._shown_for_ever(entries, replica, upto)
-        await self._choose(entries, replica, shown, self._peer_holds)
+        await self._choose(entries, {doc: e.theirs for doc, e in entries.items()}, shown, self._peer_holds)
 
     async def _add_hidden(self, replica: int) -> None:
         """Look also at what is here and not shown: the peer may bring the part of it that is lacking."""
@@ -437,7 +418,11 @@ class Recovery:
             stable = True
             for doc, entry in entries.items():
                 for write in entry.theirs.writes:
-                    if entry.fork < write.seq <= upto[doc] and not write.merged and not await may_stand(write):
+                    if (
+                        entry.fork < write.seq <= upto[doc]
+                        and not write.merged
+                        and not await may_stand(write)
+                    ):
                         least = write.seq - 1
                         upto[doc] = least if entry.theirs.can_end_at(least) else entry.fork
                         stable = False
@@ -452,7 +437,11 @@ class Recovery:
         shown = {doc: min(upto[doc], branches[doc].counts) for doc in entries}
 
         async def may_come(doc: str, seq: int, txid: bytes) -> bool:
-            if doc.partition("/")[0] in self._absent or doc in ledger.quarantine.held or not ledger.holds(doc):
+            if (
+                doc.partition("/")[0] in self._absent
+                or doc in ledger.quarantine.held
+                or not ledger.holds(doc)
+            ):
                 return True
             branch = branches[doc] if doc in branches else await self._mine(doc, replica)
             if branch.is_sealed and seq >= min(branch.end, branch.counts + 1):
@@ -480,19 +469,18 @@ class Recovery:
     async def _choose(
         self,
         entries: Mapping[str, _Log],
-        replica: int,
+        sources: Mapping[str, Branch],
         shown: Mapping[str, int],
         is_held: Callable[[str], bool],
     ) -> None:
         """Say what is written again of what is not shown: each transaction that is whole, but for documents not held there."""
-        reach = {doc: entry.theirs.end for doc, entry in entries.items()}
+        reach = {doc: source.end for doc, source in sources.items()}
 
-        async def is_whole(write: Write) -> bool:
+        async def is_whole(write: Write, replica: int) -> bool:
             for doc, seq in write.parts.items():
-                branch = entries[doc].theirs if doc in entries else await self._mine(doc, replica)
-                if not write.merged and branch.is_other(seq, write.txid) and is_held(doc):
-                    return False
-                if seq > reach.get(doc, branch.end) and is_held(doc):
+                branch = sources[doc] if doc in sources else await self._mine(doc, replica)
+                is_other = not write.merged and branch.is_other(seq, write.txid)
+                if (is_other or seq > reach.get(doc, branch.end)) and is_held(doc):
                     return False
             return True
 
@@ -500,25 +488,25 @@ class Recovery:
         while not stable:
             stable = True
             for doc, entry in entries.items():
-                for write in entry.theirs.writes:
+                for write in sources[doc].writes:
+                    fresh = shown[doc] < write.seq <= reach[doc]
                     # Of what a compaction left nothing can be taken out of the middle.
-                    if write.merged and shown[doc] < write.seq <= reach[doc] and not await is_whole(write):
+                    if write.merged and fresh and not await is_whole(write, entry.replica):
                         reach[doc] = write.seq - 1
                         stable = False
         for doc, entry in entries.items():
-            entry.base, entry.source = shown[doc], entry.theirs
-            behind = [write for write in entry.theirs.writes if shown[doc] < write.seq <= reach[doc]]
-            entry.again = [write for write in behind if await is_whole(write)]
+            entry.base, entry.source = shown[doc], sources[doc]
+            behind = [write for write in sources[doc].writes if shown[doc] < write.seq <= reach[doc]]
+            entry.again = [write for write in behind if await is_whole(write, entry.replica)]
 
     def _peer_holds(self, doc: str) -> bool:
         return doc in self._theirs
 
-    async def _cut(self, replica: int, torn: Mapping[str, int]) -> None:
+    async def _cut(self, replica: int) -> None:
         """The upstream's branch stands; of what it lacks, whole transactions are written again.
 
-        A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did, or
-        has the place of a part (``torn``) of a transaction of which the upstream holds another. It
-        is never cut below what the upstream is known to hold.
+        A log that did not fork keeps what it has, unless that belongs to a transaction with a part in one that did. It
+        is never cut below what the upstream is known to hold; such a part is left there, hidden, and written again with the others.
         """
         await self._add_all_logs(replica)
         entries = {entry.doc: entry for entry in self._of(replica)}
@@ -526,18 +514,19 @@ class Recovery:
             doc: entry.fork if entry.forked or entry.holed else entry.mine.end
             for doc, entry in entries.items()
         }
-        for doc, seq in torn.items():
-            if doc in entries:
-                keep[doc] = min(keep[doc], self._least(entries[doc], seq, merged=False))
         while self._cut_transactions(entries, keep):
             pass
         for doc, entry in entries.items():
-            if keep[doc] < entry.mine.end:
-                if not entry.forked:
-                    entry.final = self._cut_at(entry, keep[doc])
-                    entry.fork = entry.final.end - 1
-                entry.again = [write for write in entry.mine.writes if write.seq > entry.fork]
-                entry.base, entry.source = entry.fork, entry.mine
+            if keep[doc] < entry.mine.end and not entry.forked:
+                entry.final = self._cut_at(entry, keep[doc])
+                entry.fork = keep[doc] = entry.final.end - 1
+        lost = {doc: keep[doc] for doc, entry in entries.items() if entry.final is not None}
+        shown = keep | await self._without(replica, lost)
+        await self._choose(entries, {doc: e.mine for doc, e in entries.items()}, shown, self._is_here)
+        for doc, entry in entries.items():
+            # What was written here is kept, also where a hole took the rest of it.
+            mine = [write for write in entry.mine.writes if write.seq > keep[doc]]
+            entry.again = [*(write for write in entry.again if write.seq <= keep[doc]), *mine]
 
     async def _add_all_logs(self, replica: int) -> None:
         """Look at every document that a replica wrote: its transactions may reach into any of them."""
@@ -622,40 +611,52 @@ class Recovery:
 
         What the log has instead may be that part again; then all of it is shown in the same step.
         """
-        upto = {entry.doc: entry.fork for entry in self._of(replica) if entry.final is not None}
+        lost = {entry.doc: entry.fork for entry in self._of(replica) if entry.final is not None}
+        for doc, upto in (await self._without(replica, lost)).items():
+            self._shown[doc, replica] = upto
+
+    async def _without(self, replica: int, lost: Mapping[str, int]) -> dict[str, int]:
+        """Return up to where logs are shown that are shown less when these lose what is behind a sequence."""
+        found: dict[str, int] = {}
         heads = {
             doc: logs[replica]
             for doc, logs in sorted(self._ledger.working.items())
-            if replica in logs
-            and logs[replica].visible
-            and doc not in self._ledger.quarantine.held
-            and self._ledger.shape_of(doc) is not None
+            if replica in logs and logs[replica].visible and self._is_here(doc)
         }
         stable = False
         while not stable:
             stable = True
+            upto = {**lost, **found}
             for doc, head in heads.items():
                 mine = await self._mine(doc, replica)
                 shown = min(head.visible, upto.get(doc, head.visible))
                 for write in mine.writes:
-                    if write.seq > shown or write.merged:
-                        continue
-                    lost = any(other != doc and seq > upto.get(other, seq) for other, seq in write.parts.items())
-                    if lost and mine.can_end_at(write.seq - 1):
-                        upto[doc] = self._shown[doc, replica] = write.seq - 1
+                    if write.seq > shown:
+                        break
+                    gone = any(
+                        other != doc and seq > upto.get(other, seq) for other, seq in write.parts.items()
+                    )
+                    if gone and not write.merged and mine.can_end_at(write.seq - 1):
+                        found[doc] = write.seq - 1
                         stable = False
                         break
+        return found
+
+    def _is_here(self, doc: str) -> bool:
+        ledger = self._ledger
+        return doc not in ledger.quarantine.held and ledger.shape_of(doc) is not None and ledger.holds(doc)
 
     # -- one transaction -----------------------------------------------------------------------------------------
 
     def _place(self, old: int, write: Write, doc: str) -> int:
         """Where a write's part in a document is in the heir's log; 0 when it stays where it was."""
         entry, seq = self._logs.get((doc, old)), write.parts[doc]
-        if entry is None or seq <= entry.base:
+        # What a compaction left is of many transactions, and a part of none.
+        if entry is None or write.merged:
             return 0
         at = bisect_right(entry.again, seq, key=lambda one: one.seq)
-        # Of what a compaction left, the parts are the newest of many.
-        return at if at and (write.merged or entry.again[at - 1].seq == seq) else 0
+        found = entry.again[at - 1] if at else None
+        return at if found is not None and found.seq == seq and not found.merged else 0
 
     def _inherit(self, entry: _Log) -> list[tuple[bytes, tuple[str, ...]]]:
         """Return the heir's log of one document: (element, keys)."""

@@ -137,7 +137,11 @@ class Document:
         self._parked: set[tuple[int, int]] = set()
         self._withheld: dict[int, set[int]] = {}
         self._promised: list[Mapping[int, int]] = []
-        self._seals: dict[int, Batch] = {}
+        # Up to where the logs count of which not all does.
+        self._counts: dict[int, int] = {}
+        # The transactions of what waits, or was shown and is not durable yet: replica -> sequence -> id.
+        self._txids: dict[int, dict[int, bytes]] = {}
+        self._shown: list[tuple[int, int]] = []
         # The prefix of each log that a compaction replaced: nothing else of a log is ever deleted.
         self._replaced: dict[int, int] = {}
 
@@ -206,7 +210,6 @@ class Document:
                 f"{self.doc}: the journal holds more of replica {replica:x} than the head says"
             )
         if batch.seq <= head.visible:
-            self._note_seal(replica, batch)
             if (replica, batch.seq) not in self._parked:
                 self._fold(replica, batch, data)
             if batch.compaction is not None and batch.seq == batch.compaction[1]:
@@ -218,20 +221,23 @@ class Document:
             self._enqueue(replica, batch, data)
 
     def _note_seal(self, replica: int, batch: Batch) -> None:
-        if batch.is_seal:
-            self._seals[replica] = batch
+        if batch.is_seal and batch.parts:
+            self._counts[replica] = batch.counts
             units = self._pending.get(replica)
             while units and units[-1][-1][0].seq > batch.counts:
                 units.pop()
 
-    def is_seal(self, replica: int, seq: int) -> bool:
-        """Tell whether the log was ended at a sequence: no part of a transaction is there, nor will be."""
-        return replica in self._seals and self._seals[replica].seq == seq
-
     def counts(self, replica: int) -> int:
         """Return up to which sequence a log counts: less than all when its end says so."""
-        last = self._seals.get(replica)
-        return last.counts if last is not None and last.parts else limits.SEQ_MAX
+        return self._counts.get(replica, limits.SEQ_MAX)
+
+    def part(self, replica: int, seq: int) -> bytes | None:
+        """Return the transaction of what waits at a sequence, or was shown a moment ago; None when that is not known any more.
+
+        Empty where a compaction waits, which has parts of many.
+        """
+        found = self._txids.get(replica, {}).get(seq)
+        return b"" if found is None and seq > self.heads[replica].visible else found
 
     def _note_replaced(self, replica: int, upto: int) -> None:
         self._replaced[replica] = max(self._replaced.get(replica, 0), upto)
@@ -528,6 +534,7 @@ class Document:
             # A newer compaction replaces one that never became whole.
             unit = []
         unit.append((batch, data))
+        self._txids.setdefault(replica, {})[batch.seq] = b"" if named is not None else batch.txid
         if named is not None:
             if batch.seq < named[1]:
                 self._building[replica] = unit
@@ -581,7 +588,7 @@ class Document:
     def showable(
         self,
         replica: int,
-        satisfied: Callable[[Mapping[str, int]], bool],
+        satisfied: Callable[[Batch], bool],
         ceiling: int = limits.SEQ_MAX,
     ) -> int:
         """Return the newest sequence that may be shown, given which parts of transactions are there.
@@ -594,7 +601,7 @@ class Document:
             if end > ceiling:
                 return upto
             for batch, _ in unit:
-                if batch.parts and not satisfied(batch.parts):
+                if batch.parts and not satisfied(batch):
                     return upto
             upto = end
         return upto
@@ -607,6 +614,7 @@ class Document:
         self.ahead = True
         while units and units[0][-1][0].seq <= upto:
             for batch, data in units.popleft():
+                self._shown.append((replica, batch.seq))
                 if (replica, batch.seq) in self._parked:
                     continue
                 shown = self._fold(replica, batch, data)
@@ -665,6 +673,9 @@ class Document:
     def settle(self, change: Change) -> None:
         """A change is durable now: bring the yrs log, if it is loaded, up to it."""
         self.ahead = False
+        for replica, seq in self._shown:
+            self._txids[replica].pop(seq, None)
+        self._shown.clear()
         if self.log is not None:
             for update in change.journal:
                 self.log.apply(update)

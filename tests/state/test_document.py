@@ -52,7 +52,7 @@ def anyone(_replica: int) -> bool:
     return True
 
 
-def always(_parts: Mapping[str, int]) -> bool:
+def always(_batch: Batch) -> bool:
     return True
 
 
@@ -205,7 +205,7 @@ def test_a_part_of_a_transaction_waits_for_the_others() -> None:
     after = write(a, 2, y=[Op("add", "balance", 1)])
     got = b.receive(change.journal[0], anyone)
     b.receive(after, anyone)
-    assert b.showable(1, lambda parts: parts.get("sales", 0) <= 3) == 0
+    assert b.showable(1, lambda batch: batch.parts.get("sales", 0) <= 3) == 0
     b.show(1, b.showable(1, always), got)
     assert [row[1] for row in got.rows] == ["x", "y"]
 
