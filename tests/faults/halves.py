@@ -165,7 +165,8 @@ class Schedule:
             elif what < 0.28:
                 member.running.ledger.unload()
             elif what < 0.31 and member.parent is not None:
-                await member.running.uplink.pause(dice.choice(("articles", "items")))
+                with contextlib.suppress(CrdtsyncError):
+                    await member.running.uplink.pause(dice.choice(("articles", "items")))
             elif what < 0.37:
                 await self._resume(member)
             elif what < 0.42 and self.refuse:
