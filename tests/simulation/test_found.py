@@ -772,5 +772,8 @@ def test_half_a_transaction_is_not_shown_with_what_a_restored_node_wrote_in_the_
         assert await balances(cluster) == [{"a1": 10, "b1": 3, "b2": 1} if away else {"b1": 3, "b2": 1}] * 3
         for doc in ("articles", "items/loja1"):
             assert len({one.running.ledger.digest_of(doc) for one in cluster.members.values()}) == 1
+        # What was given up is not waited for.
+        for one in cluster.members.values():
+            assert (await one.running.agenda.records(direction="download"))[2] == 0, one.name
 
     run_virtual(story(), VirtualLoop(10_000))

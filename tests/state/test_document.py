@@ -120,6 +120,43 @@ def test_the_last_row_of_a_record_written_again_is_the_one_that_stands() -> None
     assert stands["whole again"][2] == "b"
 
 
+def ended(source: Document, seq: int, lost: Mapping[str, int]) -> bytes:
+    """The end of a log behind a sequence."""
+    head = source.heads[source.replica]
+    assert head.seq == seq
+    return append_update(source.replica, seq, [encode_batch(Batch(seq + 1, 9, head.hash, TX, lost, "", ()))])
+
+
+def test_what_the_owner_of_a_log_gave_up_is_shown_nowhere() -> None:
+    a, b = document(1), document(2)
+    updates = [write(a, clock, **{f"r{clock}": [Op("add", "balance", 1)]}) for clock in (1, 2, 3)]
+    for update in updates:
+        b.receive(update, anyone)
+    change = b.receive(ended(a, 3, {"items": 2}), anyone)
+    assert b.counts(1) == 1
+    b.show(1, b.showable(1, always), change)
+    assert [row[1] for row in change.rows] == ["r1"]
+    assert (b.heads[1].seq, b.heads[1].visible, b.waiting()) == (4, 1, set())
+    again = Document("items", Item.__shape__, 2, b.heads)
+    again.load([*updates, ended(a, 3, {"items": 2})])
+    assert (again.fold.digest(), again.counts(1), again.waiting()) == (b.fold.digest(), 1, set())
+
+
+def test_what_is_shown_is_not_taken_back_by_the_end_of_its_log() -> None:
+    """Or a lane could unwrite its sales."""
+    a, b = document(1), document(2)
+    for clock in (1, 2):
+        deliver(b, write(a, clock, x=[Op("add", "balance", 1)]))
+    before = b.fold.digest()
+    with pytest.raises(Fork):
+        b.receive(ended(a, 2, {"items": 1}), anyone)
+    assert (b.fold.digest(), b.heads[1].seq) == (before, 2)
+    with pytest.raises(UpdateInvalid, match="writes nothing"):
+        b.receive(ended(a, 2, {"sales": 1}), anyone)
+    deliver(b, ended(a, 2, {}))
+    assert (b.heads[1].seq, b.fold.digest()) == (3, before)
+
+
 def test_an_update_with_a_gap_is_refused_before_anything_changes() -> None:
     a, b = document(1), document(2)
     write(a, 1, x=[Op("add", "balance", 1)])

@@ -144,6 +144,54 @@ def test_a_counter_written_again_adds_the_movements_since_the_fork_and_no_others
         assert lattice.balance(both.cells(key), "balance")[0] == moved
 
 
+@given(shared=ACTIONS, behind=ACTIONS, data=st.data())
+def test_what_is_left_out_takes_its_own_movements_with_it_and_no_others(
+    shared: Actions, behind: Actions, data: st.DataObject
+) -> None:
+    only = [[a for a in actions if a[1] == "add"] for actions in (shared, behind)]
+    source = Writer().do(only[0])
+    stands = source.copy(3)
+    source.do(only[1])
+    chosen = data.draw(st.sets(st.sampled_from(range(len(only[1])))) if only[1] else st.just(set()))
+    fork = len(only[0])
+    totals = totals_at(SHAPE, fork, source.branch(), stands.branch())
+    heir = Heir(SHAPE, OLD, HEIR, fork, totals, lambda _write, _doc: 0)
+    log = Log("things", HEIR)
+    written = heir.write(source.branch().writes[fork:], {fork + 1 + at for at in chosen})
+    for at, (_, element) in enumerate(written):
+        log.apply(append_update(HEIR, at, [element]))
+    assert stands.document.log is not None
+    both = fold(stands.document.log.encode(), log.encode())
+    kept = [*only[0], *(only[1][at] for at in chosen)]
+    for key in "abc":
+        moved = sum(amount for k, _, amount in kept if k == key)
+        assert lattice.balance(both.cells(key), "balance")[0] == moved
+
+
+def test_a_movement_behind_one_that_is_left_out_still_says_which_count_it_had_seen() -> None:
+    """Another one counted 9; the first movement after that is lost, the second is not."""
+    source = Writer().do([("a", "add", 5)])
+    stands = source.copy(3)
+    counter = Document("things", SHAPE, OTHER, {})
+    assert source.document.log is not None
+    counter.show(OLD, 1, counter.receive(source.document.log.encode(), lambda _r: True))
+    counter.heads[OLD].cut = 1
+    count = counter.write({"a": [Op("count", "balance#", 9)]}, hlc=500, txid=bytes(16)).journal[0]
+    for document in (source.document, stands.document):
+        change = document.receive(count, lambda _r: True)
+        document.show(OTHER, 1, change)
+        document.heads[OTHER].cut = 1
+        document.settle(change)
+    source.clock = 600
+    source.do([("a", "add", 2), ("a", "add", 3)])
+    totals = totals_at(SHAPE, 1, source.branch(), stands.branch())
+    heir = Heir(SHAPE, OLD, HEIR, 1, totals, lambda _write, _doc: 0)
+    ((_, element),) = heir.write(source.branch().writes[1:], {3})
+    assert stands.document.log is not None
+    both = fold(stands.document.log.encode(), append_update(HEIR, 0, [element]))
+    assert lattice.balance(both.cells("a"), "balance")[0] == 12
+
+
 @pytest.mark.parametrize("compacted", ["neither", "given up", "stands"])
 def test_a_compaction_on_one_side_leaves_the_totals_at_the_fork_known(compacted: str) -> None:
     left = Writer().do([("a", "add", 5), ("b", "name", 1)])
