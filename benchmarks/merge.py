@@ -27,6 +27,8 @@ from crdtsync.state.update import append_update, read_update
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from crdtsync.state.codec import Batch
+
 HUB = 0xBEEF
 
 
@@ -126,10 +128,10 @@ def merged(frames: list[bytes]) -> dict[str, dict[str, tuple[Any, ...]]]:
     return found
 
 
-def _arrived(documents: Mapping[str, Document], replica: int) -> Callable[[Mapping[str, int]], bool]:
+def _arrived(documents: Mapping[str, Document], replica: int) -> Callable[[Batch], bool]:
     """Return what tells whether all parts of a transaction of a replica have arrived."""
     seqs = {doc: _seq(document, replica) for doc, document in documents.items()}
-    return lambda parts: all(seqs.get(doc, 0) >= seq for doc, seq in parts.items())
+    return lambda batch: all(seqs.get(doc, 0) >= seq for doc, seq in batch.parts.items())
 
 
 def state_read(rows: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> FinalState:

@@ -25,10 +25,11 @@ from crdtsync.errors import (
     StorageError,
     UpdateGap,
 )
+from crdtsync.node.branches import Branches
 from crdtsync.node.history import LINK
 from crdtsync.node.ledger import Diff
 from crdtsync.node.pace import Pace
-from crdtsync.node.recovery import Branches, Recovery, written_again
+from crdtsync.node.recovery import Recovery, written_again
 from crdtsync.node.run import Moved, Observer, Run
 from crdtsync.node.schedule import Trigger
 from crdtsync.pendencies.evaluate import Origin

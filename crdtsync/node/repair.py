@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crdtsync.errors import BatchInvalid
-from crdtsync.node.recovery import Branches, Recovery
+from crdtsync.node.branches import Branches
+from crdtsync.node.recovery import Recovery
 from crdtsync.state.document import Change, Head, Parked
 from crdtsync.state.fold import check_batch
 from crdtsync.state.salvage import Beyond, Salvage, salvage

@@ -16,7 +16,7 @@ from adapters.sales import Sale
 from adapters.stock import StockItem
 from crdtsync.errors import StoreUnavailable, UpdateInvalid
 from crdtsync.node import Node, NodeConfig
-from crdtsync.node.recovery import Branches
+from crdtsync.node.branches import Branches
 from crdtsync.protocol.table import Kind
 from crdtsync.schema import Role
 from crdtsync.state.update import append_update
