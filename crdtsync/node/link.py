@@ -748,8 +748,6 @@ class Link:
         above = self.side is Side.DOWN
         recovery = Recovery(self.ledger, self._branches, self._theirs, above=above, absent=self._absent)
         changed = await recovery.settle()
-        if self.ledger.identity.role not in _UPSTREAM_OF:
-            await self._give_up()
         for doc, replicas in self._branches.doubts.items():
             theirs = self._theirs.get(doc, {})
             self.ledger.examined |= {theirs[r][1] for r in replicas & theirs.keys()}
@@ -763,12 +761,16 @@ class Link:
             text = "two branches of a log are one again; the next handshake goes on"
             await self._refuse("restored", text, terminal=False)
 
-    async def _give_up(self) -> bool:
-        """End what the branches that stand will never show; a node below asks the one above first, for all documents."""
-        if self.ledger.quarantine.held:
-            return False
-        nothing = Branches(self.ledger)
-        return await Recovery(self.ledger, nothing, {}, above=False, absent=self._absent).give_up()
+    async def _give_up(self) -> None:
+        """End what the branches that stand will never show, after a whole run; a node below does so with the one above alone."""
+        if self.side is Side.UP and self.ledger.identity.role in _UPSTREAM_OF:
+            return
+        if self.ledger.quarantine.held or (self.side is Side.DOWN and (self._held or self._apart)):
+            return
+        recovery = Recovery(self.ledger, Branches(self.ledger), {}, above=False, absent=self._absent)
+        compared = self.ledger.heads if self.side is Side.DOWN else self._scope()
+        if await recovery.give_up(compared):
+            await self._refuse("restored", "a log here was ended; the next handshake goes on", terminal=False)
 
     async def _transfer(self, docs: list[str]) -> None:
         """Send what the peer lacks, category by category in order, then the fence or the end."""
@@ -978,6 +980,7 @@ class Link:
         await self._settle()
         await self._send(Kind.ENDED)
         await self._finish_run()
+        await self._give_up()
         if self._clock_ran_ahead:
             # The next greeting measures it, and everybody below learns it in turn.
             text = "a clock below ran ahead since the greeting; connect again to correct it"
@@ -987,8 +990,7 @@ class Link:
 
     async def _on_ended(self, _: dict[str, Any]) -> None:
         await self._finish_run()
-        if not self._held and not self._apart and await self._give_up():
-            await self._refuse("restored", "a log here was ended; the next handshake goes on", terminal=False)
+        await self._give_up()
 
     async def _on_poke(self, _: dict[str, Any]) -> None:
         self._observer.poked()

@@ -23,7 +23,7 @@ from crdtsync.state.salvage import splice
 from crdtsync.state.update import Run, Update, read_update, write_update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from crdtsync.node.branches import Branches, Place
     from crdtsync.node.ledger import Ledger, Vectors
@@ -119,17 +119,17 @@ class Recovery:
         self._tell()
         return bool(self._docs)
 
-    async def give_up(self) -> bool:
+    async def give_up(self, compared: Collection[str]) -> bool:
         """End what was never shown of the logs that are over, in one storage transaction; tell whether there was any.
 
-        It waits for parts that were lost: nobody has them of those whose branches stand. Ended, it is shown nowhere, by those
-        neither that do not hold the other documents. What is whole of it is written again.
+        It waits for parts that were lost: for those in documents that were ``compared`` with the peer. Ended, it is shown nowhere,
+        by those neither that do not hold the other documents. What is whole of it is written again.
 
         Raises:
             StorageError: nothing was changed.
         """
         if self._over():
-            await self._ledger.submit_alone(self._end)
+            await self._ledger.submit_alone(partial(self._end, compared))
             self._tell()
         return bool(self._docs)
 
@@ -152,7 +152,7 @@ class Recovery:
         """The logs that this node writes no more, and that are not shown whole."""
         return self._own() & self._ledger.waiting() - {self._ledger.replica}
 
-    async def _end(self, commit: Commit) -> list[Change]:
+    async def _end(self, compared: Collection[str], commit: Commit) -> list[Change]:
         ledger, shown_now = self._ledger, dict[str, Change]()
         for replica in sorted(self._over()):
             await ledger.show(replica, shown_now, self._absent)
@@ -160,9 +160,15 @@ class Recovery:
             entries = {entry.doc: entry for entry in self._of(replica)}
             shown = {doc: ledger.working[doc][replica].visible for doc in entries}
             for doc, entry in entries.items():
-                if entry.mine.counts > shown[doc] and entry.mine.can_end_at(shown[doc]):
+                if entry.mine.counts == shown[doc] or not entry.mine.can_end_at(shown[doc]):
+                    continue
+                first = next((write for write in entry.mine.writes if write.seq > shown[doc]), None)
+                if first is not None and first.parts.keys() - entries.keys() <= set(compared):
                     entry.final = self._sealed(entry.mine, entry.mine.end, {doc: shown[doc] + 1})
             await self._choose(entries, {doc: e.mine for doc, e in entries.items()}, shown, self._is_here)
+            for entry in entries.values():
+                if entry.final is None:
+                    entry.again = []
         written = await self._write(commit)
         changed = {change.doc for change in written}
         return [*(change for doc, change in shown_now.items() if doc not in changed), *written]
@@ -319,8 +325,10 @@ class Recovery:
                 entry = entries.get(doc)
                 branch = entry.theirs if entry is not None else await self._mine(doc, replica)
                 end = upto.get(doc, branch.end)
+                if branch.is_sealed:
+                    end = min(end, branch.counts)
                 is_over = end < branch.end or branch.is_sealed
-                if (is_over and seq > end) or seq > branch.counts or branch.is_other(seq, write.txid):
+                if (is_over and seq > end) or branch.is_other(seq, write.txid):
                     return False
             return True
 
