@@ -159,12 +159,9 @@ class Recovery:
             await self._add_hidden(replica)
             entries = {entry.doc: entry for entry in self._of(replica)}
             shown = {doc: ledger.working[doc][replica].visible for doc in entries}
-            for doc, entry in entries.items():
-                if entry.mine.counts == shown[doc] or not entry.mine.can_end_at(shown[doc]):
-                    continue
-                first = next((write for write in entry.mine.writes if write.seq > shown[doc]), None)
-                if first is not None and first.parts.keys() - entries.keys() <= set(compared):
-                    entry.final = self._sealed(entry.mine, entry.mine.end, {doc: shown[doc] + 1})
+            for doc in await self._lost_for_ever(entries, shown, compared):
+                branch = entries[doc].mine
+                entries[doc].final = self._sealed(branch, branch.end, {doc: shown[doc] + 1})
             await self._choose(entries, {doc: e.mine for doc, e in entries.items()}, shown, self._is_here)
             for entry in entries.values():
                 if entry.final is None:
@@ -172,6 +169,27 @@ class Recovery:
         written = await self._write(commit)
         changed = {change.doc for change in written}
         return [*(change for doc, change in shown_now.items() if doc not in changed), *written]
+
+    async def _lost_for_ever(
+        self, entries: Mapping[str, _Log], shown: Mapping[str, int], compared: Collection[str]
+    ) -> set[str]:
+        """Return the documents in which what waits behind these sequences, all of one replica, waits in vain."""
+        waits_for: dict[str, set[str]] = {}
+        over = set(compared) - entries.keys()
+        for doc, entry in entries.items():
+            first = next((write for write in entry.mine.writes if write.seq > shown[doc]), None)
+            if entry.mine.counts == shown[doc]:
+                over.add(doc)
+            elif first is not None and entry.mine.can_end_at(shown[doc]):
+                waits_for[doc] = set()
+                for other, seq in first.parts.items():
+                    there = await self._mine(other, entry.replica)
+                    if seq > shown.get(other, there.end) and not there.is_other(seq, first.txid):
+                        waits_for[doc].add(other)
+        while may_come := [doc for doc, others in waits_for.items() if others - waits_for.keys() - over]:
+            for doc in may_come:
+                del waits_for[doc]
+        return set(waits_for)
 
     async def _prepare(self, commit: Commit) -> list[Change]:
         self._acked = (
