@@ -53,7 +53,7 @@ def make_certificate(path: Path, key_path: Path, name: str, now: datetime) -> No
         write_private(path, made.public_bytes(Encoding.PEM))
     except OSError as error:
         raise IdentityError(
-            say("{path}: {error}; check the folder's permissions", path=path, error=error)
+            say("{path}: {error}; check the folder's permissions", path=path, error=error.strerror or error)
         ) from error
 
 

@@ -61,7 +61,11 @@ class DeviceKey:
             private = load_pem_private_key(path.read_bytes(), None)
         except OSError as error:
             raise IdentityError(
-                say("{path}: {error}; run this as the user who runs the node", path=path, error=error)
+                say(
+                    "{path}: {error}; run this as the user who runs the node",
+                    path=path,
+                    error=error.strerror or error,
+                )
             ) from error
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise _no_key(path) from error

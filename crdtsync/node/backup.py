@@ -78,7 +78,9 @@ def back_up(
             path.unlink()
         except OSError as error:
             reason = say(
-                "{target} was written, an older one cannot be removed: {error}", target=target, error=error
+                "{target} was written, an older one cannot be removed: {error}",
+                target=target,
+                error=error.strerror or error,
             )
             raise StoreUnavailable(str(path), reason) from error
     return target, removed

@@ -56,7 +56,7 @@ class Beside:
             os.write(self._file, bytes(_NAME_BYTES))
             self._name = mmap.mmap(self._file, _NAME_BYTES)
         except OSError as error:
-            raise StoreUnavailable(str(path), str(error)) from error
+            raise StoreUnavailable(str(path), error.strerror or str(error)) from error
         if not faulthandler.is_enabled():
             # It writes when the process aborts or touches memory that is not its own, and not when it is killed.
             faulthandler.enable(self._file, all_threads=False)
@@ -112,7 +112,7 @@ class Beside:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise StoreUnavailable(str(path), str(error)) from error
+            raise StoreUnavailable(str(path), error.strerror or str(error)) from error
         return path
 
 

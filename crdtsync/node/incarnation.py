@@ -76,7 +76,7 @@ class NonceFile:
         try:
             write_private(self.path, f"{current.hex()}\n{following.hex()}\n")
         except OSError as error:
-            raise StoreUnavailable(str(self.path), str(error)) from error
+            raise StoreUnavailable(str(self.path), error.strerror or str(error)) from error
 
 
 class NonceMemory:
