@@ -136,7 +136,7 @@ def test_a_transaction_torn_by_a_restore_is_found(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(recovery.Recovery, "_cut_transactions", lambda *_facts: False)
     monkeypatch.setattr(recovery.Recovery, "_without", nothing)
-    hunt("was torn")
+    hunt("was torn", first=90)
 
 
 def test_a_winner_by_wall_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
