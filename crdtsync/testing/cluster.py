@@ -668,6 +668,11 @@ class Cluster:
                 self._wholes.update({(ledger.replica, doc, seq): parts for doc, seq in parts.items()})
         fresh: list[tuple[int, str, int]] = []
         for change in changes:
+            for replica, _, rows in change.recompacted:
+                end = ledger.heads[change.doc][replica].seq
+                if end not in {seq for seq, _ in rows}:
+                    # The end of a log that was given up stands where a part of a transaction was.
+                    self._wholes.pop((replica, change.doc, end), None)
             for replica in sorted(change.heads):
                 visible = ledger.heads[change.doc][replica].visible
                 before = member.shown.get((change.doc, replica), 0)
