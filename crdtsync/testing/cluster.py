@@ -652,6 +652,13 @@ class Cluster:
                 if replica == own:
                     member.parted.setdefault(change.doc, (upto, set()))[1].add(change.hlc)
 
+    def _note_ends(self, ledger: Ledger, change: Change) -> None:
+        """The end of a log that was given up may stand where a part of a transaction was."""
+        for replica, _, rows in change.recompacted:
+            end = ledger.heads[change.doc][replica].seq
+            if end not in {seq for seq, _ in rows}:
+                self._wholes.pop((replica, change.doc, end), None)
+
     def _changed(self, member: Member, changes: list[Change]) -> None:
         if member.node is None:
             return
@@ -668,11 +675,7 @@ class Cluster:
                 self._wholes.update({(ledger.replica, doc, seq): parts for doc, seq in parts.items()})
         fresh: list[tuple[int, str, int]] = []
         for change in changes:
-            for replica, _, rows in change.recompacted:
-                end = ledger.heads[change.doc][replica].seq
-                if end not in {seq for seq, _ in rows}:
-                    # The end of a log that was given up stands where a part of a transaction was.
-                    self._wholes.pop((replica, change.doc, end), None)
+            self._note_ends(ledger, change)
             for replica in sorted(change.heads):
                 visible = ledger.heads[change.doc][replica].visible
                 before = member.shown.get((change.doc, replica), 0)
