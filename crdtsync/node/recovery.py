@@ -64,6 +64,11 @@ class _Log:
     holed: bool = False
     """Whether rows of this log were lost and no copy has them: the log ends at ``fork``."""
 
+    def written(self, seq: int) -> int:
+        """Where what was at a sequence of the source is in the heir's log; 0 when it is not written again."""
+        at = bisect_right(self.again, seq, key=lambda write: write.seq)
+        return at if at and self.again[at - 1].seq == seq else 0
+
     @property
     def forked(self) -> bool:
         return self.fork < min(self.mine.end, self.theirs.end)
@@ -591,9 +596,8 @@ class Recovery:
         # What a compaction left is of many transactions, and a part of none.
         if entry is None or write.merged:
             return 0
-        at = bisect_right(entry.again, seq, key=lambda one: one.seq)
-        found = entry.again[at - 1] if at else None
-        return at if found is not None and found.seq == seq and not found.merged else 0
+        at = entry.written(seq)
+        return at if at and not entry.again[at - 1].merged else 0
 
     def _inherit(self, entry: _Log) -> list[tuple[bytes, tuple[str, ...]]]:
         """Return the heir's log of one document: (element, keys)."""
@@ -684,9 +688,8 @@ class Recovery:
         found = {r.seq: r for r in mass_removals(doc, heir, batches, 0, shown, withhold=False)}
         for removal in self._undecided.get((doc, entry.replica), ()):
             # Deleted here already, so that nothing shown tells any more how much it was.
-            at = bisect_right(entry.again, removal.seq, key=lambda one: one.seq)
-            if at and entry.again[at - 1].seq == removal.seq:
-                found.setdefault(at, Removal(doc, heir, at, removal.keys))
+            if seq := entry.written(removal.seq):
+                found.setdefault(seq, Removal(doc, heir, seq, removal.keys))
         self._ledger.note_removals(list(found.values()), change)
 
     async def _remember(self, entry: _Log, commit: Commit) -> None:
